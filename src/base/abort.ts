@@ -1,0 +1,28 @@
+import { KilovoltError } from './errors.ts'
+
+/** What everything that waits accepts. */
+export interface AbortOptions {
+  /** Gives up waiting; the call rejects with `KV_ABORTED` and the signal's reason as its cause. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The error for a call whose signal was aborted. */
+export function abortError(signal: AbortSignal, what: string): KilovoltError {
+  return new KilovoltError('KV_ABORTED', `${what} was aborted by its signal`, { cause: signal.reason })
+}
+
+/** Rejects before any work is done when the signal is already aborted. */
+export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
+  if (signal?.aborted === true) throw abortError(signal, what)
+}
+
+/** Runs `fn` once when the signal aborts (at once if it has); returns a function that takes the listener away again. */
+export function onAbort(signal: AbortSignal | undefined, fn: () => void): () => void {
+  if (signal === undefined) return () => {}
+  if (signal.aborted) {
+    fn()
+    return () => {}
+  }
+  signal.addEventListener('abort', fn, { once: true })
+  return () => signal.removeEventListener('abort', fn)
+}

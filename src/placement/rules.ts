@@ -1,0 +1,30 @@
+import type { StoreId } from '../model/node-id.ts'
+import type { Row } from './topology.ts'
+
+/**
+ * The rules of ownership change on which safety rests, as a value. Production has one set, {@link SOUND_RULES}; the
+ * simulator breaks one rule at a time and must see the harm, which is what shows that it would see a fault.
+ */
+export interface PlacementRules {
+  /** C1: the sets of which a quorum needs a majority each: the owners and, while the row changes, the coming owners too. */
+  quorumSets(row: Row): readonly (readonly StoreId[])[]
+  /** C3: how many old owners a rebuilt or added slot copies from, so that every completed write is among them. */
+  sourceCount(oldSlots: number): number
+  /** C3: whether a source applies the change's epoch, and everything it took before it, ahead of its copy. */
+  readonly fenceSources: boolean
+  /** C2: whether a replica refuses requests older than the row. */
+  readonly fenceRequests: boolean
+}
+
+/** Size of a majority. */
+export function majority(size: number): number {
+  return Math.floor(size / 2) + 1
+}
+
+/** The rules in force; `docs/internals/ownership.md` says why each is needed. */
+export const SOUND_RULES: PlacementRules = {
+  quorumSets: row => (row.change === undefined ? [row.slots] : [row.slots, row.change.next]),
+  sourceCount: oldSlots => oldSlots - majority(oldSlots) + 1,
+  fenceSources: true,
+  fenceRequests: true
+}

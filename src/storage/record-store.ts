@@ -1,0 +1,79 @@
+import type { Stamp } from '../model/stamp.ts'
+import type { RecordBytes } from '../model/record.ts'
+import type { PartitionId } from '../model/partition.ts'
+
+/** Where a record lives. */
+export interface RecordKey {
+  readonly partition: PartitionId
+  /** Name of the keyspace in UTF-8, up to 64 bytes; the default keyspace has the empty name. */
+  readonly keyspace: Uint8Array
+  readonly key: Uint8Array
+}
+
+/** What became of one record at the store's door. */
+export interface ApplyResult {
+  /**
+   * `applied`: it was newer and is stored; `same`: this very record was stored already; `stale`: something newer is
+   * stored, given in `current`.
+   */
+  readonly outcome: 'applied' | 'same' | 'stale'
+  /** What the store held before. */
+  readonly current: RecordBytes | undefined
+}
+
+/** A record with its place, as a copy or a scan sees it. */
+export interface StoredRecord extends RecordKey {
+  readonly record: RecordBytes
+}
+
+/**
+ * The records of a node: one writer, newest wins. All mutations that have arrived are looked up, decided and written
+ * together, and acknowledged when their batch is durable (to the degree the node was configured for).
+ */
+export interface RecordStore {
+  /** The record under a key, tombstones and expired records included. Synchronous where the database is. */
+  get(key: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined>
+  /**
+   * Offers a record. `done` is called once: with the result when it is durable, or with the error that kept it from
+   * being so. A callback, not a promise: this is called for each replica of each write.
+   */
+  apply(
+    key: RecordKey,
+    record: RecordBytes,
+    done: (error: Error | undefined, result: ApplyResult | undefined) => void
+  ): void
+  /** Resolves when everything offered before this call has been written: the fence before a copy is taken. */
+  flushed(): Promise<void>
+  /** The next records of a partition in byte order of (keyspace, key), strictly after `after`. */
+  page(
+    partition: PartitionId,
+    after: { readonly keyspace: Uint8Array; readonly key: Uint8Array } | undefined,
+    limit: number
+  ): Promise<readonly StoredRecord[]>
+  /** Deletes all records of a partition: the last step after its ownership has moved away. */
+  dropPartition(partition: PartitionId): Promise<void>
+  /** Figures for `status()`. */
+  stats(): RecordStoreStats
+}
+
+/** Figures of a record store since it was opened. */
+export interface RecordStoreStats {
+  readonly applied: number
+  readonly stale: number
+  readonly batches: number
+  /** Mutations that wait for their batch now. */
+  readonly pending: number
+}
+
+/** Issues versions that are never used twice, across restarts too: nothing above the persisted ceiling is given out. */
+export interface StampSource {
+  /**
+   * A new version, greater than every one issued or observed before. A promise only when the ceiling has to be raised
+   * first.
+   */
+  next(): Stamp | Promise<Stamp>
+  /** Takes note of a version seen elsewhere. */
+  observe(hlc: number): void
+  /** The greatest hybrid time issued or observed. */
+  readonly last: number
+}

@@ -1,0 +1,42 @@
+/** One change of a batch. `value` undefined deletes the key. */
+export interface StoreChange {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | undefined
+}
+
+/** A key with its value. */
+export type StoreEntry = readonly [key: Uint8Array, value: Uint8Array]
+
+/** Part of the key space, in byte order. */
+export interface StoreRange {
+  readonly gte: Uint8Array
+  /** `undefined`: to the end. */
+  readonly lt: Uint8Array | undefined
+}
+
+/**
+ * The ordered map of bytes under everything a node keeps. Bytes handed in belong to the store afterwards and bytes
+ * handed out to the caller; neither side writes to them again.
+ */
+export interface Store {
+  /** Whether what is written outlives the process. */
+  readonly permanent: boolean
+  /**
+   * Values of the keys, in order; `undefined` where there is none. Returns the values themselves, not a promise, when
+   * the database can read synchronously: the hot path is spared a turn.
+   */
+  getMany(
+    keys: readonly Uint8Array[]
+  ): readonly (Uint8Array | undefined)[] | Promise<readonly (Uint8Array | undefined)[]>
+  /**
+   * Applies all changes or none. Resolves when a crash of the process cannot lose them; with `sync`, when a crash of
+   * the machine cannot either.
+   */
+  batch(changes: readonly StoreChange[], options: { readonly sync: boolean }): Promise<void>
+  /** The next entries of the range in key order, at most `limit`; fewer only at the range's end. */
+  page(range: StoreRange, limit: number): Promise<readonly StoreEntry[]>
+  /** Deletes a range. Not atomic: after a crash a part may be left. */
+  clear(range: StoreRange): Promise<void>
+  /** Idempotent. */
+  close(): Promise<void>
+}

@@ -1,0 +1,41 @@
+/**
+ * Every type of message there is, in one table, so that none is used twice. A released number never changes its
+ * meaning. Requests are answered by `REPLY`; one-way messages are marked so.
+ */
+export const MessageType = {
+  /** Answer to the request with the same id. */
+  REPLY: 0,
+  /** First message on every link, both ways: who is this. */
+  HELLO: 1,
+  /** A gossip message relayed outside the pub/sub mesh. One-way. */
+  GOSSIP: 2,
+
+  /** Direct probe of the failure detector. */
+  PING: 8,
+  /** Please probe a third node for me. */
+  PING_REQUEST: 9,
+  /** Full exchange of membership views. */
+  VIEW: 10,
+
+  /** A message of a consensus group. One-way. */
+  RAFT: 16,
+
+  /** Ask to become a member. */
+  JOIN: 24,
+  /** Topology commands after an epoch. */
+  META_DELTA: 25,
+  /** Forward a command to the leader of the meta group. */
+  META_PROPOSE: 26,
+  /** What is known of founding: who is provisional, who is a member. */
+  FOUNDING: 27,
+
+  /** Store a record. */
+  PUT: 32,
+  /** Read a record. */
+  GET: 33,
+  /** Next page of a partition's records, for its new owner. */
+  COPY: 40
+} as const
+
+/** A number of {@link MessageType}. */
+export type MessageType = (typeof MessageType)[keyof typeof MessageType]
