@@ -1,0 +1,302 @@
+import { type AbortOptions, throwIfAborted } from '../base/abort.ts'
+import { toHex, utf8 } from '../base/bytes.ts'
+import { type ErrorCode, KilovoltError, isKilovoltError, messageOf } from '../base/errors.ts'
+import { assertKey, assertValue, KEYSPACE_BYTES_MAX } from '../model/key.ts'
+import type { ConsistencyLevel, Requirement } from '../model/quorum.ts'
+import { type RecordBytes, recordStamp, recordValue } from '../model/record.ts'
+import { type Codec, createCodec, type Encoding } from './encodings.ts'
+
+/** What every operation accepts. */
+export interface OperationOptions extends AbortOptions {
+  /** How many copies must take part; see the table in the README. Default: the keyspace's. */
+  readonly consistency?: ConsistencyLevel
+  /** Deadline of this call, ms. Default: the node's `requestTimeoutMs`. */
+  readonly timeoutMs?: number
+}
+
+/** What a read accepts. */
+export interface ReadOptions extends OperationOptions {
+  /** Copies that must answer, instead of a level: 1 … N. */
+  readonly r?: number
+}
+
+/** What a write accepts. */
+export interface WriteOptions extends OperationOptions {
+  /** Copies that must acknowledge, instead of a level: 1 … N. */
+  readonly w?: number
+}
+
+/** How a keyspace stores its keys and values, and what it promises by default. */
+export interface KeyspaceOptions<V, K> {
+  /** How keys become bytes. Default `'utf8'`. */
+  readonly keyEncoding?: Encoding<K>
+  /** How values become bytes. Default `'json'`. */
+  readonly valueEncoding?: Encoding<V>
+  /** Level of operations that do not name one. Default `'quorum'`. */
+  readonly consistency?: ConsistencyLevel
+  /** Copies that must answer a read, instead of the level. */
+  readonly r?: number
+  /** Copies that must acknowledge a write, instead of the level. */
+  readonly w?: number
+}
+
+/** One operation of a batch. */
+export type BatchOperation<V, K = string> =
+  { readonly type: 'put'; readonly key: K; readonly value: V } | { readonly type: 'del'; readonly key: K }
+
+/** A value with its version. */
+export interface Entry<V> {
+  readonly value: V
+  /** Opaque; two equal versions are the same write, and versions of one key grow as text. */
+  readonly version: string
+}
+
+/**
+ * Keys and values of one kind. Keyspaces of different names share nothing; the same name is the same data on every node.
+ *
+ * @typeParam V - type of the values, `unknown` unless given
+ * @typeParam K - type of the keys, `string` unless `keyEncoding` says otherwise
+ *
+ * @example
+ * ```ts
+ * const sessions = node.keyspace<{ user: string }>('sessions')
+ * await sessions.put('a', { user: 'ada' })
+ * await sessions.get('a') // { user: 'ada' }
+ * ```
+ */
+export interface Keyspace<V = unknown, K = string> {
+  /** Its name; the default keyspace's is empty. */
+  readonly name: string
+  /**
+   * The value of a key, or `undefined`.
+   *
+   * @throws KilovoltError `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT`, `KV_ABORTED`, `KV_KEY_TOO_LARGE`, `KV_NODE_STOPPED`
+   */
+  get(key: K, options?: ReadOptions): Promise<V | undefined>
+  /** The value with its version, or `undefined`. Errors as for {@link Keyspace.get}. */
+  getEntry(key: K, options?: ReadOptions): Promise<Entry<V> | undefined>
+  /** Whether the key has a value. Errors as for {@link Keyspace.get}. */
+  has(key: K, options?: ReadOptions): Promise<boolean>
+  /** Values of many keys, in the same order. Rejects when any of them could not be read. */
+  getMany(keys: readonly K[], options?: ReadOptions): Promise<(V | undefined)[]>
+  /**
+   * Stores a value. Once it resolves, the value (or a newer one) is what reads of the same level return.
+   *
+   * @throws KilovoltError `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT` (the outcome is unknown: it may yet be stored),
+   *   `KV_VALUE_TOO_LARGE`, `KV_KEY_TOO_LARGE`, `KV_CLOCK_DRIFT`, `KV_ABORTED`, `KV_NODE_STOPPED`
+   */
+  put(key: K, value: V, options?: WriteOptions): Promise<void>
+  /**
+   * Removes a key. Resolves with whether some acknowledging copy held a value before. Errors as for {@link Keyspace.put}.
+   */
+  delete(key: K, options?: WriteOptions): Promise<boolean>
+  /**
+   * Several operations, not atomically. When some fail the others are done all the same.
+   *
+   * @throws KilovoltError `KV_BATCH_FAILED`; `details.failures` names each key with its error
+   */
+  batch(operations: readonly BatchOperation<V, K>[], options?: WriteOptions): Promise<void>
+}
+
+/** What a keyspace needs of the node: the coordinator's two verbs, in bytes. */
+export interface KeyspaceBackend {
+  get(keyspace: Uint8Array, key: Uint8Array, options: BackendOptions): Promise<RecordBytes | undefined>
+  put(
+    keyspace: Uint8Array,
+    key: Uint8Array,
+    value: Uint8Array | undefined,
+    options: BackendOptions
+  ): Promise<{ readonly existed: boolean }>
+}
+
+/** Options of an operation after defaults. */
+export interface BackendOptions {
+  readonly requirement: Requirement
+  readonly timeoutMs: number | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+/** Operations of one getMany or batch that are under way at once. */
+const FAN_OUT_MAX = 256
+const LEVELS: readonly string[] = ['one', 'quorum', 'all'] satisfies ConsistencyLevel[]
+
+/** A keyspace over a node's coordinator. */
+export class NodeKeyspace<V, K> implements Keyspace<V, K> {
+  readonly name: string
+  readonly #backend: KeyspaceBackend
+  readonly #nameBytes: Uint8Array
+  readonly #keys: Codec<K>
+  readonly #values: Codec<V>
+  readonly #read: Requirement
+  readonly #write: Requirement
+
+  /** @throws KilovoltError `KV_CONFIG` for bad options */
+  constructor(backend: KeyspaceBackend, name: string, options: KeyspaceOptions<V, K> = {}) {
+    assertKeyspaceOptions(name, options)
+    this.name = name
+    this.#backend = backend
+    this.#nameBytes = utf8(name)
+    this.#keys = createCodec<K>(options.keyEncoding ?? 'utf8', 'keyEncoding')
+    this.#values = createCodec<V>(options.valueEncoding ?? 'json', 'valueEncoding')
+    const level = requirement(options.consistency, undefined) ?? 'quorum'
+    this.#read = requirement(undefined, options.r) ?? level
+    this.#write = requirement(undefined, options.w) ?? level
+  }
+
+  async get(key: K, options: ReadOptions = {}): Promise<V | undefined> {
+    const record = await this.#fetch(key, options)
+    const value = record === undefined ? undefined : recordValue(record)
+    return value === undefined ? undefined : this.#values.decode(value)
+  }
+
+  async getEntry(key: K, options: ReadOptions = {}): Promise<Entry<V> | undefined> {
+    const record = await this.#fetch(key, options)
+    const value = record === undefined ? undefined : recordValue(record)
+    if (record === undefined || value === undefined) return undefined
+    const { hlc, actor } = recordStamp(record)
+    return { value: this.#values.decode(value), version: `${hlc.toString(16).padStart(14, '0')}-${actor}` }
+  }
+
+  async has(key: K, options: ReadOptions = {}): Promise<boolean> {
+    return (await this.#fetch(key, options)) !== undefined
+  }
+
+  async getMany(keys: readonly K[], options: ReadOptions = {}): Promise<(V | undefined)[]> {
+    const values: (V | undefined)[] = Array.from({ length: keys.length })
+    await eachBounded(keys, async (key, index) => {
+      values[index] = await this.get(key, options)
+    })
+    return values
+  }
+
+  async put(key: K, value: V, options: WriteOptions = {}): Promise<void> {
+    const bytes = this.#values.encode(value)
+    assertValue(bytes)
+    await this.#store(key, bytes, options)
+  }
+
+  async delete(key: K, options: WriteOptions = {}): Promise<boolean> {
+    return (await this.#store(key, undefined, options)).existed
+  }
+
+  async batch(operations: readonly BatchOperation<V, K>[], options: WriteOptions = {}): Promise<void> {
+    for (const { type } of operations) {
+      if (type !== 'put' && type !== 'del')
+        throw new TypeError(`a batch operation is 'put' or 'del', not ${String(type)}`)
+    }
+    const failures: { key: K; error: unknown }[] = []
+    await eachBounded(this.#lastPerKey(operations), async operation => {
+      try {
+        if (operation.type === 'put') await this.put(operation.key, operation.value, options)
+        else await this.delete(operation.key, options)
+      } catch (error) {
+        failures.push({ key: operation.key, error })
+      }
+    })
+    if (failures.length > 0) throw batchError(failures, operations.length)
+  }
+
+  /** Of several operations on one key the last one counts; the earlier ones would only race with it. */
+  #lastPerKey(operations: readonly BatchOperation<V, K>[]): readonly BatchOperation<V, K>[] {
+    const last = new Map<string, BatchOperation<V, K>>()
+    for (const operation of operations) last.set(toHex(this.#keys.encode(operation.key)), operation)
+    return [...last.values()]
+  }
+
+  async #fetch(key: K, options: ReadOptions): Promise<RecordBytes | undefined> {
+    throwIfAborted(options.signal, 'get')
+    const { signal, timeoutMs } = checkedOptions(options)
+    const keyBytes = this.#keys.encode(key)
+    assertKey(keyBytes)
+    return this.#backend.get(this.#nameBytes, keyBytes, {
+      requirement: requirement(options.consistency, options.r) ?? this.#read,
+      timeoutMs,
+      signal
+    })
+  }
+
+  async #store(key: K, value: Uint8Array | undefined, options: WriteOptions): Promise<{ readonly existed: boolean }> {
+    throwIfAborted(options.signal, value === undefined ? 'delete' : 'put')
+    const { signal, timeoutMs } = checkedOptions(options)
+    const keyBytes = this.#keys.encode(key)
+    assertKey(keyBytes)
+    return this.#backend.put(this.#nameBytes, keyBytes, value, {
+      requirement: requirement(options.consistency, options.w) ?? this.#write,
+      timeoutMs,
+      signal
+    })
+  }
+}
+
+const KEYSPACE_OPTIONS = new Set(['keyEncoding', 'valueEncoding', 'consistency', 'r', 'w'])
+const OPERATION_OPTIONS = new Set(['consistency', 'timeoutMs', 'signal', 'r', 'w'])
+
+function assertKeyspaceOptions(name: string, options: object): void {
+  if (typeof name !== 'string' || utf8(name).length > KEYSPACE_BYTES_MAX) {
+    throw new KilovoltError('KV_CONFIG', `a keyspace's name is a string of at most ${KEYSPACE_BYTES_MAX} bytes`)
+  }
+  for (const option of Object.keys(options)) {
+    if (!KEYSPACE_OPTIONS.has(option)) throw unknownOption(option, 'a keyspace', KEYSPACE_OPTIONS)
+  }
+}
+
+function checkedOptions(options: OperationOptions): OperationOptions {
+  for (const option in options) {
+    if (!OPERATION_OPTIONS.has(option)) throw unknownOption(option, 'an operation', OPERATION_OPTIONS)
+  }
+  const { timeoutMs } = options
+  if (timeoutMs !== undefined && !(timeoutMs >= 1 && timeoutMs <= 600_000)) {
+    throw new KilovoltError('KV_CONFIG', `"timeoutMs" must be from 1 to 600000, not ${timeoutMs}`)
+  }
+  return options
+}
+
+function unknownOption(option: string, owner: string, known: ReadonlySet<string>): KilovoltError {
+  return new KilovoltError('KV_CONFIG', `"${option}" is not an option of ${owner}; there are ${[...known].join(', ')}`)
+}
+
+function requirement(level: ConsistencyLevel | undefined, count: number | undefined): Requirement | undefined {
+  if (count !== undefined) {
+    if (!Number.isInteger(count) || count < 1) {
+      throw new KilovoltError('KV_CONFIG', `"r" and "w" are whole numbers of copies, not ${count}`)
+    }
+    return count
+  }
+  if (level !== undefined && !LEVELS.includes(level)) {
+    throw new KilovoltError('KV_CONFIG', `"consistency" must be one of ${LEVELS.join(', ')}, not ${String(level)}`)
+  }
+  return level
+}
+
+function batchError(failures: readonly { key: unknown; error: unknown }[], total: number): KilovoltError {
+  const first = failures[0]!.error
+  const codes: ReadonlySet<ErrorCode | 'other'> = new Set(
+    failures.map(({ error }) => (isKilovoltError(error) ? error.code : 'other'))
+  )
+  return new KilovoltError(
+    'KV_BATCH_FAILED',
+    `${failures.length} of ${total} operations failed (${[...codes].join(', ')}); the first: ${messageOf(first)}`,
+    {
+      cause: first,
+      retryable: failures.every(({ error }) => isKilovoltError(error) && error.retryable),
+      details: { failures }
+    }
+  )
+}
+
+/** Runs `fn` for each item, a bounded number at once; stops handing out items after the first rejection. */
+async function eachBounded<T>(items: readonly T[], fn: (item: T, index: number) => Promise<void>): Promise<void> {
+  let next = 0
+  const worker = async (): Promise<void> => {
+    while (next < items.length) {
+      const index = next++
+      try {
+        await fn(items[index]!, index)
+      } catch (error) {
+        next = items.length
+        throw error
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(FAN_OUT_MAX, items.length) }, worker))
+}

@@ -1,0 +1,283 @@
+import { KilovoltError } from '../base/errors.ts'
+import { isPartitionCount, PARTITIONS_DEFAULT, PARTITIONS_MAX, PARTITIONS_MIN } from '../model/partition.ts'
+import type { Logger } from '../runtime/logger.ts'
+
+/**
+ * Any database that implements the abstract-level contract, version 3 or later: `MemoryLevel`, `ClassicLevel`, … Written
+ * as the few members by which such a database is recognised, since abstract-level's own type is invariant in its
+ * encodings and would refuse most of them.
+ */
+export interface LevelDatabase {
+  readonly status: string
+  readonly supports: object
+  open(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Everything a node can be told. All of it has a default: `createNode()` alone makes a cluster of one, in memory. */
+export interface NodeOptions {
+  /** Name of the cluster; nodes of different names never mix. Up to 64 bytes. @defaultValue `'kilovolt'` */
+  readonly cluster?: string
+  /** Multiaddrs to listen on. @defaultValue `['/ip4/127.0.0.1/tcp/0']`: loopback, a free port */
+  readonly listen?: readonly string[]
+  /** Multiaddrs to tell others instead of those listened on, for a node behind a NAT or in a container. @defaultValue none */
+  readonly announce?: readonly string[]
+  /**
+   * Multiaddrs of nodes to join through, or a function that returns them (asked again from time to time). Any one
+   * reachable entry is enough. Without it the node founds a cluster at once. A list that names this node itself may
+   * found one together with the others on it. @defaultValue `[]`
+   */
+  readonly bootstrap?: readonly string[] | (() => readonly string[] | Promise<readonly string[]>)
+  /** Finds nodes on the local network by multicast DNS. @defaultValue `false` */
+  readonly mdns?: boolean
+  /** How many nodes are expected at founding: the cluster is founded once a majority of them has been seen. @defaultValue none */
+  readonly expect?: number
+  /** Whether this node may found a cluster at all; with `false` it only ever joins. @defaultValue `true` */
+  readonly found?: boolean
+  /**
+   * Database to keep the data in: any abstract-level implementation, e.g. `new ClassicLevel('./data')`. The node opens
+   * and closes it. @defaultValue `new MemoryLevel()`
+   */
+  readonly storage?: LevelDatabase
+  /**
+   * What a write must survive before it is acknowledged, on a disk database: `'os'` the end of the process, `'fsync'`
+   * the end of the machine too. @defaultValue `'os'`
+   */
+  readonly durability?: 'os' | 'fsync'
+  /** Copies of each value, N; fixed by the node that founds the cluster. 1 … 7. @defaultValue `3` */
+  readonly replicas?: number
+  /** Number of partitions, a power of two from 64 to 4,096; the same on all nodes, for the cluster's life. @defaultValue `256` */
+  readonly partitions?: number
+  /** Share of the data this node takes, relative to others. 0: it serves requests but keeps nothing. 0 … 1,000. @defaultValue `1` */
+  readonly weight?: number
+  /** Failure zone: copies of a value are spread over zones. Up to 64 bytes. @defaultValue `''` */
+  readonly zone?: string
+  /** Region, as a label for people and later use. Up to 64 bytes. @defaultValue `''` */
+  readonly region?: string
+  /** Key of the private network: nodes with another one, or none, cannot connect. @defaultValue none */
+  readonly secret?: string
+  /** Peer ids that may connect; others are turned away. @defaultValue anybody who has the secret and the cluster's name */
+  readonly allow?: readonly string[]
+  /** Deadline of each operation, ms, unless the call names its own. 1 … 600,000. @defaultValue `5_000` */
+  readonly requestTimeoutMs?: number
+  /** How long `createNode` tries to join before it fails, ms. 100 … 600,000. @defaultValue `15_000` */
+  readonly joinTimeoutMs?: number
+  /**
+   * How long a dead member keeps its place before its copies are rebuilt elsewhere, ms.
+   * @defaultValue 15 s for members in memory, 5 min for members on disk
+   */
+  readonly evictAfterMs?: number
+  /** How long a new member of a grown cluster waits before it takes over data, ms. @defaultValue `10_000`; none while a cluster forms */
+  readonly warmUpMs?: number
+  /** How far ahead of this node's clock a write may be stamped, ms. 100 … 3,600,000. @defaultValue `10_000` */
+  readonly maxClockDriftMs?: number
+  /** Where to log. @defaultValue warnings and errors to stderr; more with `DEBUG=kilovolt:*` */
+  readonly logger?: Logger
+  /** Gives up starting; nothing is left behind. @defaultValue none */
+  readonly signal?: AbortSignal
+}
+
+/** Options with every default filled in. */
+export interface ResolvedOptions {
+  readonly cluster: string
+  readonly listen: readonly string[]
+  readonly announce: readonly string[]
+  readonly bootstrap: readonly string[] | (() => readonly string[] | Promise<readonly string[]>)
+  readonly mdns: boolean
+  readonly expect: number | undefined
+  readonly found: boolean
+  readonly storage: LevelDatabase | undefined
+  readonly durability: 'os' | 'fsync'
+  readonly replicas: number
+  readonly partitions: number
+  readonly weight: number
+  readonly zone: string
+  readonly region: string
+  readonly secret: string | undefined
+  readonly allow: readonly string[] | undefined
+  readonly requestTimeoutMs: number
+  readonly joinTimeoutMs: number
+  readonly evictAfterMs: number | undefined
+  readonly warmUpMs: number
+  readonly maxClockDriftMs: number
+  readonly logger: Logger | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+/** Says what is wrong with a value, or nothing. */
+type Check = (value: unknown) => string | undefined
+
+const NAME_BYTES_MAX = 64
+
+const CHECKS: { readonly [K in keyof NodeOptions]-?: Check } = {
+  cluster: name(1),
+  listen: listOf(multiaddr),
+  announce: listOf(multiaddr),
+  bootstrap: value => (typeof value === 'function' ? undefined : listOf(multiaddr)(value)),
+  mdns: bool,
+  expect: whole(1, 10_000),
+  found: bool,
+  storage: value => (isLevel(value) ? undefined : 'must be an abstract-level database (version 3 or later)'),
+  durability: value => (value === 'os' || value === 'fsync' ? undefined : "must be 'os' or 'fsync'"),
+  replicas: whole(1, 7),
+  partitions: value =>
+    typeof value === 'number' && isPartitionCount(value)
+      ? undefined
+      : `must be a power of two from ${PARTITIONS_MIN} to ${PARTITIONS_MAX}`,
+  weight: value =>
+    typeof value === 'number' && value >= 0 && value <= 1000 ? undefined : 'must be a number from 0 to 1000',
+  zone: name(0),
+  region: name(0),
+  secret: value =>
+    typeof value === 'string' && value.length >= 8 ? undefined : 'must be a string of 8 characters or more',
+  allow: listOf(value => (typeof value === 'string' && value.length > 0 ? undefined : 'must be a peer id')),
+  requestTimeoutMs: whole(1, 600_000),
+  joinTimeoutMs: whole(100, 600_000),
+  evictAfterMs: whole(1000, 7 * 24 * 3_600_000),
+  warmUpMs: whole(0, 3_600_000),
+  maxClockDriftMs: whole(100, 3_600_000),
+  logger: value => (isLogger(value) ? undefined : 'must have the methods debug, info, warn and error'),
+  signal: value => (value instanceof AbortSignal ? undefined : 'must be an AbortSignal')
+}
+
+/**
+ * Checks all options in one pass and fills in the defaults.
+ *
+ * @throws KilovoltError `KV_CONFIG`, which names every wrong option, not just the first
+ */
+export function resolveOptions(options: NodeOptions = {}): ResolvedOptions {
+  if (typeof options !== 'object' || options === null) {
+    throw new KilovoltError('KV_CONFIG', 'createNode takes an object of options')
+  }
+  const problems = findProblems(options)
+  if (problems.length > 0) {
+    throw new KilovoltError('KV_CONFIG', `createNode was given bad options: ${problems.join('; ')}`, {
+      details: { problems }
+    })
+  }
+  return {
+    cluster: options.cluster ?? 'kilovolt',
+    listen: options.listen ?? ['/ip4/127.0.0.1/tcp/0'],
+    announce: options.announce ?? [],
+    bootstrap: options.bootstrap ?? [],
+    mdns: options.mdns ?? false,
+    expect: options.expect,
+    found: options.found ?? true,
+    storage: options.storage,
+    durability: options.durability ?? 'os',
+    replicas: options.replicas ?? 3,
+    partitions: options.partitions ?? PARTITIONS_DEFAULT,
+    weight: options.weight ?? 1,
+    zone: options.zone ?? '',
+    region: options.region ?? '',
+    secret: options.secret,
+    allow: options.allow,
+    requestTimeoutMs: options.requestTimeoutMs ?? 5000,
+    joinTimeoutMs: options.joinTimeoutMs ?? 15_000,
+    evictAfterMs: options.evictAfterMs,
+    warmUpMs: options.warmUpMs ?? 10_000,
+    maxClockDriftMs: options.maxClockDriftMs ?? 10_000,
+    logger: options.logger,
+    signal: options.signal
+  }
+}
+
+function findProblems(options: NodeOptions): string[] {
+  const problems: string[] = []
+  for (const [key, value] of Object.entries(options)) {
+    if (!(key in CHECKS)) {
+      const near = nearest(key, Object.keys(CHECKS))
+      problems.push(`"${key}" is not an option${near === undefined ? '' : `, did you mean "${near}"?`}`)
+      continue
+    }
+    if (value === undefined) continue
+    const problem = CHECKS[key as keyof NodeOptions](value)
+    if (problem !== undefined) problems.push(`"${key}" ${problem}, not ${show(value)}`)
+  }
+  if (options.found === false && emptyList(options.bootstrap) && options.mdns !== true) {
+    problems.push('"found" is false, so "bootstrap" or "mdns" must say whom to join')
+  }
+  return problems
+}
+
+function emptyList(bootstrap: NodeOptions['bootstrap']): boolean {
+  return bootstrap === undefined || (Array.isArray(bootstrap) && bootstrap.length === 0)
+}
+
+function bool(value: unknown): string | undefined {
+  return typeof value === 'boolean' ? undefined : 'must be true or false'
+}
+
+function whole(min: number, max: number): Check {
+  return value =>
+    typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+      ? undefined
+      : `must be a whole number from ${min} to ${max}`
+}
+
+function name(bytesMin: number): Check {
+  return value =>
+    typeof value === 'string' && Buffer.byteLength(value) >= bytesMin && Buffer.byteLength(value) <= NAME_BYTES_MAX
+      ? undefined
+      : `must be a string of ${bytesMin} to ${NAME_BYTES_MAX} bytes`
+}
+
+function listOf(check: Check): Check {
+  return value => {
+    if (!Array.isArray(value)) return 'must be a list'
+    for (const item of value) {
+      const problem = check(item)
+      if (problem !== undefined) return `has an entry that ${problem}`
+    }
+    return undefined
+  }
+}
+
+/** Only the outline is checked here; the transport, which knows multiaddrs, checks the rest. */
+function multiaddr(value: unknown): string | undefined {
+  return typeof value === 'string' && /^\/(?:ip4|ip6|dns|dns4|dns6|dnsaddr|memory)\/[^/]+/u.test(value)
+    ? undefined
+    : 'must be a multiaddr such as /ip4/10.0.0.1/tcp/7400'
+}
+
+function isLevel(value: unknown): value is LevelDatabase {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'supports' in value &&
+    'getMany' in value &&
+    'batch' in value &&
+    'iterator' in value &&
+    'status' in value
+  )
+}
+
+function isLogger(value: unknown): value is Logger {
+  if (typeof value !== 'object' || value === null) return false
+  return ['debug', 'info', 'warn', 'error'].every(
+    method => typeof (value as Record<string, unknown>)[method] === 'function'
+  )
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'function') return 'a function'
+  const text = JSON.stringify(value) ?? String(value)
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text
+}
+
+/** The known name that differs in at most two letters. */
+function nearest(word: string, known: readonly string[]): string | undefined {
+  return known.find(name => editDistance(word.toLowerCase(), name.toLowerCase()) <= 2)
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
