@@ -1,0 +1,28 @@
+import type { KilovoltError } from '../base/errors.ts'
+import type { MemberInfo } from './members.ts'
+
+/** Events of a node; each listener gets a `CustomEvent` whose `detail` is the given type. */
+export interface NodeEvents {
+  /** A node was heard of for the first time, or is back. */
+  'member:joined': CustomEvent<MemberInfo>
+  /** A node does not answer; it has some seconds to refute that. */
+  'member:suspected': CustomEvent<MemberInfo>
+  /** A node is taken for dead. */
+  'member:failed': CustomEvent<MemberInfo>
+  /** A suspected or dead node proved to be alive. */
+  'member:returned': CustomEvent<MemberInfo>
+  /** A node has left on purpose. */
+  'member:left': CustomEvent<MemberInfo>
+  /** A later epoch is in force here: members or owners have changed. */
+  'topology:changed': CustomEvent<{ readonly epoch: number }>
+  /** A partition begins to move to another set of owners. */
+  'ownership:begin': CustomEvent<{ readonly partition: number; readonly owners: readonly string[] }>
+  /** A partition has its new owners. */
+  'ownership:end': CustomEvent<{ readonly partition: number; readonly owners: readonly string[] }>
+  /** A move was given up; the old owners stay. */
+  'ownership:abort': CustomEvent<{ readonly partition: number; readonly owners: readonly string[] }>
+  /** Somebody was turned away: another cluster's name, another secret, not on the list, not our protocol. */
+  'link:refused': CustomEvent<{ readonly peerId: string | undefined; readonly error: KilovoltError }>
+  /** The node has stopped, for whatever reason. */
+  'node:stopped': CustomEvent<void>
+}

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ROOT, runScript } from '../support/run-script.ts'
+
+/** Pages whose TypeScript snippets are whole programs. */
+const PAGES = ['README.md', 'docs/start.md']
+
+interface Snippet {
+  readonly page: string
+  readonly line: number
+  readonly code: string
+}
+
+function snippetsOf(page: string): Snippet[] {
+  const text = readFileSync(join(ROOT, page), 'utf8')
+  return [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gmu)].map(match => ({
+    page,
+    line: text.slice(0, match.index).split('\n').length,
+    code: match[1]!
+  }))
+}
+
+/** Turns "await node.get(…) // value" into an assertion, so that the promises of a comment are kept. */
+function withAssertions(code: string): string {
+  const checked = code.replaceAll(
+    /^(await [\w.]+\.(?:get|getMany|has|delete)\(.*\)) \/\/ (\S.*)$/gmu,
+    (_, call: string, expected: string) => `__assert.deepEqual(${call}, ${expected})`
+  )
+  return `import __assert from 'node:assert/strict'\n${checked}\nprocess.exit(0)\n`
+}
+
+describe('snippets of the documentation', () => {
+  // Inside the repository, so that 'kilovolt' resolves as it does for a user.
+  let folder = ''
+  before(() => {
+    mkdirSync(join(ROOT, '.tmp'), { recursive: true })
+    folder = mkdtempSync(join(ROOT, '.tmp', 'snippets-'))
+  })
+  after(() => rmSync(folder, { recursive: true }))
+
+  const snippets = PAGES.flatMap(snippetsOf)
+
+  it('are found', () => {
+    for (const page of PAGES)
+      assert.ok(
+        snippets.some(snippet => snippet.page === page),
+        page
+      )
+  })
+
+  for (const { page, line, code } of snippets) {
+    it(`${page}:${line} runs and gives what its comments say`, async () => {
+      const file = join(folder, `${page.replaceAll(/\W/gu, '-')}-${line}.ts`)
+      writeFileSync(file, withAssertions(code.replaceAll("'./data'", JSON.stringify(join(folder, `data-${line}`)))))
+      const result = await runScript(file, 30_000)
+      assert.equal(result.code, 0, `${result.stderr}\n${result.stdout}`)
+    }).timeout(40_000)
+  }
+})
