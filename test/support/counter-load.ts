@@ -1,0 +1,97 @@
+import type { Node } from 'kilovolt'
+
+/** What a load did: operations that succeeded and failed, and what it noticed to be wrong while it ran. */
+export interface LoadReport {
+  readonly ok: number
+  readonly failed: number
+  /** Reads that were older than a write acknowledged before them. */
+  readonly anomalies: readonly string[]
+  /** Last acknowledged count of each key. */
+  readonly acknowledged: Readonly<Record<string, number>>
+  /** Message of the first failure of each code. */
+  readonly failures: Readonly<Record<string, string>>
+}
+
+/** How a load runs. */
+export interface LoadOptions {
+  /** Each process counts on keys of its own, so that it alone knows what was acknowledged. */
+  readonly prefix: string
+  readonly keys: number
+  readonly workers: number
+  readonly consistency: 'one' | 'quorum' | 'all'
+}
+
+const REPORT_EVERY = 64
+
+/**
+ * Reads a counter, checks that it is not behind what was acknowledged, writes it plus one; over and over. Each key
+ * belongs to one worker, so after a failed write the value may be the old or the attempted one, and nothing else.
+ */
+export class CounterLoad {
+  readonly #node: Node
+  readonly #options: LoadOptions
+  readonly #onAcknowledged: (batch: [string, number][]) => void
+  readonly #acknowledged = new Map<string, number>()
+  readonly #failures = new Map<string, string>()
+  readonly #anomalies: string[] = []
+  #ok = 0
+  #failed = 0
+  #running = false
+  #workers: Promise<void>[] = []
+  #pending: [string, number][] = []
+
+  constructor(node: Node, options: LoadOptions, onAcknowledged: (batch: [string, number][]) => void) {
+    this.#node = node
+    this.#options = options
+    this.#onAcknowledged = onAcknowledged
+  }
+
+  start(): void {
+    this.#running = true
+    this.#workers = Array.from({ length: this.#options.workers }, (_, worker) => this.#work(worker))
+  }
+
+  async stop(): Promise<LoadReport> {
+    this.#running = false
+    await Promise.all(this.#workers)
+    this.#flush()
+    return {
+      ok: this.#ok,
+      failed: this.#failed,
+      anomalies: this.#anomalies,
+      acknowledged: Object.fromEntries(this.#acknowledged),
+      failures: Object.fromEntries(this.#failures)
+    }
+  }
+
+  async #work(worker: number): Promise<void> {
+    const { prefix, keys, workers } = this.#options
+    for (let i = worker; this.#running; i = i + workers < keys ? i + workers : worker)
+      await this.#count(`${prefix}:${i}`)
+  }
+
+  async #count(key: string): Promise<void> {
+    const { consistency } = this.#options
+    try {
+      const found = ((await this.#node.get(key, { consistency })) as number | undefined) ?? 0
+      this.#ok++
+      const known = this.#acknowledged.get(key) ?? 0
+      if (found < known) this.#anomalies.push(`${key} read ${found} after ${known} was acknowledged`)
+      const next = Math.max(found, known) + 1
+      await this.#node.put(key, next, { consistency })
+      this.#ok++
+      this.#acknowledged.set(key, next)
+      this.#pending.push([key, next])
+      if (this.#pending.length >= REPORT_EVERY) this.#flush()
+    } catch (error) {
+      this.#failed++
+      const code = (error as { code?: string }).code ?? 'other'
+      if (!this.#failures.has(code)) this.#failures.set(code, String(error))
+    }
+  }
+
+  #flush(): void {
+    if (this.#pending.length > 0) this.#onAcknowledged(this.#pending)
+    this.#pending = []
+  }
+}

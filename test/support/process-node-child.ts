@@ -1,0 +1,70 @@
+// A node in an OS process of its own, driven over IPC by `process-node.ts`.
+import { ClassicLevel } from 'classic-level'
+import { createNode, isKilovoltError, type Node, type NodeEvents, type NodeOptions } from 'kilovolt'
+import { CounterLoad } from './counter-load.ts'
+import type { ChildCall, ChildOptions, FromChild } from './process-node.ts'
+
+const EVENTS = [
+  'member:joined',
+  'member:suspected',
+  'member:failed',
+  'member:returned',
+  'member:left',
+  'node:stopped'
+] as const satisfies (keyof NodeEvents)[]
+
+let node: Node | undefined
+let load: CounterLoad | undefined
+
+function send(message: FromChild): void {
+  process.send?.(message)
+}
+
+async function start({ folder, ...options }: ChildOptions): Promise<unknown> {
+  const storage = folder === undefined ? {} : { storage: new ClassicLevel(folder) }
+  const nodeOptions: NodeOptions = { ...options, ...storage }
+  node = await createNode(nodeOptions)
+  for (const name of EVENTS) {
+    node.addEventListener(name, event => {
+      const about = typeof event.detail === 'object' && 'id' in event.detail ? event.detail.id : ''
+      send({ kind: 'event', name, about, at: Date.now() })
+    })
+  }
+  return { id: node.id, addresses: node.addresses, at: Date.now() }
+}
+
+const METHODS: Readonly<Record<ChildCall['method'], (...args: never[]) => unknown>> = {
+  start,
+  put: (key: string, value: unknown, options?: object) => node?.put(key, value, options),
+  get: (key: string, options?: object) => node?.get(key, options),
+  getMany: (keys: string[], options?: object) => node?.getMany(keys, options),
+  members: () => node?.members(),
+  status: () => node?.status(),
+  shares: () => node?.ring.shares(),
+  owners: (key: string) => node?.ring.owners(key),
+  settled: (timeoutMs: number) => node?.settled({ timeoutMs }),
+  leave: () => node?.leave(),
+  stop: () => node?.stop(),
+  startLoad: (prefix: string, keys: number, workers: number, consistency: 'one' | 'quorum' | 'all') => {
+    if (node === undefined) throw new Error('not started')
+    load = new CounterLoad(node, { prefix, keys, workers, consistency }, acknowledged =>
+      send({ kind: 'acknowledged', acknowledged })
+    )
+    load.start()
+  },
+  stopLoad: () => load?.stop()
+}
+
+process.on('message', ({ id, method, args }: ChildCall) => {
+  void (async () => {
+    try {
+      const value: unknown = await METHODS[method](...(args as never[]))
+      send({ kind: 'result', id, value })
+    } catch (error) {
+      const code = isKilovoltError(error) ? error.code : undefined
+      const details: unknown = isKilovoltError(error) ? JSON.parse(JSON.stringify(error.details)) : undefined
+      send({ kind: 'error', id, message: error instanceof Error ? error.message : String(error), code, details })
+    }
+  })()
+})
+process.on('disconnect', () => process.exit())

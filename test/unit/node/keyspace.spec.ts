@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { toHex } from '../../../src/base/bytes.ts'
+import { isKilovoltError, KilovoltError } from '../../../src/base/errors.ts'
+import { encodeRecord, type RecordBytes } from '../../../src/model/record.ts'
+import type { Actor } from '../../../src/model/node-id.ts'
+import { createCodec, type EncodingName } from '../../../src/node/encodings.ts'
+import { type BackendOptions, type KeyspaceBackend, NodeKeyspace } from '../../../src/node/keyspace.ts'
+
+/** A map with the coordinator's two verbs. */
+class MapBackend implements KeyspaceBackend {
+  readonly records = new Map<string, RecordBytes>()
+  readonly seen: BackendOptions[] = []
+  refuse: ((key: string) => boolean) | undefined
+  #hlc = 1
+
+  async get(keyspace: Uint8Array, key: Uint8Array, options: BackendOptions): Promise<RecordBytes | undefined> {
+    this.seen.push(options)
+    return this.records.get(`${toHex(keyspace)}/${toHex(key)}`)
+  }
+
+  async put(
+    keyspace: Uint8Array,
+    key: Uint8Array,
+    value: Uint8Array | undefined,
+    options: BackendOptions
+  ): Promise<{ existed: boolean }> {
+    this.seen.push(options)
+    const id = `${toHex(keyspace)}/${toHex(key)}`
+    if (this.refuse?.(Buffer.from(key).toString()) === true)
+      throw new KilovoltError('KV_TIMEOUT', 'too late', { retryable: true })
+    const existed = this.records.has(id)
+    if (value === undefined) this.records.delete(id)
+    else this.records.set(id, encodeRecord({ stamp: { hlc: this.#hlc++, actor: '00112233445566ff' as Actor }, value }))
+    return { existed }
+  }
+}
+
+describe('a keyspace', () => {
+  it('hands on its own level, and a call’s instead when it names one', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace(backend, 'a', { consistency: 'one', w: 2 })
+    await keyspace.get('k')
+    await keyspace.put('k', 1)
+    await keyspace.get('k', { consistency: 'all', timeoutMs: 7 })
+    await keyspace.put('k', 1, { w: 1 })
+    await new NodeKeyspace(backend, 'b').get('k')
+    assert.deepEqual(
+      backend.seen.map(({ requirement }) => requirement),
+      ['one', 2, 'all', 1, 'quorum']
+    )
+    assert.equal(backend.seen[2]!.timeoutMs, 7)
+  })
+
+  it('reports the failures of a batch by key, and does the rest', async () => {
+    const backend = new MapBackend()
+    backend.refuse = key => key.startsWith('bad')
+    const keyspace = new NodeKeyspace(backend, '')
+    const operations = ['bad1', 'good', 'bad2'].map(key => ({ type: 'put', key, value: key }) as const)
+    await assert.rejects(keyspace.batch(operations), error => {
+      assert.ok(isKilovoltError(error, 'KV_BATCH_FAILED'))
+      assert.deepEqual((error.details['failures'] as { key: string }[]).map(({ key }) => key).toSorted(), [
+        'bad1',
+        'bad2'
+      ])
+      assert.equal(error.retryable, true)
+      return true
+    })
+    assert.equal(await keyspace.get('good'), 'good')
+  })
+
+  it('keeps the order of getMany however many there are', async () => {
+    const keyspace = new NodeKeyspace<number, string>(new MapBackend(), '')
+    const keys = Array.from({ length: 1000 }, (_, i) => `k${i}`)
+    await keyspace.batch(keys.map((key, i) => ({ type: 'put', key, value: i })))
+    assert.deepEqual(
+      await keyspace.getMany(keys.toReversed()),
+      keys.map((_, i) => 999 - i)
+    )
+  })
+
+  it('refuses a name that is too long, and r or w that are no counts', () => {
+    const backend = new MapBackend()
+    assert.throws(() => new NodeKeyspace(backend, 'ä'.repeat(33)), { code: 'KV_CONFIG' })
+    assert.throws(() => new NodeKeyspace(backend, 'a', { r: 0 }), { code: 'KV_CONFIG' })
+    assert.throws(() => new NodeKeyspace(backend, 'a', { w: 1.5 }), { code: 'KV_CONFIG' })
+    assert.throws(() => new NodeKeyspace(backend, 'a', { valueEncoding: 'xml' as 'json' }), { code: 'KV_CONFIG' })
+  })
+})
+
+describe('encodings', () => {
+  it('give back what they were given', () => {
+    const json = createCodec<unknown>('json', 'x')
+    fc.assert(
+      fc.property(fc.jsonValue(), value =>
+        assert.deepEqual(json.decode(json.encode(value)), JSON.parse(JSON.stringify(value)))
+      )
+    )
+    const text = createCodec<string>('utf8', 'x')
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), value => assert.equal(text.decode(text.encode(value)), value))
+    )
+    const view = createCodec<Uint8Array>('view', 'x')
+    fc.assert(fc.property(fc.uint8Array(), value => assert.deepEqual(view.decode(view.encode(value)), value)))
+  })
+
+  it('never share memory with the caller', () => {
+    for (const name of ['view', 'buffer'] satisfies EncodingName[]) {
+      const codec = createCodec<Uint8Array>(name, 'x')
+      const given = Buffer.from([1, 2, 3])
+      const stored = codec.encode(given)
+      given.fill(0)
+      assert.deepEqual([...stored], [1, 2, 3])
+      const handedOut = codec.decode(stored)
+      handedOut.fill(0)
+      assert.deepEqual([...stored], [1, 2, 3])
+    }
+  })
+
+  it('name themselves when they fail', () => {
+    const broken = createCodec(
+      {
+        name: 'broken',
+        encode: () => {
+          throw new Error('no')
+        },
+        decode: () => {
+          throw new Error('no')
+        }
+      },
+      'x'
+    )
+    assert.throws(() => broken.encode(1), { code: 'KV_ENCODING', message: /broken/u })
+    assert.throws(() => broken.decode(new Uint8Array()), { code: 'KV_ENCODING', message: /broken/u })
+    assert.throws(() => createCodec('json', 'x').decode(Buffer.from('{')), { code: 'KV_ENCODING' })
+    assert.throws(() => createCodec('utf8', 'x').encode(5 as never), TypeError)
+  })
+})

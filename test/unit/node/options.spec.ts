@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { isKilovoltError } from '../../../src/base/errors.ts'
+import { type NodeOptions, resolveOptions } from '../../../src/node/options.ts'
+
+/** One wrong value for each option, so that none is accepted and ignored. */
+const WRONG: { readonly [K in keyof NodeOptions]-?: unknown } = {
+  cluster: '',
+  listen: '/ip4/127.0.0.1/tcp/1',
+  announce: [1],
+  bootstrap: ['127.0.0.1:80'],
+  mdns: 'yes',
+  expect: 0,
+  found: 1,
+  storage: {},
+  durability: 'maybe',
+  replicas: 8,
+  partitions: 100,
+  weight: -1,
+  zone: 'z'.repeat(65),
+  region: 5,
+  secret: 'short',
+  allow: 'everybody',
+  requestTimeoutMs: 0,
+  joinTimeoutMs: 5,
+  evictAfterMs: 10,
+  warmUpMs: -1,
+  maxClockDriftMs: 1,
+  logger: { info() {} },
+  signal: 'stop'
+}
+
+function problemsOf(options: object): readonly string[] {
+  try {
+    resolveOptions(options as NodeOptions)
+  } catch (error) {
+    assert.ok(isKilovoltError(error, 'KV_CONFIG'))
+    return error.details['problems'] as string[]
+  }
+  return []
+}
+
+describe('options', () => {
+  it('all have a default', () => {
+    const { signal, storage, expect, secret, allow, evictAfterMs, logger, ...rest } = resolveOptions()
+    for (const [name, value] of Object.entries(rest)) assert.notEqual(value, undefined, name)
+    assert.deepEqual([signal, storage, expect, secret, allow, evictAfterMs, logger], Array.from({ length: 7 }))
+  })
+
+  for (const [name, value] of Object.entries(WRONG)) {
+    it(`"${name}" is refused with ${JSON.stringify(value)}, and named`, () => {
+      const problems = problemsOf({ [name]: value })
+      assert.equal(problems.length, 1)
+      assert.match(problems[0]!, new RegExp(`^"${name}"`, 'u'))
+    })
+  }
+
+  it('reports all that is wrong at once', () => {
+    assert.equal(problemsOf(WRONG).length, Object.keys(WRONG).length)
+  })
+
+  it('treats undefined as not given', () => {
+    assert.equal(resolveOptions({ cluster: undefined } as unknown as NodeOptions).cluster, 'kilovolt')
+  })
+
+  it('suggests a name that differs by a slip, and none for something else', () => {
+    assert.match(problemsOf({ replica: 3 })[0]!, /did you mean "replicas"/u)
+    assert.doesNotMatch(problemsOf({ quorumSize: 3 })[0]!, /did you mean/u)
+  })
+
+  it('refuses never to found and nobody to join', () => {
+    assert.equal(problemsOf({ found: false }).length, 1)
+    assert.equal(problemsOf({ found: false, bootstrap: ['/ip4/10.0.0.1/tcp/7400'] }).length, 0)
+    assert.equal(problemsOf({ found: false, mdns: true }).length, 0)
+  })
+})
