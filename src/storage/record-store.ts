@@ -31,26 +31,40 @@ export interface StoredRecord extends RecordKey {
  * together, and acknowledged when their batch is durable (to the degree the node was configured for).
  */
 export interface RecordStore {
-  /** The record under a key, tombstones and expired records included. Synchronous where the database is. */
+  /**
+   * The record under a key, tombstones and expired records included. Synchronous where the database is; failures are
+   * rejections, never thrown: `KV_STORAGE`, `KV_CORRUPT`, `KV_NODE_STOPPED`.
+   */
   get(key: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined>
   /**
-   * Offers a record. `done` is called once: with the result when it is durable, or with the error that kept it from
-   * being so. A callback, not a promise: this is called for each replica of each write.
+   * Offers a record that passed `assertRecord`; its bytes belong to the store from now on. `done` is called once and
+   * must not throw: with the result when it is durable, or with the error that kept it from being so (`KV_STORAGE`,
+   * `KV_CORRUPT`, and, before this call returns, `KV_OVERLOADED` or `KV_NODE_STOPPED`: not taken). A callback, not a
+   * promise: this is called for each replica of each write.
    */
   apply(
     key: RecordKey,
     record: RecordBytes,
     done: (error: Error | undefined, result: ApplyResult | undefined) => void
   ): void
-  /** Resolves when everything offered before this call has been written: the fence before a copy is taken. */
+  /** Resolves when everything offered before this call is written or refused: the fence before a copy is taken. */
   flushed(): Promise<void>
-  /** The next records of a partition in byte order of (keyspace, key), strictly after `after`. */
+  /**
+   * The next records of a partition, strictly after `after`: keyspaces by the length of their name, then by its bytes,
+   * then keys by theirs. Ends after the record that reaches `maxBytes` (keys and records; default no bound), so only an
+   * empty page means the end when that is given; without it a page shorter than `limit` does.
+   */
   page(
     partition: PartitionId,
     after: { readonly keyspace: Uint8Array; readonly key: Uint8Array } | undefined,
-    limit: number
+    limit: number,
+    maxBytes?: number
   ): Promise<readonly StoredRecord[]>
-  /** Deletes all records of a partition: the last step after its ownership has moved away. */
+  /**
+   * Deletes all records of a partition: the last step after its ownership has moved away. What was offered before is
+   * deleted too, what is offered afterwards is written when it is done. Not atomic: after a failure or a crash a part may
+   * be left, and it has to be called again.
+   */
   dropPartition(partition: PartitionId): Promise<void>
   /** Figures for `status()`. */
   stats(): RecordStoreStats

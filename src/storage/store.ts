@@ -23,7 +23,7 @@ export interface Store {
   readonly permanent: boolean
   /**
    * Values of the keys, in order; `undefined` where there is none. Returns the values themselves, not a promise, when
-   * the database can read synchronously: the hot path is spared a turn.
+   * the database can read synchronously: the hot path is spared a turn. Failures are rejections, never thrown.
    */
   getMany(
     keys: readonly Uint8Array[]
@@ -33,8 +33,11 @@ export interface Store {
    * the machine cannot either.
    */
   batch(changes: readonly StoreChange[], options: { readonly sync: boolean }): Promise<void>
-  /** The next entries of the range in key order, at most `limit`; fewer only at the range's end. */
-  page(range: StoreRange, limit: number): Promise<readonly StoreEntry[]>
+  /**
+   * The next entries of the range in key order, at most `limit`; fewer only at the range's end. With `maxBytes` a store
+   * that has to load what it returns may also stop, after at least one entry, when that many bytes have been read.
+   */
+  page(range: StoreRange, limit: number, maxBytes?: number): Promise<readonly StoreEntry[]>
   /** Deletes a range. Not atomic: after a crash a part may be left. */
   clear(range: StoreRange): Promise<void>
   /** Idempotent. */

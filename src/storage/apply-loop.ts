@@ -1,0 +1,288 @@
+import { assert } from '../base/assert.ts'
+import { KilovoltError } from '../base/errors.ts'
+import { BoundedQueue } from '../base/queue.ts'
+import type { PartitionId } from '../model/partition.ts'
+import { assertRecord, type RecordBytes } from '../model/record.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { ApplyBatch, type Mutation } from './apply-batch.ts'
+import { FlushFence } from './flush-fence.ts'
+import { dataKey, decodeDataKey, partitionRange, partitionRangeAfter } from './key-layout.ts'
+import type { ApplyResult, RecordKey, RecordStore, RecordStoreStats, StoredRecord } from './record-store.ts'
+import { storageError } from './storage-error.ts'
+import type { Store } from './store.ts'
+
+/** What an apply loop needs. */
+export interface ApplyLoopDeps {
+  readonly store: Store
+  readonly clock: Pick<Clock, 'soon'>
+}
+
+/** Settings of an apply loop. */
+export interface ApplyLoopOptions {
+  /** What a record must survive before it is acknowledged: the end of the process or that of the machine. Default 'os'. */
+  readonly durability?: 'os' | 'fsync'
+  /** Most mutations that may wait or be under way. Default 65,536. */
+  readonly pendingMax?: number
+  /** Most bytes of keys and records that may wait or be under way; one mutation is always let in. Default 64 MiB. */
+  readonly pendingBytesMax?: number
+  /** Most mutations in one batch: bounds how long one turn of the event loop takes. Default 512. */
+  readonly batchMax?: number
+  /** A batch that has reached this many bytes takes no more mutations. Default 4 MiB. */
+  readonly batchBytesMax?: number
+}
+
+type Done = Mutation['done']
+
+const MIB = 1024 * 1024
+const PENDING_MAX = 65_536
+const BATCH_MAX = 512
+const SYNC = { sync: true } as const
+const NO_SYNC = { sync: false } as const
+
+/**
+ * The single writer of a store. Whatever is offered during a turn of the event loop, or while a batch is being written,
+ * goes into the next batch: one look-up of the old versions, one decision for each, one write, then all are acknowledged.
+ * So a key needs no lock, and a hundred writers share the cost of one sync.
+ *
+ * Reads go to the database alone and never see what is only on its way, so they never return what a failed batch did not
+ * keep.
+ */
+export class ApplyLoop implements RecordStore {
+  readonly #store: Store
+  readonly #clock: Pick<Clock, 'soon'>
+  readonly #durability: typeof SYNC | typeof NO_SYNC
+  readonly #pendingMax: number
+  readonly #pendingBytesMax: number
+  readonly #batchMax: number
+  readonly #batchBytesMax: number
+  readonly #queue: BoundedQueue<Mutation>
+  readonly #fence = new FlushFence()
+  /** Partitions that are being dropped, with the mutations that must wait until that is done. */
+  readonly #held = new Map<PartitionId, Mutation[]>()
+  readonly #drops = new Map<PartitionId, Promise<void>>()
+  /** From the call of `soon` until the batch is acknowledged. */
+  #busy = false
+  #closed = false
+  #pending = 0
+  #pendingBytes = 0
+  #applied = 0
+  #stale = 0
+  #batches = 0
+
+  constructor({ store, clock }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
+    this.#store = store
+    this.#clock = clock
+    this.#durability = options.durability === 'fsync' ? SYNC : NO_SYNC
+    this.#pendingMax = options.pendingMax ?? PENDING_MAX
+    this.#pendingBytesMax = options.pendingBytesMax ?? 64 * MIB
+    this.#batchMax = options.batchMax ?? BATCH_MAX
+    this.#batchBytesMax = options.batchBytesMax ?? 4 * MIB
+    this.#queue = new BoundedQueue(this.#pendingMax)
+  }
+
+  get(key: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined> {
+    if (this.#closed) return Promise.reject(stopped())
+    const found = this.#store.getMany([dataKey(key.partition, key.keyspace, key.key)])
+    if ('then' in found) return found.then(values => checked(values[0]))
+    const value = found[0]
+    if (value === undefined) return undefined
+    try {
+      return checked(value)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  apply(key: RecordKey, record: RecordBytes, done: Done): void {
+    const storeKey = dataKey(key.partition, key.keyspace, key.key)
+    const bytes = storeKey.length + record.length
+    const refusal = this.#refusal(bytes)
+    if (refusal !== undefined) {
+      done(refusal, undefined)
+      return
+    }
+    this.#pending++
+    this.#pendingBytes += bytes
+    const mutation = { key: storeKey, record, done, group: this.#fence.enter() }
+    const held = this.#held.size === 0 ? undefined : this.#held.get(key.partition)
+    if (held !== undefined) held.push(mutation)
+    else this.#offer(mutation)
+  }
+
+  flushed(): Promise<void> {
+    return this.#fence.passed()
+  }
+
+  async page(
+    partition: PartitionId,
+    after: { readonly keyspace: Uint8Array; readonly key: Uint8Array } | undefined,
+    limit: number,
+    maxBytes = Infinity
+  ): Promise<readonly StoredRecord[]> {
+    if (this.#closed) throw stopped()
+    const entries = await this.#store.page(partitionRangeAfter(partition, after), limit, maxBytes)
+    const records: StoredRecord[] = []
+    let bytes = 0
+    for (const [key, record] of entries) {
+      if (bytes >= maxBytes) break
+      records.push({ ...decodeDataKey(key), record: checked(record)! })
+      bytes += key.length + record.length
+    }
+    return records
+  }
+
+  async dropPartition(partition: PartitionId): Promise<void> {
+    for (let running = this.#drops.get(partition); running !== undefined; running = this.#drops.get(partition)) {
+      await running.catch(() => {})
+    }
+    if (this.#closed) throw stopped()
+    const drop = this.#drop(partition).finally(() => this.#drops.delete(partition))
+    this.#drops.set(partition, drop)
+    return drop
+  }
+
+  stats(): RecordStoreStats {
+    return { applied: this.#applied, stale: this.#stale, batches: this.#batches, pending: this.#pending }
+  }
+
+  /**
+   * Refuses new work with `KV_NODE_STOPPED` and resolves when everything taken before is acknowledged. The store stays
+   * open. Idempotent.
+   */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#fence.passed()
+    await Promise.allSettled(this.#drops.values())
+  }
+
+  #refusal(bytes: number): KilovoltError | undefined {
+    if (this.#closed) return stopped()
+    const full = this.#pending >= this.#pendingMax || this.#pendingBytes + bytes > this.#pendingBytesMax
+    if (!full || this.#pending === 0) return undefined
+    return new KilovoltError(
+      'KV_OVERLOADED',
+      `the store has ${this.#pending} writes of ${this.#pendingBytes} bytes before this one and takes no more`,
+      { retryable: true, details: { pending: this.#pending, pendingBytes: this.#pendingBytes } }
+    )
+  }
+
+  #offer(mutation: Mutation): void {
+    assert(this.#queue.push(mutation), 'the queue has room for everything that is pending')
+    if (this.#busy) return
+    this.#busy = true
+    this.#clock.soon(this.#turn)
+  }
+
+  /** One batch: taken, looked up, decided and written. */
+  readonly #turn = (): void => {
+    const batch = new ApplyBatch(this.#take())
+    this.#batches++
+    let found
+    try {
+      found = this.#store.getMany(batch.keys)
+    } catch (error) {
+      this.#fail(batch, error)
+      return
+    }
+    if ('then' in found) {
+      void found.then(
+        values => this.#write(batch, values),
+        (error: unknown) => this.#fail(batch, error)
+      )
+    } else {
+      this.#write(batch, found)
+    }
+  }
+
+  #take(): Mutation[] {
+    const taken: Mutation[] = []
+    let bytes = 0
+    while (taken.length < this.#batchMax && bytes < this.#batchBytesMax) {
+      const mutation = this.#queue.shift()
+      if (mutation === undefined) break
+      taken.push(mutation)
+      bytes += mutation.key.length + mutation.record.length
+    }
+    return taken
+  }
+
+  #write(batch: ApplyBatch, values: readonly (Uint8Array | undefined)[]): void {
+    const results = batch.decide(values)
+    const changes = batch.changes()
+    if (changes.length === 0) {
+      this.#settle(batch, results)
+      return
+    }
+    let written
+    try {
+      written = this.#store.batch(changes, this.#durability)
+    } catch (error) {
+      this.#fail(batch, error)
+      return
+    }
+    void written.then(
+      () => this.#settle(batch, results),
+      (error: unknown) => this.#fail(batch, error)
+    )
+  }
+
+  #fail(batch: ApplyBatch, error: unknown): void {
+    const failure = storageError(error, 'a write to the store')
+    this.#settle(
+      batch,
+      batch.mutations.map(() => failure)
+    )
+  }
+
+  /** Acknowledges a batch and sees to the next. */
+  #settle(batch: ApplyBatch, results: readonly (ApplyResult | KilovoltError)[]): void {
+    // Before the callbacks: what they offer waits for the next turn, and one that throws does not stop the loop.
+    if (this.#queue.size > 0) this.#clock.soon(this.#turn)
+    else this.#busy = false
+    const thrown: unknown[] = []
+    for (let i = 0; i < results.length; i++) {
+      const { key, record, done, group } = batch.mutations[i]!
+      const result = results[i]!
+      this.#pending--
+      this.#pendingBytes -= key.length + record.length
+      try {
+        if (result instanceof Error) {
+          done(result, undefined)
+        } else {
+          if (result.outcome === 'applied') this.#applied++
+          else if (result.outcome === 'stale') this.#stale++
+          done(undefined, result)
+        }
+      } catch (error) {
+        thrown.push(error)
+      }
+      this.#fence.leave(group)
+    }
+    // A callback must not throw. When one does, the process hears of it.
+    if (thrown.length > 0) throw thrown[0]
+  }
+
+  async #drop(partition: PartitionId): Promise<void> {
+    const held: Mutation[] = []
+    this.#held.set(partition, held)
+    try {
+      // What was offered before is written before it is deleted; what is offered from now on waits until it is.
+      await this.#fence.passed()
+      await this.#store.clear(partitionRange(partition))
+    } catch (error) {
+      throw storageError(error, `deleting partition ${partition}`)
+    } finally {
+      this.#held.delete(partition)
+      for (const mutation of held) this.#offer(mutation)
+    }
+  }
+}
+
+function checked(value: Uint8Array | undefined): RecordBytes | undefined {
+  if (value !== undefined) assertRecord(value)
+  return value
+}
+
+function stopped(): KilovoltError {
+  return new KilovoltError('KV_NODE_STOPPED', 'the store is closed')
+}

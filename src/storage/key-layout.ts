@@ -1,0 +1,153 @@
+import { KilovoltError } from '../base/errors.ts'
+import { KEYSPACE_BYTES_MAX } from '../model/key.ts'
+import type { PartitionId } from '../model/partition.ts'
+import type { RecordKey } from './record-store.ts'
+import type { StoreRange } from './store.ts'
+
+/**
+ * Where everything lies in the store. The first byte is the kind; numbers are big-endian, so that byte order is the
+ * order of the numbers:
+ *
+ *     0x10  partition u16 · length of the keyspace's name u8 · name · key      → a record
+ *     0x13  name                                                               → state of the cluster floor
+ *     0x14  field u8                                                           → this store's identity and clock
+ *     0x20  group u8 · index u48                                               → an entry of a Raft log
+ *     0x21  group u8 · field u8                                                → other state of a Raft group
+ *
+ * Each partition is one range, and each keyspace one range in each partition. The length stands before the name so that
+ * no name with a key can be mistaken for a longer name with a shorter key; keyspaces are hence ordered by length first.
+ */
+export const KeyKind = { DATA: 0x10, META: 0x13, IDENTITY: 0x14, RAFT_LOG: 0x20, RAFT_STATE: 0x21 } as const
+
+const DATA_HEADER = 4
+const RAFT_LOG_BYTES = 8
+/** Greatest index a Raft log entry can have: 2^48 − 1. */
+export const RAFT_INDEX_MAX: number = 2 ** 48 - 1
+
+/** Key of a record. The keyspace's name must be at most 64 bytes long. */
+export function dataKey(partition: PartitionId, keyspace: Uint8Array, key: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(DATA_HEADER + keyspace.length + key.length)
+  bytes[0] = KeyKind.DATA
+  bytes[1] = partition >>> 8
+  bytes[2] = partition & 0xff
+  bytes[3] = keyspace.length
+  // `set` costs more than a few assignments, and most names and keys are short.
+  let at = DATA_HEADER
+  for (let i = 0; i < keyspace.length; i++) bytes[at++] = keyspace[i]!
+  if (key.length > 48) bytes.set(key, at)
+  else for (let i = 0; i < key.length; i++) bytes[at++] = key[i]!
+  return bytes
+}
+
+/**
+ * What {@link dataKey} was given; keyspace and key are views into the bytes.
+ *
+ * @throws KilovoltError `KV_CORRUPT` when it is no key of a record
+ */
+export function decodeDataKey(bytes: Uint8Array): RecordKey {
+  const keyspaceBytes = bytes[3] ?? 0
+  const keyAt = DATA_HEADER + keyspaceBytes
+  if (bytes[0] !== KeyKind.DATA || bytes.length < keyAt || keyspaceBytes > KEYSPACE_BYTES_MAX) {
+    throw new KilovoltError('KV_CORRUPT', `the store holds a key of ${bytes.length} bytes that is no key of a record`)
+  }
+  return {
+    partition: bytes[1]! * 0x100 + bytes[2]!,
+    keyspace: bytes.subarray(DATA_HEADER, keyAt),
+    key: bytes.subarray(keyAt)
+  }
+}
+
+/** All records of a partition. */
+export function partitionRange(partition: PartitionId): StoreRange {
+  return prefixRange(Uint8Array.of(KeyKind.DATA, partition >>> 8, partition & 0xff))
+}
+
+/** The records of a partition strictly after a place; all of them when there is none. */
+export function partitionRangeAfter(
+  partition: PartitionId,
+  after: { readonly keyspace: Uint8Array; readonly key: Uint8Array } | undefined
+): StoreRange {
+  const range = partitionRange(partition)
+  // The next key in byte order is the same one with a zero byte behind it.
+  return after === undefined ? range : { gte: successor(dataKey(partition, after.keyspace, after.key)), lt: range.lt }
+}
+
+/** Key of a piece of the cluster floor's state. */
+export function metaKey(name: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(1 + name.length)
+  bytes[0] = KeyKind.META
+  bytes.set(name, 1)
+  return bytes
+}
+
+/** All of the cluster floor's state. */
+export function metaRange(): StoreRange {
+  return prefixRange(Uint8Array.of(KeyKind.META))
+}
+
+/** Key of a field of the store's identity. */
+export function identityKey(field: number): Uint8Array {
+  return Uint8Array.of(KeyKind.IDENTITY, field)
+}
+
+/** Key of a Raft log entry: group 0 … 255, index 0 … {@link RAFT_INDEX_MAX}. */
+export function raftLogKey(group: number, index: number): Uint8Array {
+  const bytes = new Uint8Array(RAFT_LOG_BYTES)
+  bytes[0] = KeyKind.RAFT_LOG
+  bytes[1] = group
+  let rest = index
+  for (let i = RAFT_LOG_BYTES - 1; i >= 2; i--) {
+    bytes[i] = rest % 256
+    rest = Math.floor(rest / 256)
+  }
+  return bytes
+}
+
+/**
+ * Group and index of a Raft log entry's key.
+ *
+ * @throws KilovoltError `KV_CORRUPT` when it is no such key
+ */
+export function decodeRaftLogKey(bytes: Uint8Array): { readonly group: number; readonly index: number } {
+  if (bytes[0] !== KeyKind.RAFT_LOG || bytes.length !== RAFT_LOG_BYTES) {
+    throw new KilovoltError(
+      'KV_CORRUPT',
+      `the store holds a key of ${bytes.length} bytes that is no key of a log entry`
+    )
+  }
+  let index = 0
+  for (let i = 2; i < RAFT_LOG_BYTES; i++) index = index * 256 + bytes[i]!
+  return { group: bytes[1]!, index }
+}
+
+/** Log entries of a group from one index up to, not including, another; without bounds the whole log. */
+export function raftLogRange(group: number, from = 0, to: number = RAFT_INDEX_MAX + 1): StoreRange {
+  const lt = to > RAFT_INDEX_MAX ? prefixRange(Uint8Array.of(KeyKind.RAFT_LOG, group)).lt : raftLogKey(group, to)
+  return { gte: raftLogKey(group, from), lt }
+}
+
+/** Key of a field of a Raft group's state: group and field 0 … 255. */
+export function raftStateKey(group: number, field: number): Uint8Array {
+  return Uint8Array.of(KeyKind.RAFT_STATE, group, field)
+}
+
+/** All fields of a Raft group's state. */
+export function raftStateRange(group: number): StoreRange {
+  return prefixRange(Uint8Array.of(KeyKind.RAFT_STATE, group))
+}
+
+/** Everything that begins with the prefix. */
+function prefixRange(prefix: Uint8Array): StoreRange {
+  const lt = new Uint8Array(prefix)
+  let last = lt.length - 1
+  while (last >= 0 && lt[last] === 0xff) last--
+  if (last < 0) return { gte: prefix, lt: undefined }
+  lt[last]!++
+  return { gte: prefix, lt: lt.subarray(0, last + 1) }
+}
+
+function successor(key: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(key.length + 1)
+  bytes.set(key)
+  return bytes
+}
