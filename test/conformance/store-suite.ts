@@ -5,9 +5,9 @@ import type { Store, StoreChange } from '../../src/storage/store.ts'
 /** A store to test, and how to reach the one that a later life of the same machine would open. */
 export interface StoreUnderTest {
   /** A new, empty store. */
-  create(): Promise<Store>
+  readonly create: () => Promise<Store>
   /** Opens again what was created last, after it was closed; absent where nothing outlives the process. */
-  reopen?(): Promise<Store>
+  readonly reopen?: () => Promise<Store>
 }
 
 const ALL = { gte: new Uint8Array(0), lt: undefined }
