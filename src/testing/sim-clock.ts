@@ -23,8 +23,10 @@ export class SimClock implements Clock, EventOwner {
   /** How late the process's event loop ran, as its own monitor would tell. */
   readonly loopMonitor: LoopMonitor
   readonly #world: SimTime
+  /** Owner of what comes from outside: it dies and waits with the process, but is no timer of its. */
+  readonly #inbox: EventOwner
   #dead = false
-  #stalledUntilUs = 0
+  #stalledUntilUs = -1
   #lagMs = 0
   #pending = 0
 
@@ -33,6 +35,18 @@ export class SimClock implements Clock, EventOwner {
     this.#world = world
     this.name = name
     this.oscillator = oscillator
+    const isDead = (): boolean => this.#dead
+    const stalledUntilUs = (): number => this.#stalledUntilUs
+    this.#inbox = {
+      name,
+      get isDead() {
+        return isDead()
+      },
+      get stalledUntilUs() {
+        return stalledUntilUs()
+      },
+      done() {}
+    }
     this.loopMonitor = {
       takeLagMs: () => {
         const lag = this.#lagMs
@@ -58,6 +72,11 @@ export class SimClock implements Clock, EventOwner {
     return this.#stalledUntilUs
   }
 
+  /** True time, µs, which no process can know: for what stands beneath it. */
+  get trueUs(): number {
+    return this.#world.nowUs
+  }
+
   monotonicMs(): number {
     return this.oscillator.localUs(this.#world.nowUs) / 1000
   }
@@ -77,9 +96,12 @@ export class SimClock implements Clock, EventOwner {
     this.#add(this.#world.soon(fn, this))
   }
 
-  /** Something from outside (a frame, a disk) that reaches this process after a true delay in ms; dropped when it has ended. */
-  arrive(delayMs: number, fn: () => void): Timer {
-    return this.#add(this.#world.at(this.#world.nowUs + Math.max(0, Math.ceil(delayMs * 1000)), fn, this))
+  /**
+   * Something from outside (a frame, a completed write) that reaches this process after a true delay in µs. Dropped when
+   * the process has ended; not counted as a timer of its.
+   */
+  arrive(delayUs: number, fn: () => void): Timer {
+    return this.#world.at(this.#world.nowUs + Math.max(0, Math.ceil(delayUs)), fn, this.#inbox)
   }
 
   /** The process ends: nothing of it runs any more. */

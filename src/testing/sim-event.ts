@@ -19,6 +19,7 @@ export class SimEvent implements Timer {
   #fn: (() => void) | undefined
   #dueUs: number
   #sequence: number
+  #postponed = false
 
   constructor(onCancel: () => void, dueUs: number, sequence: number, fn: () => void, owner: EventOwner | undefined) {
     this.#onCancel = onCancel
@@ -48,10 +49,17 @@ export class SimEvent implements Timer {
     this.#onCancel()
   }
 
+  /** Whether its owner stands still at a true time; at the last moment of the pause, what was held up before goes first. */
+  mustWait(nowUs: number): boolean {
+    const untilUs = this.owner?.stalledUntilUs ?? -1
+    return untilUs > nowUs || (untilUs === nowUs && !(this.#postponed && this.#dueUs === untilUs))
+  }
+
   /** Moves it to a later time; it must not be in a heap meanwhile. */
   postpone(dueUs: number, sequence: number): void {
     this.#dueUs = dueUs
     this.#sequence = sequence
+    this.#postponed = true
   }
 
   run(): void {

@@ -26,6 +26,8 @@ export interface SimWorldOptions {
 export interface RunLimits {
   /** Virtual ms. Default one hour. */
   readonly limitMs?: number
+  /** Goes on waiting for events when none is left, spinning. Default false. */
+  readonly idle?: boolean
 }
 
 /**
@@ -100,7 +102,7 @@ export class SimWorld {
    * Runs events until the condition holds (true) or there is none left within the limit (false). Time stands at the
    * last event afterwards; at the limit when it was reached.
    */
-  async run(until: () => boolean, { limitMs = 3_600_000 }: RunLimits = {}): Promise<boolean> {
+  async run(until: () => boolean, { limitMs = 3_600_000, idle = false }: RunLimits = {}): Promise<boolean> {
     if (this.#running) throw new KilovoltError('KV_INTERNAL', 'the simulated world runs already')
     this.#running = true
     const endUs = this.#nowUs + Math.ceil(limitMs * 1000)
@@ -108,7 +110,7 @@ export class SimWorld {
     try {
       await runTurns(() => {
         met = until()
-        return !met && this.#step(endUs)
+        return !met && (this.#step(endUs) || idle)
       })
     } finally {
       this.#running = false
@@ -148,7 +150,7 @@ export class SimWorld {
       if (!event.isLive) continue
       const { owner } = event
       if (event.dueUs > this.#nowUs) this.#nowUs = event.dueUs
-      if (owner !== undefined && owner.stalledUntilUs > this.#nowUs) {
+      if (owner !== undefined && event.mustWait(this.#nowUs)) {
         event.postpone(owner.stalledUntilUs, this.#sequence++)
         this.#heap.push(event)
         continue
