@@ -43,6 +43,8 @@ export interface GossipOptions {
 }
 
 const RETENTION_MS = 600_000
+/** How long a digest is good for unless the view changes, ms. */
+const DIGEST_MS = 1000
 const NOTHING: GossipStep = { changes: [], accused: [], publish: [] }
 
 interface Entry {
@@ -71,6 +73,8 @@ export class Gossip {
   readonly #retentionMs: number
   readonly #entries = new Map<StoreId, Entry>()
   #snapshot: View | undefined
+  #digest: number | undefined
+  #digestAtMs = 0
 
   constructor(self: ViewMember, { retentionMs = RETENTION_MS }: GossipOptions = {}) {
     this.#selfId = self.storeId
@@ -100,8 +104,12 @@ export class Gossip {
 
   /** Equal on nodes of equal views (with a probability of 1 − 2^-32), whatever their epochs, which heartbeats equalise. */
   digest(nowMs: number): number {
+    // Fading changes it too, but that may be noticed a second late.
+    if (this.#digest !== undefined && nowMs - this.#digestAtMs < DIGEST_MS) return this.#digest
     let sum = 0
     for (const entry of this.#entries.values()) if (!this.#isFading(entry, nowMs)) sum = (sum + entry.hash) >>> 0
+    this.#digest = sum
+    this.#digestAtMs = nowMs
     return sum
   }
 
@@ -262,11 +270,13 @@ export class Gossip {
     if (member.status === 'suspect') addAll(named, accusers)
     this.#entries.set(member.storeId, { member, goneAtMs, accusers: named, hash: hashOf(member) })
     this.#snapshot = undefined
+    this.#digest = undefined
   }
 
   #forget(storeId: StoreId, { member }: Entry): ViewChange {
     this.#entries.delete(storeId)
     this.#snapshot = undefined
+    this.#digest = undefined
     return { before: member, after: undefined }
   }
 

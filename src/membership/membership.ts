@@ -3,7 +3,7 @@ import type { Liveness, View, ViewMember } from '../model/view.ts'
 
 /** What membership tells. Each is emitted once per change, after `view` shows it. */
 export interface MembershipEvents {
-  /** A node was heard of for the first time, or came back after `left` or `dead` as another incarnation. */
+  /** A node was heard of for the first time (or again, after it was forgotten), or came back after it had left. */
   'member:joined': ViewMember
   'member:suspected': ViewMember
   /** Declared dead. */
