@@ -3,20 +3,64 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
+import type { Clock } from '../../src/runtime/clock.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { ApplyLoop, type ApplyLoopOptions } from '../../src/storage/apply-loop.ts'
 import { LevelStore } from '../../src/storage/level-store.ts'
 import type { Store } from '../../src/storage/store.ts'
+import { SeededRandom } from '../../src/runtime/seeded-random.ts'
+import type { SimClock } from '../../src/testing/sim-clock.ts'
+import { type DiskOptions, SimDisk } from '../../src/testing/sim-disk.ts'
+import { SimStore } from '../../src/testing/sim-store.ts'
+import { SimWorld } from '../../src/testing/sim-world.ts'
 import { describeRecordStore, type RecordStoreUnderTest } from './record-store-suite.ts'
 import { describeStore } from './store-suite.ts'
 
-async function recordsOver(store: Store, options?: ApplyLoopOptions): Promise<RecordStoreUnderTest> {
-  const records = new ApplyLoop({ store, clock: systemClock }, options)
+async function recordsOver(
+  store: Store,
+  options?: ApplyLoopOptions,
+  clock: Clock = systemClock
+): Promise<RecordStoreUnderTest> {
+  const records = new ApplyLoop({ store, clock }, options)
   return {
     records,
     async close() {
       await records.close()
       await store.close()
+    }
+  }
+}
+
+/** A simulated world that goes on by itself, so that a suite written for real time can wait for it. */
+class SimMachine {
+  readonly #world = new SimWorld()
+  readonly clock: SimClock = this.#world.clock('a')
+  #disk: SimDisk
+  #stopped = false
+  #running: Promise<void> | undefined
+
+  constructor(options: DiskOptions) {
+    this.#disk = new SimDisk(new SeededRandom(1), options)
+  }
+
+  open(disk: SimDisk = this.#disk): Store {
+    this.#disk = disk
+    return new SimStore({ disk, clock: this.clock })
+  }
+
+  start(): void {
+    this.#running = this.#run()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      await this.#world.run(() => this.#stopped)
+      await new Promise<void>(resolve => systemClock.soon(resolve))
     }
   }
 }
@@ -84,4 +128,29 @@ describe('stores', () => {
       })
     )
   })
+
+  for (const [title, options] of [
+    ['a simulated disk', {}],
+    ['a simulated disk without synchronous reads', { syncReads: false }],
+    ['simulated memory', { permanent: false }]
+  ] as const) {
+    describe(`SimStore over ${title}`, () => {
+      const machine = new SimMachine(options)
+      before(() => machine.start())
+      after(() => machine.stop())
+      describeStore({
+        create: async () => machine.open(new SimDisk(new SeededRandom(1), options)),
+        ...(!('permanent' in options) && { reopen: async () => machine.open() })
+      })
+    })
+
+    describe(`ApplyLoop over ${title}`, () => {
+      const machine = new SimMachine(options)
+      before(() => machine.start())
+      after(() => machine.stop())
+      describeRecordStore(async () =>
+        recordsOver(machine.open(new SimDisk(new SeededRandom(1), options)), {}, machine.clock)
+      )
+    })
+  }
 })

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { compareBytes, equalBytes } from '../../../src/base/bytes.ts'
+import { isKilovoltError } from '../../../src/base/errors.ts'
+import { SeededRandom } from '../../../src/runtime/seeded-random.ts'
+import { ApplyBatch, type Mutation } from '../../../src/storage/apply-batch.ts'
+import { record, valueOf } from '../../conformance/record-store-suite.ts'
+
+function mutation(key: Uint8Array, hlc: number, value: string): Mutation {
+  return { key, record: record(hlc, value), done: () => {}, group: { outstanding: 1, waiting: undefined } }
+}
+
+function fnv1a(bytes: Uint8Array): number {
+  let hash = 0x811c9dc5
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193)
+  return hash
+}
+
+/** Two different keys that hash alike; among 200,000 there are several. */
+function collision(): [Uint8Array, Uint8Array] {
+  const random = new SeededRandom(1)
+  const seen = new Map<number, Uint8Array>()
+  for (let i = 0; i < 200_000; i++) {
+    const key = random.bytes(8)
+    const other = seen.get(fnv1a(key))
+    if (other !== undefined) return [other, key]
+    seen.set(fnv1a(key), key)
+  }
+  return assert.fail('no collision found')
+}
+
+describe('a batch of mutations', () => {
+  it('tells keys of one hash apart', () => {
+    const [a, b] = collision()
+    assert.ok(!equalBytes(a, b))
+    const batch = new ApplyBatch([
+      mutation(a, 1, 'a'),
+      mutation(b, 2, 'b'),
+      mutation(a, 3, 'A'),
+      mutation(b, 1, 'late')
+    ])
+    assert.equal(batch.keys.length, 2)
+    const results = batch.decide([undefined, undefined])
+    assert.deepEqual(
+      results.map(result => (isKilovoltError(result) ? result.code : [result.outcome, valueOf(result.current)])),
+      [
+        ['applied', undefined],
+        ['applied', undefined],
+        ['applied', 'a'],
+        ['stale', 'b']
+      ]
+    )
+    const changes = batch.changes().toSorted((x, y) => compareBytes(x.key, y.key))
+    assert.deepEqual(
+      changes.map(({ key, value }) => [[...key], valueOf(value)]),
+      [[a, 'A'] as const, [b, 'b'] as const].toSorted(([x], [y]) => compareBytes(x, y)).map(([key, v]) => [[...key], v])
+    )
+  })
+
+  it('writes a key once, with the newest of its mutations, and not at all when the store holds that', () => {
+    const [a, b] = [Uint8Array.of(1), Uint8Array.of(2)]
+    const batch = new ApplyBatch([mutation(a, 2, 'x'), mutation(b, 2, 'y'), mutation(a, 4, 'z'), mutation(a, 3, 'w')])
+    batch.decide([record(1, 'old'), record(5, 'newer')])
+    assert.deepEqual(
+      batch.changes().map(({ key, value }) => [key[0], valueOf(value)]),
+      [[1, 'z']]
+    )
+  })
+})
