@@ -1,0 +1,171 @@
+import { isKilovoltError } from '../base/errors.ts'
+import type { ConsistencyLevel } from '../model/quorum.ts'
+import type { Random } from '../runtime/random.ts'
+import type { Timer } from '../runtime/clock.ts'
+import type { History, Operation } from './checkers/history.ts'
+
+/** What clients do. Shares are whole numbers in proportion to each other. */
+export interface WorkloadOptions {
+  /** Number of clients; each has one operation under way at a time. Default 6 */
+  readonly clients?: number
+  /** Number of keys they compete for. Default 12 */
+  readonly keys?: number
+  /** Mean pause between two operations of a client, ms. Default 20 */
+  readonly pauseMs?: number
+  /** Deadline of an operation, ms. Default 2,000 */
+  readonly timeoutMs?: number
+  readonly puts?: number
+  readonly gets?: number
+  /** Deletions; only of every third key, as who reads nothing cannot tell which deletion it was. */
+  readonly deletes?: number
+  readonly one?: number
+  readonly quorum?: number
+  readonly all?: number
+}
+
+/** A node as a client sees it. */
+export interface ClientTarget {
+  get(key: string, level: ConsistencyLevel, timeoutMs: number): Promise<{ value: string; version: string } | undefined>
+  put(key: string, value: string, level: ConsistencyLevel, timeoutMs: number): Promise<void>
+  delete(key: string, level: ConsistencyLevel, timeoutMs: number): Promise<void>
+}
+
+/** What a workload needs. */
+export interface WorkloadDeps {
+  readonly random: Random
+  readonly history: History
+  /** Virtual time of the world, which no fault touches. */
+  readonly after: (delayMs: number, fn: () => void) => Timer
+  /** The nodes that can be asked now. */
+  readonly targets: () => readonly ClientTarget[]
+}
+
+const DEFAULTS: Required<WorkloadOptions> = {
+  clients: 6,
+  keys: 12,
+  pauseMs: 20,
+  timeoutMs: 2000,
+  puts: 45,
+  gets: 50,
+  deletes: 5,
+  one: 10,
+  quorum: 85,
+  all: 5
+}
+
+/** Codes of refusals that are certain to have had no effect. */
+const WITHOUT_EFFECT: readonly string[] = ['KV_NOT_JOINED', 'KV_KEY_TOO_LARGE', 'KV_VALUE_TOO_LARGE', 'KV_CONFIG']
+
+/** An operation under way, and who waits for it. */
+interface Call {
+  readonly target: ClientTarget
+  readonly operation: Operation
+  readonly next: () => void
+}
+
+/** Clients that read and write without end, each from whichever node it happens to ask. */
+export class Workload {
+  readonly options: Required<WorkloadOptions>
+  readonly #deps: WorkloadDeps
+  readonly #calls = new Set<Call>()
+  #value = 0
+  #stopped = false
+
+  constructor(deps: WorkloadDeps, options: WorkloadOptions = {}) {
+    this.#deps = deps
+    this.options = { ...DEFAULTS, ...options }
+  }
+
+  /** All keys there are. */
+  get keys(): readonly string[] {
+    return Array.from({ length: this.options.keys }, (_, i) => keyName(i))
+  }
+
+  /** Operations under way. */
+  get pending(): number {
+    return this.#calls.size
+  }
+
+  /** Operations under way at one node. */
+  pendingAt(target: ClientTarget): number {
+    return [...this.#calls].filter(call => call.target === target).length
+  }
+
+  start(): void {
+    for (let i = 0; i < this.options.clients; i++) this.#pause(`c${i}`)
+  }
+
+  /** No operation begins any more. */
+  stop(): void {
+    this.#stopped = true
+  }
+
+  /** A node is gone: whoever waits for it will never know, and goes on with another. */
+  abandon(target: ClientTarget): void {
+    for (const call of this.#calls) {
+      if (call.target !== target) continue
+      this.#calls.delete(call)
+      call.next()
+    }
+  }
+
+  #pause(client: string): void {
+    if (this.#stopped) return
+    const { random, after } = this.#deps
+    after(random.int(2 * this.options.pauseMs + 1), () => this.#step(client))
+  }
+
+  #step(client: string): void {
+    const { random, targets } = this.#deps
+    const up = targets()
+    if (this.#stopped || up.length === 0) return this.#pause(client)
+    const target = up[random.int(up.length)]!
+    const { puts, gets, deletes, one, quorum, all } = this.options
+    const number = random.int(this.options.keys)
+    const kinds = ['get', 'put', 'delete'] as const
+    const kind = kinds[pick(random, [gets, puts, number % 3 === 0 ? deletes : 0])]!
+    const level = (['one', 'quorum', 'all'] as const)[pick(random, [one, quorum, all])]!
+    void this.#run(client, target, { client, kind, key: keyName(number), level })
+  }
+
+  async #run(
+    client: string,
+    target: ClientTarget,
+    start: Pick<Operation, 'client' | 'kind' | 'key' | 'level'>
+  ): Promise<void> {
+    const { history } = this.#deps
+    const { timeoutMs } = this.options
+    const { kind, key, level } = start
+    const value = String(this.#value++)
+    const operation = history.begin(kind === 'put' ? { ...start, value } : start)
+    const call: Call = { target, operation, next: () => this.#pause(client) }
+    this.#calls.add(call)
+    try {
+      if (kind === 'get') {
+        const found = await target.get(key, level, timeoutMs)
+        if (this.#calls.has(call)) history.returned(operation, found?.value, found?.version)
+      } else {
+        await (kind === 'put' ? target.put(key, value, level, timeoutMs) : target.delete(key, level, timeoutMs))
+        if (this.#calls.has(call)) history.acknowledged(operation)
+      }
+    } catch (error) {
+      if (!isKilovoltError(error)) throw error
+      if (this.#calls.has(call)) history.refused(operation, WITHOUT_EFFECT.includes(error.code) ? 'failed' : 'unknown')
+    }
+    if (this.#calls.delete(call)) call.next()
+  }
+}
+
+function keyName(number: number): string {
+  return `key-${number}`
+}
+
+/** Index drawn with the given shares. */
+function pick(random: Random, shares: readonly number[]): number {
+  let at = random.int(shares.reduce((sum, share) => sum + share, 0))
+  for (let i = 0; i < shares.length; i++) {
+    if (at < shares[i]!) return i
+    at -= shares[i]!
+  }
+  return 0
+}
