@@ -1,4 +1,4 @@
-import type { AbstractIterator, AbstractLevel } from 'abstract-level'
+import type { AbstractBatchOperation, AbstractIterator, AbstractLevel } from 'abstract-level'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import { storageError } from './storage-error.ts'
 import type { Store, StoreChange, StoreEntry, StoreRange } from './store.ts'
@@ -34,13 +34,13 @@ type Scan = Pick<AbstractIterator<Database, Uint8Array, Uint8Array>, 'nextv'>
  */
 const SYNC_READS_MAX_ON_DISK = 8
 /** Bytes an iterator of a disk database prefetches at a time: a scan costs a third less than with the default of 16 KiB. */
-const PREFETCH_BYTES = 256 * 1024
+const PREFETCH = { highWaterMarkBytes: 256 * 1024 }
 
-/** `view` hands bytes through as they are in all databases at hand; `buffer` wraps each key and value once more. */
-const ENCODING = { keyEncoding: 'view', valueEncoding: 'view' } as const
-const SCAN = { ...ENCODING, highWaterMarkBytes: PREFETCH_BYTES }
-const BATCH = { ...ENCODING, sync: false } as const
-const BATCH_SYNC = { ...ENCODING, sync: true } as const
+/** How a database is told that keys and values are bytes; the format it works in itself costs no conversion. */
+interface BytesEncoding {
+  readonly keyEncoding: 'view' | 'buffer'
+  readonly valueEncoding: 'view' | 'buffer'
+}
 
 /**
  * The {@link Store} over any abstract-level database. What the database can do is told by its manifest (`supports`),
@@ -49,6 +49,7 @@ const BATCH_SYNC = { ...ENCODING, sync: true } as const
 export class LevelStore implements Store {
   readonly permanent: boolean
   readonly #database: Database
+  readonly #encoding: BytesEncoding
   readonly #syncReadsMax: number
 
   /**
@@ -63,10 +64,18 @@ export class LevelStore implements Store {
     } catch (error) {
       throw openError(error)
     }
-    return new LevelStore(database as unknown as Database, options)
+    try {
+      return new LevelStore(database as unknown as Database, options)
+    } catch (error) {
+      await database.close().catch(() => {})
+      throw storageError(error, 'keeping bytes in this database')
+    }
   }
 
   private constructor(database: Database, { syncReadsMax }: LevelStoreOptions) {
+    // Throws when the database only takes text.
+    const format = database.keyEncoding('view').format === 'buffer' ? 'buffer' : 'view'
+    this.#encoding = { keyEncoding: format, valueEncoding: format }
     const { permanence, getSync } = database.supports as { readonly permanence?: boolean; readonly getSync?: boolean }
     this.permanent = permanence === true
     this.#database = database
@@ -78,23 +87,19 @@ export class LevelStore implements Store {
   ): readonly (Uint8Array | undefined)[] | Promise<readonly (Uint8Array | undefined)[]> {
     if (keys.length > this.#syncReadsMax) return this.#getManyLater(keys)
     try {
-      return keys.map(key => this.#database.getSync(key, ENCODING))
+      return keys.map(key => this.#database.getSync(key, this.#encoding))
     } catch (error) {
       return Promise.reject(storageError(error, 'reading from the database'))
     }
   }
 
   async batch(changes: readonly StoreChange[], { sync }: { readonly sync: boolean }): Promise<void> {
-    const database = this.#database
+    // The encodings go into each operation: abstract-level merges options of the batch into every one of them by a
+    // copy that costs more than the rest of the write. Databases that know no `sync` ignore it.
+    const operations = changes.map(({ key, value }) => this.#operation(key, value))
     try {
-      await database.batch(
-        changes.map(({ key, value }) => {
-          if (value === undefined) return { type: 'del', key: this.#owned(key) }
-          return { type: 'put', key: this.#owned(key), value: this.#owned(value) }
-        }),
-        // Databases that know no `sync` ignore it; one that is in memory has nothing to sync.
-        sync && this.permanent ? BATCH_SYNC : BATCH
-      )
+      if (sync && this.permanent) await this.#database.batch(operations, { sync: true } as object)
+      else await this.#database.batch(operations)
     } catch (error) {
       throw storageError(error, 'writing to the database')
     }
@@ -103,7 +108,12 @@ export class LevelStore implements Store {
   async page(range: StoreRange, limit: number, maxBytes = Infinity): Promise<readonly StoreEntry[]> {
     if (limit <= 0) return []
     try {
-      const iterator = this.#database.iterator({ ...SCAN, ...bounds(range), limit })
+      const iterator = this.#database.iterator({
+        ...this.#encoding,
+        ...bounds(range),
+        limit,
+        ...PREFETCH
+      })
       try {
         return await take(iterator, limit, maxBytes)
       } finally {
@@ -116,7 +126,7 @@ export class LevelStore implements Store {
 
   async clear(range: StoreRange): Promise<void> {
     try {
-      await this.#database.clear({ keyEncoding: 'view', ...bounds(range) })
+      await this.#database.clear({ keyEncoding: this.#encoding.keyEncoding, ...bounds(range) })
     } catch (error) {
       throw storageError(error, 'deleting a range of the database')
     }
@@ -132,10 +142,16 @@ export class LevelStore implements Store {
 
   async #getManyLater(keys: readonly Uint8Array[]): Promise<readonly (Uint8Array | undefined)[]> {
     try {
-      return await this.#database.getMany(keys as Uint8Array[], ENCODING)
+      return await this.#database.getMany(keys as Uint8Array[], this.#encoding)
     } catch (error) {
       throw storageError(error, 'reading from the database')
     }
+  }
+
+  #operation(key: Uint8Array, value: Uint8Array | undefined): AbstractBatchOperation<Database, Uint8Array, Uint8Array> {
+    const { keyEncoding, valueEncoding } = this.#encoding
+    if (value === undefined) return { type: 'del', key: this.#owned(key), keyEncoding }
+    return { type: 'put', key: this.#owned(key), value: this.#owned(value), keyEncoding, valueEncoding }
   }
 
   /**

@@ -53,4 +53,10 @@ describe('LevelStore', () => {
     assert.match(failure.message, /no space left on device/u)
     assert.ok(failure.cause instanceof Error)
   })
+
+  it('refuses a database that keeps text only, and leaves it closed', async () => {
+    const database = new MemoryLevel({ storeEncoding: 'utf8' })
+    await assert.rejects(LevelStore.open(database), { code: 'KV_STORAGE', message: /bytes/u })
+    assert.equal(database.status, 'closed')
+  })
 })
