@@ -35,7 +35,7 @@ export interface ProbeListener {
 
 /** What a prober needs. */
 export interface ProberDeps {
-  readonly transport: Pick<Transport, 'request' | 'handle'>
+  readonly transport: Pick<Transport, 'self' | 'request' | 'handle'>
   readonly clock: Pick<Clock, 'monotonicMs'>
   readonly gossip: Gossip
   readonly logger: Logger
@@ -78,7 +78,7 @@ export class Prober {
   pingRequest({ helper, target, probe, timeoutMs }: PingRequestEffect): void {
     const peer = this.#gossip.get(helper)?.peerId
     const opinion = this.#gossip.get(target)
-    if (peer === undefined || opinion === undefined) return
+    if (peer === undefined || peer === this.#transport.self || opinion === undefined) return
     const request = {
       type: MessageType.PING_REQUEST,
       class: 'control',
@@ -103,7 +103,9 @@ export class Prober {
     timeoutMs: number,
     done: (ack: Ack | undefined, raw?: Uint8Array) => void
   ): void {
-    const member = this.#gossip.get(to)
+    const peer = this.#gossip.get(to)!.peerId
+    // Another store was here before: this process itself proves that its own is gone.
+    if (peer === this.#transport.self) return done(undefined)
     const sender = this.#gossip.rumourOf(this.#gossip.self.storeId, this.#clock.monotonicMs())!
     const request = {
       type: MessageType.PING,
@@ -111,7 +113,7 @@ export class Prober {
       body: encodePing({ target: to, opinion, sender }),
       timeoutMs: timeoutMs + LATE_ANSWER_MS
     } as const
-    this.#transport.request(member!.peerId, request, outcome => {
+    this.#transport.request(peer, request, outcome => {
       if (this.#listener.isStopped()) return
       const ack = outcome.kind === 'reply' ? this.#decode(outcome, decodeAck) : undefined
       if (ack === undefined || ack === 'malformed' || outcome.kind !== 'reply') return done(undefined)
