@@ -156,6 +156,35 @@ describe('membership of several nodes', function () {
       }))
   }
 
+  it('has one of two that stood still accuse nobody, with no helper to ask', () =>
+    onSeeds(15, async cluster => {
+      await cluster.form(2)
+      const [stalled, other] = cluster.nodes as [FakeNode, FakeNode]
+      // At the moment a probe is under way, if any.
+      const pings = stalled.transport.requested.get(MessageType.PING)!
+      await cluster.until(() => stalled.transport.requested.get(MessageType.PING)! > pings, 2000, 'a probe is sent')
+      stalled.clock.stall(3000)
+      await cluster.world.advance(10_000)
+      assert.equal(stalled.count('member:suspected', other), 0)
+      assert.equal(other.count('member:failed', stalled), 0)
+      assert.ok(cluster.isWhole())
+    }))
+
+  it('does not bury on waking whoever refuted while the process stood still', () =>
+    onSeeds(10, async cluster => {
+      await cluster.form(4)
+      const [, stalled, suspect] = cluster.nodes as [FakeNode, FakeNode, FakeNode]
+      suspect.clock.stall(3000)
+      await cluster.until(() => stalled.sees(suspect) === 'suspect', 2000, 'suspected')
+      // Time for the confirmations, so that the suspicion ends during the pause.
+      await cluster.world.advance(1000)
+      stalled.clock.stall(5000)
+      await cluster.world.advance(15_000)
+      assert.equal(stalled.count('member:failed', suspect), 0)
+      assert.ok(cluster.isWhole())
+      for (const other of others(cluster, suspect)) assert.equal(stalled.count('member:suspected', other), 0)
+    }))
+
   it('has a process that stood still learn of a death it missed, and accuse no bystander', () =>
     onSeeds(8, async cluster => {
       await cluster.form(5)
@@ -290,6 +319,18 @@ describe('membership of several nodes', function () {
       await cluster.world.advance(610_000)
       assert.ok(left.every(node => node.sees(leaver) === undefined))
       assert.equal(new Set(cluster.views()).size, 1)
+    }))
+
+  it('makes up by an exchange of views for news that gossip has lost', () =>
+    onSeeds(4, async cluster => {
+      await cluster.form(4)
+      const [a, , , leaver] = cluster.nodes as [FakeNode, FakeNode, FakeNode, FakeNode]
+      cluster.net.split([a.transport], [leaver.transport])
+      for (const { transport } of cluster.nodes) transport.publish = () => {}
+      await cluster.world.settle(leaver.membership.leave(2000), { limitMs: 3000 })
+      await leaver.transport.stop()
+      await cluster.until(() => a.sees(leaver) === 'left', 10_000, 'the goodbye came by way of the others')
+      assert.equal(a.count('member:suspected', leaver), 0)
     }))
 
   it('has a goodbye end at its deadline when nobody answers', () =>
