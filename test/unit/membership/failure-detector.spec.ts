@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import type { DetectorEffect, HelperAnswer } from '../../../src/membership/detector-effect.ts'
 import { FailureDetector } from '../../../src/membership/failure-detector.ts'
 import type { StoreId } from '../../../src/model/node-id.ts'

@@ -228,11 +228,11 @@ export class FakeTransport implements Transport {
       this.clock.after(keeping.pauseMs, () => this.#retry(peer))
       keeping.pauseMs = Math.min(5000, keeping.pauseMs * 2)
     }
-    const done = (): void => {
+    const linked = (): void => {
       keeping.trying = false
       keeping.pauseMs = 100
     }
-    this.dial(keeping.addresses[0] ?? addressOf(peer), new AbortController().signal).then(done, again)
+    this.dial(keeping.addresses[0] ?? addressOf(peer), new AbortController().signal).then(linked, again)
   }
 
   isLinked(peer: PeerId): boolean {

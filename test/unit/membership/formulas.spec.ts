@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { Awareness, lagPenalty } from '../../../src/membership/awareness.ts'
 import { RoundTrip } from '../../../src/membership/round-trip.ts'
 import { confirmationsNeeded, patience, suspicionMinMs, suspicionTimeoutMs } from '../../../src/membership/suspicion.ts'

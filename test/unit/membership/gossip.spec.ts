@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { Gossip, INCARNATION_MAX, MEMBERS_MAX, type Rumour } from '../../../src/membership/gossip.ts'
 import type { ClusterId, PeerId, StoreId } from '../../../src/model/node-id.ts'
 import type { Liveness, ViewMember } from '../../../src/model/view.ts'

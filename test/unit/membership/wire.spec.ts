@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { isKilovoltError } from '../../../src/base/errors.ts'
 import { Writer } from '../../../src/codec/writer.ts'
 import { INCARNATION_MAX, type Rumour } from '../../../src/membership/gossip.ts'
