@@ -35,6 +35,9 @@ export const STAMP_END: number = ACTOR_AT + ACTOR_BYTES
 /** Length of the shortest record. */
 export const RECORD_BYTES_MIN: number = VALUE_AT
 
+/** Length of the longest head of a record: all but its value. */
+export const RECORD_HEAD_BYTES_MAX: number = VALUE_AT_WITH_EXPIRY
+
 /** What a record is made of. */
 export interface RecordParts {
   readonly stamp: Stamp
@@ -110,6 +113,11 @@ export function recordExpiresAt(record: RecordBytes): number | undefined {
 export function recordValue(record: RecordBytes): Uint8Array | undefined {
   if (isTombstone(record)) return undefined
   return record.subarray((record[0]! & EXPIRY) === 0 ? VALUE_AT : VALUE_AT_WITH_EXPIRY)
+}
+
+/** All but the value: flags, stamp and expiry, as a view into the record. */
+export function recordHead(record: RecordBytes): Uint8Array {
+  return record.subarray(0, (record[0]! & EXPIRY) === 0 ? VALUE_AT : VALUE_AT_WITH_EXPIRY)
 }
 
 /** Whether a reader sees a value: neither deleted nor expired at `nowMs`. */
