@@ -1,5 +1,5 @@
 /** Multiplier of a node that trusts itself least. */
-export const HEALTH_MULTIPLIER_MAX = 8
+const HEALTH_MULTIPLIER_MAX = 8
 /** A loop that is later than this counts against the node's own health, ms. */
 const LATE_MS = 200
 /** A loop that is later than this has stood still, ms. */
@@ -16,7 +16,7 @@ const STALLED_MS = 1000
 export class Awareness {
   #score = 0
 
-  /** 1 (healthy) to {@link HEALTH_MULTIPLIER_MAX}. */
+  /** 1 (healthy) to 8. */
   get multiplier(): number {
     return 1 + this.#score
   }

@@ -1,12 +1,12 @@
 /** Timeout before the first answer, ms. */
-export const PROBE_TIMEOUT_INITIAL_MS = 500
+const PROBE_TIMEOUT_INITIAL_MS = 500
 /**
  * Shortest timeout, ms. Far above a round trip on a local network: it covers a garbage collection or a busy moment of
  * the other process, which are no failures.
  */
-export const PROBE_TIMEOUT_MIN_MS = 300
+const PROBE_TIMEOUT_MIN_MS = 300
 /** Longest timeout, ms: the round trip to the other side of the earth several times over. */
-export const PROBE_TIMEOUT_MAX_MS = 1000
+const PROBE_TIMEOUT_MAX_MS = 1000
 
 /** Learns the round trip to one member, as RFC 6298 does: timeout = smoothed time + 4 · smoothed deviation, bounded. */
 export class RoundTrip {

@@ -289,6 +289,22 @@ describe('membership of several nodes', function () {
       assert.equal(cluster.nodes[0]!.count('member:joined', stranger), 1)
     }))
 
+  it('redials a store at the peer where it is now, and lets go of the one where it was', () =>
+    onSeeds(2, async cluster => {
+      await cluster.form(3)
+      const old = cluster.nodes[2]!
+      old.transport.kill()
+      await cluster.world.advance(1000)
+      const moved = cluster.make({ store: old.store, peer: 'peer-moved' as PeerId })
+      await moved.start()
+      await cluster.until(() => cluster.isWhole(), 5000, 'it is back')
+      await cluster.world.advance(3000)
+      for (const { transport } of cluster.nodes.slice(0, 2)) {
+        assert.ok(transport.kept.has(moved.transport.self))
+        assert.ok(!transport.kept.has(old.transport.self))
+      }
+    }))
+
   it('does not take the word of another store at the same peer for a sign of life', () =>
     onSeeds(4, async cluster => {
       await cluster.form(3)
@@ -331,6 +347,7 @@ describe('membership of several nodes', function () {
       await cluster.form(4)
       const [a, , , leaver] = cluster.nodes as [FakeNode, FakeNode, FakeNode, FakeNode]
       cluster.net.split([a.transport], [leaver.transport])
+      await cluster.world.advance(5000)
       for (const { transport } of cluster.nodes) transport.publish = () => {}
       await cluster.world.settle(leaver.membership.leave(2000), { limitMs: 3000 })
       await leaver.transport.stop()

@@ -167,6 +167,15 @@ describe('the failure detector', () => {
     assert.equal(script.of('accuse').length, 0)
   })
 
+  it('accuses nobody of a probe that was sent to an earlier incarnation', () => {
+    const script = new Script([A])
+    script.until(1500)
+    const { probe } = script.ping(A)
+    script.learn(A, 'alive', 2)
+    script.take(script.detector.missed(2000, A, probe))
+    assert.equal(script.of('accuse').length, 0)
+  })
+
   it('gives a newcomer without a link two seconds before a probe counts', () => {
     const script = new Script([])
     script.learn(A)
