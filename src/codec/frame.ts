@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
+import { EMPTY_BYTES } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import { Reader } from './reader.ts'
-import { Writer } from './writer.ts'
 
 /**
  * What one tick of the event loop has to say to one peer travels as one frame:
@@ -31,17 +31,75 @@ export const FRAME_HEADER_BYTES: number = 8
 /** The most a message costs beyond its body. */
 export const MESSAGE_OVERHEAD_MAX: number = 1 + 8 + 8 + 8
 
+/** Builds frames message by message, straight into their bytes. A frame belongs to whoever takes it. */
+export class FrameEncoder {
+  #buffer: Uint8Array = EMPTY_BYTES
+  #view = new DataView(this.#buffer.buffer)
+  #length = 0
+  #sizeHint = 256
+
+  /** Bytes of the frame so far, header not counted. */
+  get length(): number {
+    return Math.max(0, this.#length - FRAME_HEADER_BYTES)
+  }
+
+  /** Adds a message. `lead`, when not negative, is a byte that goes before the body and counts as part of it. */
+  add(type: number, id: number, epoch: number, body: Uint8Array, lead = -1): void {
+    const bodyLength = lead < 0 ? body.length : body.length + 1
+    this.#reserve(bodyLength + MESSAGE_OVERHEAD_MAX)
+    this.#buffer[this.#length++] = type
+    this.#varint(id)
+    this.#varint(epoch)
+    this.#varint(bodyLength)
+    if (lead >= 0) this.#buffer[this.#length++] = lead
+    this.#buffer.set(body, this.#length)
+    this.#length += body.length
+  }
+
+  /** The whole frame; the next message begins another. */
+  finish(): Uint8Array {
+    this.#reserve(0)
+    const frame = this.#buffer.subarray(0, this.#length)
+    this.#view.setUint32(0, frame.length - FRAME_HEADER_BYTES)
+    this.#view.setUint32(4, crc32(frame.subarray(FRAME_HEADER_BYTES)))
+    // The next frame is likely to be about as long as this one.
+    this.#sizeHint = Math.min(1 << 16, Math.max(256, frame.length + (frame.length >> 2)))
+    this.#use(EMPTY_BYTES)
+    this.#length = 0
+    return frame
+  }
+
+  #varint(value: number): void {
+    const buffer = this.#buffer
+    let rest = value
+    while (rest >= 0x80) {
+      buffer[this.#length++] = (rest % 0x80) | 0x80
+      rest = Math.floor(rest / 0x80)
+    }
+    buffer[this.#length++] = rest
+  }
+
+  #reserve(more: number): void {
+    if (this.#length === 0) this.#length = FRAME_HEADER_BYTES
+    const needed = this.#length + more
+    if (needed <= this.#buffer.length) return
+    const old = this.#buffer
+    // Memory as it comes: whatever is handed out has been written to.
+    this.#use(Buffer.allocUnsafe(Math.max(needed, this.#sizeHint, old.length * 2)))
+    this.#buffer.set(old)
+  }
+
+  #use(buffer: Uint8Array): void {
+    this.#buffer = buffer
+    this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+  }
+}
+
 /** One frame of the given messages. */
 export function encodeFrame(messages: readonly Message[]): Uint8Array {
-  let size = FRAME_HEADER_BYTES
-  for (const { body } of messages) size += body.length + MESSAGE_OVERHEAD_MAX
-  const writer = new Writer(size).u32(0).u32(0)
-  for (const { type, id, epoch, body } of messages) writer.u8(type).varint(id).varint(epoch).bytes(body)
-  const frame = writer.finish()
-  const header = new DataView(frame.buffer, frame.byteOffset)
-  header.setUint32(0, frame.length - FRAME_HEADER_BYTES)
-  header.setUint32(4, crc32(frame.subarray(FRAME_HEADER_BYTES)))
-  return frame
+  const encoder = new FrameEncoder()
+  for (const { type, id, epoch, body } of messages) encoder.add(type, id, epoch, body)
+  return encoder.finish()
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { KilovoltError } from '../base/errors.ts'
 import type { PeerId } from '../model/node-id.ts'
 import type { TrafficClass } from './transport.ts'
 
@@ -28,6 +29,8 @@ export interface HostEvents {
   link: Link
   /** The connection to the peer is gone (links on it are closed as well). */
   disconnected: { readonly peer: PeerId; readonly reason: string }
+  /** Somebody was turned away beneath the links: no handshake, not on the list, another cluster, malformed bytes. */
+  refused: { readonly peer: PeerId | undefined; readonly error: KilovoltError }
   /** Gossip from a peer. */
   published: { readonly from: PeerId; readonly body: Uint8Array }
 }
@@ -42,9 +45,14 @@ export interface Host {
   readonly addresses: readonly string[]
   start(): Promise<void>
   stop(): Promise<void>
-  /** Connects to whoever answers at the multiaddr, and says who it is. @throws KilovoltError `KV_UNREACHABLE`, `KV_ABORTED` */
+  /**
+   * Connects to whoever answers at the multiaddr, and says who it is.
+   *
+   * @throws KilovoltError `KV_UNREACHABLE`, `KV_ABORTED`, `KV_CONFIG` when it is no multiaddr, `KV_HANDSHAKE` with
+   *   `details.self` when it is this node itself
+   */
   connect(address: string, signal: AbortSignal): Promise<PeerId>
-  /** Opens a link on the existing connection. @throws KilovoltError `KV_UNREACHABLE`, `KV_ABORTED` */
+  /** Opens a link on the existing connection. @throws KilovoltError `KV_UNREACHABLE`, `KV_ABORTED`, `KV_HANDSHAKE` */
   open(peer: PeerId, trafficClass: TrafficClass, signal: AbortSignal): Promise<Link>
   isConnected(peer: PeerId): boolean
   /** Closes the connection to the peer and all its links. */

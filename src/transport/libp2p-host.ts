@@ -1,0 +1,331 @@
+import '../base/promise-with-resolvers.ts'
+import type {
+  Connection,
+  ConnectionGater,
+  IdentifyResult,
+  Listener,
+  PeerId as Libp2pPeerId,
+  Stream
+} from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p, type Libp2p } from 'libp2p'
+import { abortError, throwIfAborted } from '../base/abort.ts'
+import { createDeferred } from '../base/deferred.ts'
+import { Emitter } from '../base/emitter.ts'
+import { KilovoltError, messageOf } from '../base/errors.ts'
+import type { PeerId } from '../model/node-id.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Logger } from '../runtime/logger.ts'
+import type { Host, HostEvents, Link } from './host.ts'
+import { createLibp2pOptions, type Libp2pServices, STREAMS_MAX } from './libp2p-config.ts'
+import { dialError, flattenError, listenError } from './libp2p-error.ts'
+import { Libp2pLink } from './libp2p-link.ts'
+import { parsePeerKey, peerIdOfKey } from './peer-key.ts'
+import { createProtector } from './private-network.ts'
+import { TRAFFIC_CLASSES } from './peer-links.ts'
+import type { TrafficClass } from './transport.ts'
+
+/** Settings of a host. */
+export interface Libp2pHostOptions {
+  /** The node's private key, as `createPeerKey` made it. */
+  readonly peerKey: Uint8Array
+  /** Name of the cluster: part of every protocol's id, and of the topic of gossip. */
+  readonly cluster: string
+  /** Multiaddrs to listen on. */
+  readonly listen: readonly string[]
+  /** Multiaddrs to tell others instead of those listened on; none: tell those. */
+  readonly announce: readonly string[]
+  /** Secret of the private network; without one anybody who knows an address may connect. */
+  readonly secret: string | undefined
+  /** Ids of the peers that may connect, either way; everybody when undefined. */
+  readonly allow: readonly string[] | undefined
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** How long to wait for a peer to say which protocols it knows, to explain why it refused ours, ms. */
+const IDENTIFY_WAIT_MS = 1000
+/** Addresses of which it is remembered who answers there. */
+const KNOWN_ADDRESSES_MAX = 4096
+
+/** The {@link Host} over libp2p. */
+export class Libp2pHost implements Host {
+  readonly self: PeerId
+  readonly #options: Libp2pHostOptions
+  readonly #libp2p: Libp2p<Libp2pServices>
+  readonly #events: Emitter<HostEvents>
+  readonly #topic: string
+  readonly #listeners = new Set<Listener>()
+  /** Who answered at an address, so that whoever is connected is not dialed again. */
+  readonly #known = new Map<string, PeerId>()
+  #state: 'new' | 'started' | 'stopped' = 'new'
+  #stopping: Promise<void> | undefined
+
+  /**
+   * Makes a host; nothing listens yet.
+   *
+   * @throws KilovoltError `KV_CONFIG` for an address that is no multiaddr, `KV_CORRUPT` for a key that is none
+   */
+  static async create(options: Libp2pHostOptions): Promise<Libp2pHost> {
+    for (const address of [...options.listen, ...options.announce]) parseAddress(address)
+    const events = new Emitter<HostEvents>()
+    const protector = options.secret === undefined ? undefined : await createProtector(options.secret)
+    const libp2p = await createLibp2p(
+      createLibp2pOptions({
+        privateKey: parsePeerKey(options.peerKey),
+        listen: options.listen,
+        announce: options.announce,
+        topic: topicOf(options.cluster),
+        protector,
+        gater: createGater(options.allow, events),
+        onInboundFailed: (remoteAddress, error) => inboundFailed(events, remoteAddress, error)
+      })
+    )
+    return new Libp2pHost(options, libp2p, events)
+  }
+
+  private constructor(options: Libp2pHostOptions, libp2p: Libp2p<Libp2pServices>, events: Emitter<HostEvents>) {
+    this.#options = options
+    this.#libp2p = libp2p
+    this.#events = events
+    this.#topic = topicOf(options.cluster)
+    this.self = peerIdOfKey(options.peerKey)
+  }
+
+  get addresses(): readonly string[] {
+    if (this.#state !== 'started') return []
+    // Not libp2p's own list: that leaves public addresses out until a stranger has confirmed them.
+    const { announce } = this.#options
+    const listening = [...this.#listeners].flatMap(listener => listener.getAddrs().map(String))
+    const addresses = announce.length > 0 ? announce : listening
+    return [...new Set(addresses.map(address => withPeer(address, this.self)))]
+  }
+
+  async start(): Promise<void> {
+    if (this.#state !== 'new') throw new KilovoltError('KV_INTERNAL', 'a host can be started once')
+    this.#listen()
+    for (const trafficClass of TRAFFIC_CLASSES) {
+      const accept = (stream: Stream, connection: Connection): void =>
+        this.#events.emit('link', this.#link(stream, connection, trafficClass))
+      const limits = { maxInboundStreams: STREAMS_MAX, maxOutboundStreams: STREAMS_MAX }
+      await this.#libp2p.handle(this.#protocol(trafficClass), accept, limits)
+    }
+    try {
+      await this.#libp2p.start()
+    } catch (error) {
+      this.#state = 'stopped'
+      await this.#libp2p.stop()
+      throw listenError(error, this.#options.listen)
+    }
+    this.#libp2p.services.pubsub.subscribe(this.#topic)
+    this.#state = 'started'
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async connect(address: string, signal: AbortSignal): Promise<PeerId> {
+    throwIfAborted(signal, `dialing ${address}`)
+    const target = parseAddress(address)
+    if (this.#state !== 'started') throw new KilovoltError('KV_UNREACHABLE', 'this node is not started')
+    const wanted = target.getComponents().findLast(({ name }) => name === 'p2p')?.value
+    if (wanted === this.self) throw dialError(undefined, address, true)
+    const known = this.#known.get(address)
+    if (known !== undefined && this.isConnected(known)) return known
+    let connection: Connection
+    try {
+      connection = await this.#libp2p.dial(target, { signal })
+    } catch (error) {
+      if (signal.aborted) throw abortError(signal, `dialing ${address}`)
+      // Who answers at an address that names nobody is known only after the handshake.
+      const self = wanted === undefined && flattenError(error).some(({ name }) => name === 'InvalidPeerIdError')
+      throw dialError(error, address, self)
+    }
+    const peer = connection.remotePeer.toString() as PeerId
+    if (this.#known.size >= KNOWN_ADDRESSES_MAX) this.#known.clear()
+    this.#known.set(address, peer)
+    return peer
+  }
+
+  async open(peer: PeerId, trafficClass: TrafficClass, signal: AbortSignal): Promise<Link> {
+    throwIfAborted(signal, `opening a link to ${peer}`)
+    const connection = this.#connections(peer).find(({ status }) => status === 'open')
+    if (connection === undefined) throw unreachable(`there is no connection to ${peer}`)
+    try {
+      const limits = { signal, maxOutboundStreams: STREAMS_MAX }
+      const stream = await connection.newStream(this.#protocol(trafficClass), limits)
+      return this.#link(stream, connection, trafficClass)
+    } catch (error) {
+      if (signal.aborted) throw abortError(signal, `opening a link to ${peer}`)
+      if (flattenError(error).every(({ name }) => name !== 'UnsupportedProtocolError')) {
+        throw unreachable(`no link to ${peer}: ${messageOf(error)}`, error)
+      }
+      const problem = clusterProblem(this.#options.cluster, await this.#protocolsOf(connection.remotePeer))
+      throw problem ?? new KilovoltError('KV_HANDSHAKE', `${peer} is no kilovolt node`, { cause: error })
+    }
+  }
+
+  isConnected(peer: PeerId): boolean {
+    return this.#connections(peer).some(({ status }) => status === 'open')
+  }
+
+  disconnect(peer: PeerId, reason: string): void {
+    const error = new Error(reason)
+    for (const connection of this.#connections(peer)) connection.abort(error)
+  }
+
+  publish(body: Uint8Array): void {
+    if (this.#state !== 'started') return
+    this.#libp2p.services.pubsub.publish(this.#topic, body).catch((error: unknown) => {
+      this.#options.logger.debug('gossip was not published', { error: messageOf(error) })
+    })
+  }
+
+  on<K extends keyof HostEvents>(type: K, listener: (detail: HostEvents[K]) => void): () => void {
+    return this.#events.on(type, listener)
+  }
+
+  async #stop(): Promise<void> {
+    const wasStarted = this.#state === 'started'
+    this.#state = 'stopped'
+    if (wasStarted) await this.#libp2p.stop()
+  }
+
+  #listen(): void {
+    const libp2p = this.#libp2p
+    libp2p.addEventListener('transport:listening', ({ detail }) => this.#listeners.add(detail))
+    libp2p.addEventListener('transport:close', ({ detail }) => this.#listeners.delete(detail))
+    libp2p.addEventListener('peer:disconnect', ({ detail }) => {
+      this.#events.emit('disconnected', { peer: detail.toString() as PeerId, reason: 'the connection is closed' })
+    })
+    libp2p.addEventListener('peer:identify', ({ detail }) => this.#onIdentified(detail))
+    libp2p.services.pubsub.addEventListener('message', ({ detail }) => {
+      if (detail.topic !== this.#topic || detail.type !== 'signed') return
+      this.#events.emit('published', { from: detail.from.toString() as PeerId, body: detail.data })
+    })
+  }
+
+  #connections(peer: PeerId): readonly Connection[] {
+    let id: Libp2pPeerId
+    try {
+      id = peerIdFromString(peer)
+    } catch {
+      // Peer ids also come from gossip; nobody is connected by one that is malformed.
+      return []
+    }
+    return this.#libp2p.getConnections(id)
+  }
+
+  /** Tells of nodes of other clusters, which open no link as they find no protocol in common. */
+  #onIdentified({ peerId, protocols }: IdentifyResult): void {
+    const error = clusterProblem(this.#options.cluster, protocols)
+    if (error !== undefined) this.#events.emit('refused', { peer: peerId.toString() as PeerId, error })
+  }
+
+  /** What the peer can do, as far as it says so soon. */
+  async #protocolsOf(id: Libp2pPeerId): Promise<readonly string[]> {
+    const { promise, resolve } = createDeferred<readonly string[]>()
+    const onIdentify = ({ detail }: CustomEvent<IdentifyResult>): void => {
+      if (detail.peerId.equals(id)) resolve(detail.protocols)
+    }
+    this.#libp2p.addEventListener('peer:identify', onIdentify)
+    const timer = this.#options.clock.after(IDENTIFY_WAIT_MS, () => resolve([]))
+    try {
+      const known = await this.#libp2p.peerStore.get(id).then(
+        ({ protocols }) => protocols,
+        () => []
+      )
+      return known.some(isClusterProtocol) ? known : await promise
+    } finally {
+      timer.cancel()
+      this.#libp2p.removeEventListener('peer:identify', onIdentify)
+    }
+  }
+
+  #protocol(trafficClass: TrafficClass): string {
+    return `/kilovolt/${encodeURIComponent(this.#options.cluster)}/1/${trafficClass}`
+  }
+
+  #link(stream: Stream, connection: Connection, trafficClass: TrafficClass): Link {
+    const peer = connection.remotePeer.toString() as PeerId
+    return new Libp2pLink(stream, {
+      peer,
+      class: trafficClass,
+      remoteAddress: connection.remoteAddr.toString(),
+      onMalformed: error => this.#events.emit('refused', { peer, error })
+    })
+  }
+}
+
+function topicOf(cluster: string): string {
+  return `kilovolt/${encodeURIComponent(cluster)}/1`
+}
+
+function parseAddress(address: string): Multiaddr {
+  try {
+    return multiaddr(address)
+  } catch (error) {
+    throw new KilovoltError('KV_CONFIG', `"${address}" is no multiaddr: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+function withPeer(address: string, peer: PeerId): string {
+  return address.includes('/p2p/') ? address : `${address}/p2p/${peer}`
+}
+
+function unreachable(message: string, cause?: unknown): KilovoltError {
+  return new KilovoltError('KV_UNREACHABLE', message, { cause, retryable: true })
+}
+
+function isClusterProtocol(protocol: string): boolean {
+  return /^\/kilovolt\/[^/]+\/\d+\/control$/u.test(protocol)
+}
+
+/** The error for a peer that says it belongs to other clusters only. */
+function clusterProblem(own: string, protocols: readonly string[]): KilovoltError | undefined {
+  const names = protocols.filter(isClusterProtocol).map(protocol => decodeName(protocol.split('/')[2]!))
+  if (names.length === 0 || names.includes(own)) return undefined
+  return new KilovoltError(
+    'KV_HANDSHAKE',
+    `this node belongs to cluster "${own}", the other to "${names.join('", "')}"`,
+    {
+      details: { own, other: names }
+    }
+  )
+}
+
+function decodeName(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+function createGater(allow: readonly string[] | undefined, events: Emitter<HostEvents>): ConnectionGater {
+  if (allow === undefined) return {}
+  const allowed = new Set(allow)
+  const error = (peer: string): KilovoltError =>
+    new KilovoltError('KV_HANDSHAKE', `${peer} is not on this node's list of peers`)
+  return {
+    denyInboundEncryptedConnection: id => {
+      const peer = id.toString() as PeerId
+      if (allowed.has(peer)) return false
+      events.emit('refused', { peer, error: error(peer) })
+      return true
+    },
+    denyOutboundEncryptedConnection: id => !allowed.has(id.toString())
+  }
+}
+
+function inboundFailed(events: Emitter<HostEvents>, remoteAddress: string, error: Error): void {
+  // The list of peers has spoken already, and a node that dials itself knows why it hung up.
+  if (['ConnectionInterceptedError', 'InvalidPeerIdError'].includes(error.name)) return
+  const message =
+    `a connection from ${remoteAddress} did not complete the handshake (${error.message}): ` +
+    'another secret, or no kilovolt node'
+  events.emit('refused', { peer: undefined, error: new KilovoltError('KV_HANDSHAKE', message, { cause: error }) })
+}
