@@ -8,8 +8,7 @@ const WORKERS = 8
 const REPORT_EVERY_MS = 50
 
 let node: Node | undefined
-let visiting = false
-let workers: Promise<void>[] = []
+const load = { running: false, workers: [] as Promise<void>[] }
 let report = { ok: 0, failed: 0, acknowledged: [] as Visit[] }
 
 function tell(news: News): void {
@@ -39,11 +38,11 @@ async function store(records: readonly (readonly [string, City])[]): Promise<Ans
 
 /** Adds one to the visit counters of its own keys, over and over: read at quorum, add, write at quorum. */
 function visit(keys: readonly string[]): Answer {
-  visiting = true
+  load.running = true
   const visits = theNode().keyspace<number>('visits')
   const timer = setInterval(flush, REPORT_EVERY_MS)
-  workers = Array.from({ length: WORKERS }, async (_, worker) => {
-    for (let i = worker; visiting; i = (i + WORKERS) % keys.length) {
+  load.workers = Array.from({ length: WORKERS }, async (_, worker) => {
+    for (let i = worker; load.running; i = (i + WORKERS) % keys.length) {
       const key = keys[i]!
       try {
         const count = ((await visits.get(key)) ?? 0) + 1
@@ -55,7 +54,7 @@ function visit(keys: readonly string[]): Answer {
       }
     }
   })
-  workers.push(Promise.all(workers).then(() => clearInterval(timer)))
+  load.workers.push(Promise.all(load.workers).then(() => clearInterval(timer)))
   return { type: 'done' }
 }
 
@@ -65,8 +64,8 @@ function flush(): void {
 }
 
 async function halt(): Promise<Answer> {
-  visiting = false
-  await Promise.all(workers)
+  load.running = false
+  await Promise.all(load.workers)
   flush()
   return { type: 'done' }
 }

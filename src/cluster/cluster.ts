@@ -53,7 +53,7 @@ export interface Cluster {
    */
   catchUp(epoch: number, timeoutMs: number): Promise<Topology>
   /** Hands everything over, then leaves the log. Resolves when nothing is owned any more, rejects with `KV_TIMEOUT`. */
-  leave(timeoutMs: number): Promise<void>
+  leave(timeoutMs: number, signal?: AbortSignal): Promise<void>
   stop(): Promise<void>
   on<K extends keyof ClusterEvents>(type: K, listener: (detail: ClusterEvents[K]) => void): () => void
 }

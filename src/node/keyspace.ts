@@ -263,7 +263,7 @@ function requirement(level: ConsistencyLevel | undefined, count: number | undefi
     return count
   }
   if (level !== undefined && !LEVELS.includes(level)) {
-    throw new KilovoltError('KV_CONFIG', `"consistency" must be one of ${LEVELS.join(', ')}, not ${String(level)}`)
+    throw new KilovoltError('KV_CONFIG', `"consistency" must be one of ${LEVELS.join(', ')}, not ${level}`)
   }
   return level
 }

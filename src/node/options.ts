@@ -1,18 +1,7 @@
 import { KilovoltError } from '../base/errors.ts'
 import { isPartitionCount, PARTITIONS_DEFAULT, PARTITIONS_MAX, PARTITIONS_MIN } from '../model/partition.ts'
 import type { Logger } from '../runtime/logger.ts'
-
-/**
- * Any database that implements the abstract-level contract, version 3 or later: `MemoryLevel`, `ClassicLevel`, … Written
- * as the few members by which such a database is recognised, since abstract-level's own type is invariant in its
- * encodings and would refuse most of them.
- */
-export interface LevelDatabase {
-  readonly status: string
-  readonly supports: object
-  open(): Promise<void>
-  close(): Promise<void>
-}
+import type { LevelDatabase } from '../storage/level-store.ts'
 
 /** Everything a node can be told. All of it has a default: `createNode()` alone makes a cluster of one, in memory. */
 export interface NodeOptions {

@@ -1,4 +1,8 @@
 import type { ClusterPhase } from '../cluster/cluster.ts'
+import type { StoreId } from '../model/node-id.ts'
+import type { View } from '../model/view.ts'
+import { majority } from '../placement/rules.ts'
+import { isRowReplica, type Topology } from '../placement/topology.ts'
 import type { RecordStoreStats } from '../storage/record-store.ts'
 import type { TransportStats } from '../transport/transport.ts'
 
@@ -66,4 +70,65 @@ export interface NodeStatus {
   readonly transport: TransportStats
   /** 1 when this node's event loop keeps up; greater when it stalls, and its time-outs grow with it. */
   readonly healthMultiplier: number
+}
+
+/** What a status is made of. */
+export interface StatusInput {
+  readonly id: StoreId
+  readonly cluster: string
+  readonly phase: ClusterPhase
+  readonly leader: StoreId | undefined
+  readonly topology: Topology | undefined
+  readonly view: View
+  readonly operations: OperationStatus
+  readonly transfer: TransferStatus
+  readonly storage: RecordStoreStats
+  readonly permanent: boolean
+  readonly openedClean: boolean | undefined
+  readonly transport: TransportStats
+  readonly healthMultiplier: number
+}
+
+/** The status of a node, judged from what it knows. */
+export function describeStatus(input: StatusInput): NodeStatus {
+  const { id, cluster, phase, leader, topology, view, operations, transfer, transport, healthMultiplier } = input
+  const members = { alive: 0, suspect: 0, dead: 0 }
+  for (const { status } of view.values()) if (status !== 'left') members[status]++
+  const partitions = describePartitions(id, topology, view)
+  const serving = phase === 'member' || phase === 'leaving'
+  const impaired = members.suspect > 0 || partitions.changing > 0 || partitions.underReplicated > 0
+  const health = !serving || partitions.withoutQuorum > 0 ? 'unavailable' : impaired ? 'degraded' : 'ok'
+  const storage = { ...input.storage, permanent: input.permanent, openedClean: input.openedClean }
+  const epoch = topology?.epoch ?? 0
+  return {
+    id,
+    cluster,
+    phase,
+    health,
+    epoch,
+    leader,
+    members,
+    partitions,
+    operations,
+    transfer,
+    storage,
+    transport,
+    healthMultiplier
+  }
+}
+
+function describePartitions(id: StoreId, topology: Topology | undefined, view: View): PartitionStatus {
+  const counts = { total: 0, owned: 0, changing: 0, underReplicated: 0, withoutQuorum: 0 }
+  if (topology === undefined) return counts
+  const takers = [...topology.members.values()].filter(({ status, weight }) => status === 'up' && weight > 0).length
+  const isAlive = (store: StoreId): boolean => store === id || view.get(store)?.status === 'alive'
+  for (const row of topology.rows) {
+    const living = row.slots.filter(isAlive).length
+    counts.total++
+    if (isRowReplica(row, id)) counts.owned++
+    if (row.change !== undefined) counts.changing++
+    if (living < Math.min(topology.replicas, Math.max(1, takers))) counts.underReplicated++
+    if (living < majority(row.slots.length)) counts.withoutQuorum++
+  }
+  return counts
 }

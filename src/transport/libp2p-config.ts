@@ -3,6 +3,7 @@ import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify, type Identify } from '@libp2p/identify'
 import type { ConnectionGater, Ed25519PrivateKey } from '@libp2p/interface'
+import type { mdns } from '@libp2p/mdns'
 import type { Libp2pOptions } from 'libp2p'
 import type { ProtectorFactory } from './private-network.ts'
 import { createWatchedTcp } from './watched-tcp.ts'
@@ -18,6 +19,8 @@ export interface Libp2pConfig {
   readonly topic: string
   readonly protector: ProtectorFactory | undefined
   readonly gater: ConnectionGater
+  /** Looks for nodes on the local network. */
+  readonly mdns: ReturnType<typeof mdns> | undefined
   /** An inbound connection did not get as far as being one. */
   readonly onInboundFailed: (remoteAddress: string, error: Error) => void
 }
@@ -58,6 +61,7 @@ export function createLibp2pOptions(config: Libp2pConfig): Libp2pOptions<Libp2pS
     ],
     ...(config.protector === undefined ? {} : { connectionProtector: config.protector }),
     connectionGater: config.gater,
+    ...(config.mdns === undefined ? {} : { peerDiscovery: [config.mdns] }),
     connectionManager: {
       maxConnections: CONNECTIONS_MAX,
       maxParallelDials: 64,

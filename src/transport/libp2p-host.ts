@@ -5,6 +5,7 @@ import type {
   IdentifyResult,
   Listener,
   PeerId as Libp2pPeerId,
+  PeerInfo,
   Stream
 } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
@@ -21,6 +22,7 @@ import type { Host, HostEvents, Link } from './host.ts'
 import { createLibp2pOptions, type Libp2pServices, STREAMS_MAX } from './libp2p-config.ts'
 import { dialError, flattenError, listenError } from './libp2p-error.ts'
 import { Libp2pLink } from './libp2p-link.ts'
+import { createMdns } from './mdns-source.ts'
 import { parsePeerKey, peerIdOfKey } from './peer-key.ts'
 import { createProtector } from './private-network.ts'
 import { TRAFFIC_CLASSES } from './peer-links.ts'
@@ -40,6 +42,8 @@ export interface Libp2pHostOptions {
   readonly secret: string | undefined
   /** Ids of the peers that may connect, either way; everybody when undefined. */
   readonly allow: readonly string[] | undefined
+  /** Whether to look for nodes on the local network by multicast DNS. Default false. */
+  readonly mdns?: boolean
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -79,6 +83,7 @@ export class Libp2pHost implements Host {
         topic: topicOf(options.cluster),
         protector,
         gater: createGater(options.allow, events),
+        mdns: options.mdns === true ? await createMdns(options.cluster) : undefined,
         onInboundFailed: (remoteAddress, error) => inboundFailed(events, remoteAddress, error)
       })
     )
@@ -120,6 +125,15 @@ export class Libp2pHost implements Host {
     }
     this.#libp2p.services.pubsub.subscribe(this.#topic)
     this.#state = 'started'
+  }
+
+  /** Calls back with each address that multicast DNS finds; returns a function that ends it. */
+  onDiscovered(found: (address: string) => void): () => void {
+    const listener = ({ detail }: CustomEvent<PeerInfo>): void => {
+      for (const address of detail.multiaddrs) found(withPeer(address.toString(), detail.id.toString() as PeerId))
+    }
+    this.#libp2p.addEventListener('peer:discovery', listener)
+    return () => this.#libp2p.removeEventListener('peer:discovery', listener)
   }
 
   stop(): Promise<void> {

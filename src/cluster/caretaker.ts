@@ -1,0 +1,195 @@
+import { claim } from '../placement/claim.ts'
+import { planChanges } from '../placement/plan.ts'
+import type { PlacementRules } from '../placement/rules.ts'
+import type { Row, Topology, TopologyMember } from '../placement/topology.ts'
+import type { StoreId } from '../model/node-id.ts'
+import type { PartitionId } from '../model/partition.ts'
+import type { Command, RowRef } from './commands.ts'
+
+/** What the caretaker sees when it looks around. */
+export interface CaretakerInput {
+  readonly topology: Topology
+  readonly nowMs: number
+  readonly isDead: (store: StoreId) => boolean
+  readonly rules: PlacementRules
+}
+
+/** Settings; see `NodeOptions` for their meaning. */
+export interface CaretakerOptions {
+  readonly evictVolatileAfterMs: number
+  readonly evictDiskAfterMs: number
+  readonly warmUpMs: number
+}
+
+/** Rows that one member may be receiving at the same time. It copies a few of them at once. */
+const ROWS_PER_NODE = 64
+/** Joins within this time are planned together, ms. */
+const GATHER_MS = 200
+/** Pause between two plans once the cluster stands, ms. */
+const PLAN_EVERY_MS = 2000
+/** A cluster is forming while it has fewer members than this, or is younger than {@link FORMING_MS}. */
+const FORMED_MEMBERS = 5
+const FORMING_MS = 60_000
+/** More than this part of the members down within {@link MASS_WINDOW_MS}: rather a fault of the network than of all of them. */
+const MASS_PART = 3
+const MASS_WINDOW_MS = 60_000
+const MASS_HOLD_MS = 600_000
+
+/**
+ * What the leader of the meta group does about members and rows, as a machine: looks at the state and at gossip, and
+ * returns the commands that are due. It remembers only when it first saw things; a new leader starts those clocks anew,
+ * which delays, and never hastens, what it decides.
+ */
+export class Caretaker {
+  readonly #options: CaretakerOptions
+  readonly #deadSince = new Map<StoreId, number>()
+  readonly #seenSince = new Map<StoreId, number>()
+  readonly #copied = new Map<PartitionId, { readonly rowEpoch: number; readonly by: Set<StoreId> }>()
+  readonly #startedMs: number
+  #plannedMs = -Infinity
+  #holdUntilMs = -Infinity
+  #planned: Topology['members'] | undefined
+
+  constructor(options: CaretakerOptions, nowMs: number) {
+    this.#options = options
+    this.#startedMs = nowMs
+  }
+
+  /** How long a member has been dead without a break, ms. */
+  deadForMs(store: StoreId, nowMs: number): number {
+    const since = this.#deadSince.get(store)
+    return since === undefined ? 0 : Math.max(1, nowMs - since)
+  }
+
+  /** A member reports that its copies for a row are done. */
+  copied(store: StoreId, { partition, rowEpoch }: RowRef): void {
+    let row = this.#copied.get(partition)
+    if (row?.rowEpoch !== rowEpoch) this.#copied.set(partition, (row = { rowEpoch, by: new Set() }))
+    row.by.add(store)
+  }
+
+  /** Whether movement is held because too many members fell at once. */
+  isHolding(nowMs: number): boolean {
+    return nowMs < this.#holdUntilMs
+  }
+
+  look(input: CaretakerInput): Command[] {
+    this.#watch(input)
+    const commands = [...this.#statuses(input), ...this.#endings(input)]
+    // Rows are planned on a settled picture of the members: the next look is soon.
+    if (commands.some(({ kind }) => kind === 'setStatus' || kind === 'removeMember')) return commands
+    return [...commands, ...this.#plan(input)]
+  }
+
+  #watch({ topology, nowMs, isDead }: CaretakerInput): void {
+    for (const store of topology.members.keys()) {
+      if (!this.#seenSince.has(store)) this.#seenSince.set(store, nowMs)
+      if (!isDead(store)) this.#deadSince.delete(store)
+      else if (!this.#deadSince.has(store)) this.#deadSince.set(store, nowMs)
+    }
+    for (const store of [...this.#seenSince.keys(), ...this.#deadSince.keys()]) {
+      if (topology.members.has(store)) continue
+      this.#seenSince.delete(store)
+      this.#deadSince.delete(store)
+    }
+    const fallen = [...this.#deadSince.values()].filter(since => nowMs - since < MASS_WINDOW_MS).length
+    if (fallen > 1 && fallen * MASS_PART > topology.members.size) this.#holdUntilMs = nowMs + MASS_HOLD_MS
+    else if (this.#deadSince.size === 0) this.#holdUntilMs = -Infinity
+  }
+
+  #statuses(input: CaretakerInput): Command[] {
+    const { topology, nowMs } = input
+    const commands: Command[] = []
+    for (const member of topology.members.values()) {
+      const { storeId, status } = member
+      const deadMs = this.deadForMs(storeId, nowMs)
+      if (status === 'up' && deadMs > 0) commands.push({ kind: 'setStatus', storeId, status: 'down' })
+      if ((status === 'down' || status === 'evicted') && deadMs === 0)
+        commands.push({ kind: 'setStatus', storeId, status: 'up' })
+      if (status === 'down' && this.#isDue(member, deadMs, input))
+        commands.push({ kind: 'setStatus', storeId, status: 'evicted' })
+      const gone = status === 'leaving' || (status === 'evicted' && member.volatile)
+      if (gone && !ownsAnything(topology.rows, storeId)) commands.push({ kind: 'removeMember', storeId })
+    }
+    return commands
+  }
+
+  /** Whether a dead member's copies are to be rebuilt elsewhere: long enough dead, and somebody else is there to take them. */
+  #isDue({ volatile }: TopologyMember, deadMs: number, { topology, nowMs }: CaretakerInput): boolean {
+    const after = volatile ? this.#options.evictVolatileAfterMs : this.#options.evictDiskAfterMs
+    const takers = [...topology.members.values()].filter(({ status, weight }) => status === 'up' && weight > 0)
+    return deadMs >= after && !this.isHolding(nowMs) && takers.length >= topology.replicas
+  }
+
+  #endings({ topology, isDead }: CaretakerInput): Command[] {
+    const ends: RowRef[] = []
+    const aborts: RowRef[] = []
+    for (const [partition, { change, rowEpoch }] of topology.rows.entries()) {
+      if (change === undefined) {
+        this.#copied.delete(partition)
+        continue
+      }
+      const copied = this.#copied.get(partition)
+      const done = (store: StoreId): boolean => copied?.rowEpoch === rowEpoch && copied.by.has(store)
+      if (change.copies.every(({ to }) => done(to))) ends.push({ partition, rowEpoch })
+      // Joint writes always reached a majority of the old owners, so going back to them is safe at any time.
+      else if (change.copies.some(({ to, from }) => !done(to) && [to, ...from].some(isDead)))
+        aborts.push({ partition, rowEpoch })
+    }
+    const commands: Command[] = []
+    if (ends.length > 0) commands.push({ kind: 'changeEnd', rows: ends })
+    if (aborts.length > 0) commands.push({ kind: 'changeAbort', rows: aborts })
+    return commands
+  }
+
+  #plan({ topology, nowMs, isDead, rules }: CaretakerInput): Command[] {
+    if (this.isHolding(nowMs) || !this.#mayPlan(topology, nowMs)) return []
+    const live = (store: StoreId): boolean => !isDead(store) && topology.members.has(store)
+    const target = claim({
+      current: topology.rows.map(({ slots, change }) => change?.next ?? slots),
+      members: this.#claimants(topology, nowMs),
+      partitions: topology.rows.length,
+      replicas: topology.replicas
+    })
+    const changes = planChanges({ topology, target, live, rules, limits: { rowsPerNode: ROWS_PER_NODE } })
+    this.#plannedMs = nowMs
+    if (changes.length === 0) return []
+    return [
+      {
+        kind: 'changeBegin',
+        rows: changes.map(change => ({ ...change, rowEpoch: topology.rows[change.partition]!.rowEpoch }))
+      }
+    ]
+  }
+
+  /** Who the claim may count on: members that stay, down ones included, as their place is kept until they are evicted. */
+  #claimants(topology: Topology, nowMs: number): TopologyMember[] {
+    const forming = this.#isForming(topology, nowMs)
+    const owners = new Set(topology.rows.flatMap(({ slots, change }) => [...slots, ...(change?.next ?? [])]))
+    return [...topology.members.values()].filter(({ storeId, status }) => {
+      if (status === 'down') return owners.has(storeId)
+      const warm = forming || owners.has(storeId) || nowMs - this.#seenSince.get(storeId)! >= this.#options.warmUpMs
+      return status === 'up' && warm
+    })
+  }
+
+  /** While the cluster forms joins are only gathered for a moment; later plans come at a steady pace. */
+  #mayPlan(topology: Topology, nowMs: number): boolean {
+    if (this.#planned !== topology.members) {
+      const newest = Math.max(...[...topology.members.keys()].map(store => this.#seenSince.get(store)!))
+      if (nowMs - newest < GATHER_MS && newest > this.#startedMs) return false
+      this.#planned = topology.members
+      return true
+    }
+    const moving = topology.rows.some(({ change }) => change !== undefined)
+    return moving || nowMs - this.#plannedMs >= (this.#isForming(topology, nowMs) ? GATHER_MS : PLAN_EVERY_MS)
+  }
+
+  #isForming(topology: Topology, nowMs: number): boolean {
+    return topology.members.size < FORMED_MEMBERS || nowMs - this.#startedMs < FORMING_MS
+  }
+}
+
+function ownsAnything(rows: readonly Row[], store: StoreId): boolean {
+  return rows.some(({ slots, change }) => slots.includes(store) || change?.next.includes(store) === true)
+}

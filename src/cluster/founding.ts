@@ -1,0 +1,76 @@
+import type { StoreId } from '../model/node-id.ts'
+
+/** What a provisional node sees of the others at one moment. */
+export interface FoundingPicture {
+  readonly nowMs: number
+  readonly self: StoreId
+  /** Living nodes without a cluster, this one included. */
+  readonly provisional: readonly StoreId[]
+  /** Living nodes that are members of a cluster. */
+  readonly members: readonly StoreId[]
+  /** Entries of the bootstrap list. */
+  readonly listed: number
+  /** Whether the list names this node itself. */
+  readonly listsSelf: boolean
+}
+
+/** How a cluster may come into being here. */
+export interface FoundingOptions {
+  /** Whether this node may found at all. */
+  readonly found: boolean
+  /** How many nodes are expected, if the user said so. */
+  readonly expect: number | undefined
+  /** Whether others are looked for on the local network. */
+  readonly lan: boolean
+  /** Whether there is a list, or a function that makes one. */
+  readonly bootstrap: boolean
+  /** Pause before a node on a LAN founds alone; differs between nodes, ms. */
+  readonly lanWaitMs: number
+}
+
+/** What to do now. */
+export type FoundingDecision = 'wait' | 'join' | 'found'
+
+/** The picture must have held for two gossip periods. */
+const HOLD_MS = 2000
+
+/**
+ * Whether to found a cluster, as a machine. F1: nobody to look for, so found at once. F2: a list of others only, so never
+ * found. F3: the list names this node, or a number of nodes is expected: once a majority of that number has been seen,
+ * nobody among them is a member, and the picture has held, the smallest store id founds. F4: on a LAN wait a moment for
+ * anybody, then found. Whoever sees a member joins it.
+ */
+export class Founding {
+  readonly #options: FoundingOptions
+  readonly #startedMs: number
+  #picture = ''
+  #sinceMs: number
+
+  constructor(options: FoundingOptions, nowMs: number) {
+    this.#options = options
+    this.#startedMs = nowMs
+    this.#sinceMs = nowMs
+  }
+
+  look(picture: FoundingPicture): FoundingDecision {
+    if (picture.members.length > 0) return 'join'
+    const { found, expect, lan, bootstrap, lanWaitMs } = this.#options
+    if (!found) return 'wait'
+    if (!bootstrap && !lan && expect === undefined) return 'found'
+    this.#observe(picture)
+    const smallest = [...picture.provisional].sort()[0]
+    const held = picture.nowMs - this.#sinceMs >= HOLD_MS
+    if (smallest !== picture.self || !held) return 'wait'
+    const wanted = expect ?? (picture.listsSelf ? picture.listed : undefined)
+    if (wanted !== undefined) return picture.provisional.length * 2 > wanted ? 'found' : 'wait'
+    const mayFoundAlone = lan && !bootstrap && picture.nowMs - this.#startedMs >= lanWaitMs
+    return mayFoundAlone ? 'found' : 'wait'
+  }
+
+  #observe({ nowMs, provisional }: FoundingPicture): void {
+    const picture = [...provisional].sort().join(' ')
+    if (picture === this.#picture) return
+    this.#picture = picture
+    this.#sinceMs = nowMs
+  }
+}

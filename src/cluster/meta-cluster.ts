@@ -1,0 +1,435 @@
+import { abortError, onAbort } from '../base/abort.ts'
+import { createDeferred } from '../base/deferred.ts'
+import { Emitter } from '../base/emitter.ts'
+import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
+import { bootstrapGroup } from '../consensus2/log-store.ts'
+import { RaftGroup } from '../consensus2/raft-group.ts'
+import type { Membership } from '../membership/membership.ts'
+import { type ClusterId, ID_BYTES, idFromBytes, type PeerId, type StoreId } from '../model/node-id.ts'
+import type { PlacementRules } from '../placement/rules.ts'
+import type { Topology } from '../placement/topology.ts'
+import { type Clock, pause, type Timer } from '../runtime/clock.ts'
+import type { Logger } from '../runtime/logger.ts'
+import type { Random } from '../runtime/random.ts'
+import type { Store } from '../storage/store.ts'
+import type { Transport } from '../transport/transport.ts'
+import { Caretaker, type CaretakerOptions } from './caretaker.ts'
+import type { Cluster, ClusterEvents, ClusterPhase, Mover } from './cluster.ts'
+import type { Command, NewMember, RowRef } from './commands.ts'
+import { Copier } from './copier.ts'
+import { Founding } from './founding.ts'
+import { MetaLog } from './meta-log.ts'
+import { MetaPeers } from './meta-peers.ts'
+import { chooseVoters } from './voters.ts'
+import { encodeCommand } from './wire.ts'
+
+/** What discovery tells about the bootstrap list. */
+export interface BootstrapPicture {
+  readonly listsSelf: boolean
+  readonly hasTriedAll: boolean
+  bootstrapAddresses(): readonly string[]
+  lastErrors(): ReadonlyMap<string, KilovoltError>
+}
+
+/** What the cluster floor needs. */
+export interface MetaClusterDeps {
+  readonly transport: Transport
+  readonly membership: Membership
+  readonly discovery: BootstrapPicture
+  readonly store: Store
+  readonly mover: Mover
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly rules: PlacementRules
+}
+
+/** Settings of the cluster floor. */
+export interface MetaClusterOptions extends CaretakerOptions {
+  readonly self: StoreId
+  readonly name: string
+  readonly partitions: number
+  readonly replicas: number
+  readonly weight: number
+  readonly zone: string
+  readonly region: string
+  readonly found: boolean
+  readonly expect: number | undefined
+  readonly lan: boolean
+  readonly bootstrap: boolean
+  readonly joinTimeoutMs: number
+}
+
+const META_GROUP = 0
+/** How often a provisional node looks around, ms. */
+const LOOK_EVERY_MS = 50
+/** How often the leader looks after members and rows, ms. */
+const CARE_EVERY_MS = 100
+const PROPOSE_TIMEOUT_MS = 5000
+const VOTERS_TIMEOUT_MS = 20_000
+const LAN_WAIT_MS = 2000
+
+/** {@link Cluster} by a meta group under Raft: founding and joining, then following and, as its leader, caretaking. */
+export class MetaCluster implements Cluster {
+  readonly #deps: MetaClusterDeps
+  readonly #options: MetaClusterOptions
+  readonly #events = new Emitter<ClusterEvents>()
+  readonly #log: MetaLog
+  readonly #group: RaftGroup
+  readonly #peers: MetaPeers
+  readonly #copier: Copier
+  readonly #founding: Founding
+  readonly #abort = new AbortController()
+  #phase: ClusterPhase = 'provisional'
+  #caretaker: Caretaker | undefined
+  #careTimer: Timer | undefined
+  #caring = false
+  #changingVoters = false
+  #groupStarted = false
+
+  constructor(deps: MetaClusterDeps, options: MetaClusterOptions) {
+    const { transport, membership, store, clock, random, logger, mover } = deps
+    this.#deps = deps
+    this.#options = options
+    this.#log = new MetaLog({ store, clock, logger })
+    this.#group = new RaftGroup(
+      {
+        transport,
+        store,
+        clock,
+        random: random.fork('raft'),
+        logger,
+        machine: this.#log,
+        peerOf: id => this.#peerOf(id)
+      },
+      { group: META_GROUP, self: options.self }
+    )
+    this.#peers = new MetaPeers({
+      transport,
+      membership,
+      clock,
+      log: this.#log,
+      leader: () => this.#group.leader,
+      isMember: () => this.#phase === 'member' || this.#phase === 'leaving',
+      propose: command => this.#proposeHere(command),
+      copied: (storeId, rows) => this.#onCopied(storeId, rows),
+      peerOf: id => this.#peerOf(id)
+    })
+    this.#copier = new Copier({ self: options.self, mover, clock, logger, report: rows => this.#report(rows) })
+    this.#founding = new Founding({ ...options, lanWaitMs: LAN_WAIT_MS + random.int(LAN_WAIT_MS) }, clock.monotonicMs())
+    this.#log.on('topology', topology => this.#onTopology(topology))
+    this.#log.on('row', row => this.#events.emit('row', row))
+    this.#group.on('leader', ({ leader }) => this.#onLeader(leader))
+  }
+
+  get phase(): ClusterPhase {
+    return this.#phase
+  }
+
+  get topology(): Topology | undefined {
+    return this.#log.topology
+  }
+
+  get leader(): StoreId | undefined {
+    return this.#group.leader
+  }
+
+  on<K extends keyof ClusterEvents>(type: K, listener: (detail: ClusterEvents[K]) => void): () => void {
+    return this.#events.on(type, listener)
+  }
+
+  async start(signal?: AbortSignal): Promise<void> {
+    const known = await this.#log.load()
+    this.#peers.listen()
+    if (known && this.#log.topology?.members.has(this.#options.self) === true) {
+      await this.#startGroup()
+      this.#become('member')
+      // Where it can be reached may have changed since.
+      void this.#renew()
+      return
+    }
+    await this.#foundOrJoin(signal)
+  }
+
+  async catchUp(epoch: number, timeoutMs: number): Promise<Topology> {
+    await this.#peers.catchUp(epoch, timeoutMs)
+    return this.#log.topology!
+  }
+
+  async leave(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    const { self } = this.#options
+    const { clock, logger } = this.#deps
+    const deadline = clock.monotonicMs() + timeoutMs
+    this.#become('leaving')
+    for (;;) {
+      const topology = this.#log.topology
+      const member = topology?.members.get(self)
+      if (topology === undefined || member === undefined) break
+      // The last one has nobody to hand over to.
+      const others = [...topology.members.values()].filter(({ storeId, status }) => storeId !== self && status === 'up')
+      if (others.length === 0) break
+      if (signal?.aborted === true || clock.monotonicMs() >= deadline) {
+        await this.#stay()
+        if (signal?.aborted === true) throw abortError(signal, 'leaving')
+        throw new KilovoltError(
+          'KV_TIMEOUT',
+          `the data was not handed over within ${timeoutMs} ms; the node stays and goes on`,
+          { retryable: true }
+        )
+      }
+      try {
+        if (member.status !== 'leaving')
+          await this.#peers.propose({ kind: 'setStatus', storeId: self, status: 'leaving' }, PROPOSE_TIMEOUT_MS)
+        await this.#peers.pull(PROPOSE_TIMEOUT_MS)
+      } catch (error) {
+        logger.debug('leaving: tried again', { error: messageOf(error) })
+      }
+      await pause(clock, LOOK_EVERY_MS, this.#abort.signal)
+      if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+    }
+    this.#become('left')
+  }
+
+  /** Takes a leave back. */
+  async #stay(): Promise<void> {
+    this.#become('member')
+    try {
+      await this.#peers.propose({ kind: 'addMember', member: this.#describe() }, PROPOSE_TIMEOUT_MS)
+    } catch (error) {
+      this.#deps.logger.warn('the cluster could not be told that this node stays', { error: messageOf(error) })
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (this.#abort.signal.aborted) return
+    this.#abort.abort()
+    this.#careTimer?.cancel()
+    this.#copier.stop()
+    this.#peers.stop()
+    await this.#group.stop()
+    await this.#log.stop()
+    if (this.#phase !== 'left') this.#become('provisional')
+  }
+
+  async #foundOrJoin(signal: AbortSignal | undefined): Promise<void> {
+    const { clock, membership } = this.#deps
+    const deadline = clock.monotonicMs() + this.#options.joinTimeoutMs
+    const stop = createDeferred<never>()
+    stop.promise.catch(() => {})
+    const forget = onAbort(signal, () => stop.reject(abortError(signal!, 'joining')))
+    let refusal: unknown
+    try {
+      for (;;) {
+        if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+        const decision = this.#founding.look(this.#picture())
+        if (decision === 'found') return await Promise.race([this.#found(), stop.promise])
+        if (decision === 'join') {
+          try {
+            return await Promise.race([this.#join(), stop.promise])
+          } catch (error) {
+            if (isKilovoltError(error, 'KV_ABORTED')) throw error
+            refusal = error
+          }
+        }
+        if (clock.monotonicMs() >= deadline) throw this.#joinError(membership.view.size > 1, refusal)
+        await Promise.race([pause(clock, LOOK_EVERY_MS, this.#abort.signal), stop.promise])
+      }
+    } finally {
+      forget()
+    }
+  }
+
+  #picture(): Parameters<Founding['look']>[0] {
+    const { membership, discovery, clock } = this.#deps
+    const others = [...membership.view.values()].filter(
+      ({ storeId, status }) => storeId !== this.#options.self && status === 'alive'
+    )
+    return {
+      nowMs: clock.monotonicMs(),
+      self: this.#options.self,
+      provisional: [
+        this.#options.self,
+        ...others.filter(({ clusterId }) => clusterId === undefined).map(({ storeId }) => storeId)
+      ],
+      members: others.filter(({ clusterId }) => clusterId !== undefined).map(({ storeId }) => storeId),
+      listed: discovery.bootstrapAddresses().length,
+      listsSelf: discovery.listsSelf
+    }
+  }
+
+  async #found(): Promise<void> {
+    const { self, name, partitions, replicas } = this.#options
+    const { store, random, logger } = this.#deps
+    this.#become('joining')
+    await bootstrapGroup(store, META_GROUP, self)
+    await this.#startGroup()
+    const clusterId: ClusterId = idFromBytes(random.bytes(ID_BYTES))
+    const found: Command = { kind: 'found', clusterId, name, partitions, replicas, member: this.#describe() }
+    await this.#group.propose(encodeCommand(found), PROPOSE_TIMEOUT_MS)
+    logger.info('founded a cluster', { cluster: name, clusterId })
+    this.#become('member')
+  }
+
+  async #join(): Promise<void> {
+    this.#become('joining')
+    try {
+      await this.#peers.join(this.#describe(), PROPOSE_TIMEOUT_MS)
+      if (this.#log.topology?.members.has(this.#options.self) !== true) {
+        throw new KilovoltError('KV_JOIN_TIMEOUT', 'the cluster did not admit this node')
+      }
+      await this.#startGroup()
+      this.#deps.logger.info('joined the cluster', { cluster: this.#options.name, epoch: this.#log.epoch })
+      this.#become('member')
+    } catch (error) {
+      this.#become('provisional')
+      throw error
+    }
+  }
+
+  #joinError(metSomebody: boolean, refusal: unknown): KilovoltError {
+    const { joinTimeoutMs } = this.#options
+    const errors = [...this.#deps.discovery.lastErrors()]
+    const tried = errors.map(([address, { message }]) => `${address}: ${message}`).join('; ')
+    const details = {
+      errors: Object.fromEntries(errors.map(([address, { code, message }]) => [address, { code, message }]))
+    }
+    if (metSomebody || refusal !== undefined) {
+      const why = refusal === undefined ? 'no cluster was founded yet' : messageOf(refusal)
+      return new KilovoltError('KV_JOIN_TIMEOUT', `no cluster let this node in within ${joinTimeoutMs} ms: ${why}`, {
+        cause: refusal,
+        details,
+        retryable: true
+      })
+    }
+    return new KilovoltError(
+      'KV_BOOTSTRAP_UNREACHABLE',
+      `no bootstrap entry answered within ${joinTimeoutMs} ms: ${tried || 'none was found'}`,
+      { details, retryable: true }
+    )
+  }
+
+  #describe(): NewMember {
+    const { self, weight, zone, region } = this.#options
+    const { transport, store } = this.#deps
+    return {
+      storeId: self,
+      peerId: transport.self,
+      addresses: transport.addresses,
+      weight,
+      zone,
+      region,
+      volatile: !store.permanent
+    }
+  }
+
+  async #renew(): Promise<void> {
+    try {
+      await this.#peers.propose({ kind: 'addMember', member: this.#describe() }, this.#options.joinTimeoutMs)
+    } catch (error) {
+      this.#deps.logger.debug('the present addresses could not be announced yet', { error: messageOf(error) })
+    }
+  }
+
+  async #startGroup(): Promise<void> {
+    if (this.#groupStarted) return
+    this.#groupStarted = true
+    await this.#group.start()
+  }
+
+  #become(phase: ClusterPhase): void {
+    if (phase === this.#phase) return
+    this.#phase = phase
+    this.#events.emit('phase', phase)
+    const { topology } = this.#log
+    if (phase === 'member' && topology !== undefined) this.#onTopology(topology)
+  }
+
+  #onTopology(topology: Topology): void {
+    const { membership, transport } = this.#deps
+    transport.setEpoch(topology.epoch)
+    for (const { storeId, peerId, addresses } of topology.members.values()) {
+      if (storeId !== this.#options.self && membership.statusOf(storeId) === undefined)
+        transport.keep(peerId, addresses)
+    }
+    membership.announce({ clusterId: topology.clusterId, epoch: topology.epoch })
+    this.#events.emit('topology', topology)
+    this.#copier.follow(topology)
+  }
+
+  #onLeader(leader: StoreId | undefined): void {
+    this.#events.emit('leader', leader)
+    const { clock } = this.#deps
+    if (this.#group.isLeader) this.#caretaker ??= new Caretaker(this.#options, clock.monotonicMs())
+    else this.#caretaker = undefined
+    this.#scheduleCare(0)
+  }
+
+  #scheduleCare(delayMs: number): void {
+    this.#careTimer?.cancel()
+    this.#careTimer = undefined
+    if (this.#caretaker === undefined || this.#abort.signal.aborted) return
+    this.#careTimer = this.#deps.clock.after(delayMs, () => {
+      void this.#care().finally(() => this.#scheduleCare(CARE_EVERY_MS))
+    })
+  }
+
+  async #care(): Promise<void> {
+    const { clock, membership, rules, logger } = this.#deps
+    const { topology } = this.#log
+    const caretaker = this.#caretaker
+    if (this.#caring || caretaker === undefined || topology === undefined || !this.#group.isLeader) return
+    this.#caring = true
+    try {
+      const nowMs = clock.monotonicMs()
+      const isDead = (store: StoreId): boolean => {
+        const status = membership.statusOf(store)
+        return status === 'dead' || status === 'left'
+      }
+      for (const command of caretaker.look({ topology, nowMs, isDead, rules })) {
+        await this.#group.propose(encodeCommand(command), PROPOSE_TIMEOUT_MS)
+      }
+      void this.#keepVoters(caretaker, nowMs)
+    } catch (error) {
+      logger.debug('caretaking is tried again', { error: messageOf(error) })
+    } finally {
+      this.#caring = false
+    }
+  }
+
+  /** Runs beside the rest: a change of voters may take a while, and rows must not wait for it. */
+  async #keepVoters(caretaker: Caretaker, nowMs: number): Promise<void> {
+    const { topology } = this.#log
+    const { voters, changing } = this.#group.members()
+    if (this.#changingVoters || changing || topology === undefined) return
+    const deadForMs = (store: StoreId): number => caretaker.deadForMs(store, nowMs)
+    const wanted = chooseVoters({ topology, voters, leader: this.#options.self, deadForMs })
+    if (wanted === voters) return
+    this.#changingVoters = true
+    try {
+      await this.#group.changeVoters(wanted, VOTERS_TIMEOUT_MS)
+      this.#deps.logger.info('voters changed', { voters: wanted })
+    } catch (error) {
+      this.#deps.logger.debug('a change of voters is tried again', { error: messageOf(error) })
+    } finally {
+      this.#changingVoters = false
+    }
+  }
+
+  #proposeHere(command: Command): Promise<number> {
+    return this.#group.propose(encodeCommand(command), PROPOSE_TIMEOUT_MS)
+  }
+
+  #report(rows: readonly RowRef[]): void {
+    if (this.#group.isLeader) this.#onCopied(this.#options.self, rows)
+    else this.#peers.reportCopied(rows)
+  }
+
+  #onCopied(storeId: StoreId, rows: readonly RowRef[]): void {
+    for (const row of rows) this.#caretaker?.copied(storeId, row)
+    this.#scheduleCare(0)
+  }
+
+  #peerOf(id: StoreId): PeerId | undefined {
+    return this.#deps.membership.view.get(id)?.peerId ?? this.#log.topology?.members.get(id)?.peerId
+  }
+}

@@ -1,0 +1,147 @@
+import { Emitter } from '../base/emitter.ts'
+import { messageOf } from '../base/errors.ts'
+import { Reader } from '../codec/reader.ts'
+import { Writer } from '../codec/writer.ts'
+import type { StateMachine } from '../consensus/group.ts'
+import type { Topology } from '../placement/topology.ts'
+import type { Clock, Timer } from '../runtime/clock.ts'
+import type { Logger } from '../runtime/logger.ts'
+import { metaKey } from '../storage/key-layout.ts'
+import type { Store } from '../storage/store.ts'
+import { MetaState, type RowEvent } from './meta-state.ts'
+
+/** What the applied log tells. */
+export interface MetaLogEvents {
+  topology: Topology
+  row: RowEvent
+}
+
+/** What it needs. */
+export interface MetaLogDeps {
+  readonly store: Store
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+interface Applied {
+  readonly index: number
+  readonly command: Uint8Array | undefined
+}
+
+/** Entries kept for those who lag; who is further behind gets a snapshot. */
+const RECENT_MAX = 2048
+/** Pause between two writes of the snapshot to the store, ms. */
+const PERSIST_EVERY_MS = 1000
+const SNAPSHOT_KEY = Uint8Array.of(0)
+const Delta = { ENTRIES: 0, SNAPSHOT: 1 } as const
+
+/**
+ * The applied log of the meta group on one node, voter or not: the state, its recent entries for others, and a copy in
+ * the store so that a node that starts again is a member at once. Only committed entries ever get here.
+ */
+export class MetaLog implements StateMachine {
+  readonly #deps: MetaLogDeps
+  readonly #state = new MetaState()
+  readonly #events = new Emitter<MetaLogEvents>()
+  #recent: Applied[] = []
+  #persistTimer: Timer | undefined
+  #persisted = 0
+  #writing: Promise<void> = Promise.resolve()
+  #stopped = false
+
+  constructor(deps: MetaLogDeps) {
+    this.#deps = deps
+  }
+
+  get epoch(): number {
+    return this.#state.epoch
+  }
+
+  get topology(): Topology | undefined {
+    return this.#state.topology
+  }
+
+  on<K extends keyof MetaLogEvents>(type: K, listener: (detail: MetaLogEvents[K]) => void): () => void {
+    return this.#events.on(type, listener)
+  }
+
+  /** Loads the copy in the store. Whether there was one. */
+  async load(): Promise<boolean> {
+    const [snapshot] = await this.#deps.store.getMany([metaKey(SNAPSHOT_KEY)])
+    if (snapshot === undefined) return false
+    this.#state.restore(snapshot)
+    this.#persisted = this.#state.epoch
+    return this.#state.topology !== undefined
+  }
+
+  apply(index: number, command: Uint8Array | undefined): void {
+    if (index <= this.#state.epoch) return
+    const rows = this.#state.apply(index, command)
+    this.#recent.push({ index, command })
+    if (this.#recent.length > 2 * RECENT_MAX) this.#recent = this.#recent.slice(-RECENT_MAX)
+    this.#changed(rows)
+  }
+
+  snapshot(): Uint8Array {
+    return this.#state.snapshot()
+  }
+
+  restore(_index: number, snapshot: Uint8Array): void {
+    if (!this.#state.restore(snapshot)) return
+    this.#recent = []
+    this.#changed([])
+  }
+
+  /** What somebody at `epoch` lacks. */
+  encodeDelta(epoch: number): Uint8Array {
+    const missing = this.#recent.filter(({ index }) => index > epoch)
+    const complete = missing.length > 0 ? missing[0]!.index === epoch + 1 : epoch >= this.epoch
+    if (!complete) return new Writer(16_384).u8(Delta.SNAPSHOT).raw(this.snapshot()).finish()
+    const writer = new Writer(1024).u8(Delta.ENTRIES).varint(missing.length)
+    for (const { index, command } of missing) {
+      writer.varint(index).bool(command !== undefined)
+      if (command !== undefined) writer.bytes(command)
+    }
+    return writer.finish()
+  }
+
+  /** Applies what another member sent. @throws KilovoltError `KV_PROTOCOL` */
+  applyDelta(bytes: Uint8Array): void {
+    const reader = new Reader(bytes)
+    if (reader.u8() === Delta.SNAPSHOT) return this.restore(0, new Uint8Array(reader.rest()))
+    for (let left = reader.count(4 * RECENT_MAX, 2); left > 0; left--) {
+      const index = reader.varint()
+      const command = reader.bool() ? new Uint8Array(reader.bytes()) : undefined
+      // A gap would be a fault of the sender: nothing may be left out.
+      if (index === this.epoch + 1) this.apply(index, command)
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#persistTimer?.cancel()
+    await this.#writing
+    if (this.epoch > this.#persisted) await this.#persist()
+  }
+
+  #changed(rows: readonly RowEvent[]): void {
+    const { topology } = this.#state
+    if (topology !== undefined) this.#events.emit('topology', topology)
+    for (const row of rows) this.#events.emit('row', row)
+    if (this.#stopped || !this.#deps.store.permanent || this.#persistTimer !== undefined) return
+    this.#persistTimer = this.#deps.clock.after(PERSIST_EVERY_MS, () => {
+      this.#persistTimer = undefined
+      this.#writing = this.#persist()
+    })
+  }
+
+  async #persist(): Promise<void> {
+    const { epoch } = this
+    try {
+      await this.#deps.store.batch([{ key: metaKey(SNAPSHOT_KEY), value: this.snapshot() }], { sync: false })
+      this.#persisted = epoch
+    } catch (error) {
+      this.#deps.logger.warn('the topology could not be stored', { error: messageOf(error) })
+    }
+  }
+}

@@ -1,0 +1,313 @@
+import { createDeferred } from '../base/deferred.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
+import { Reader } from '../codec/reader.ts'
+import { Writer } from '../codec/writer.ts'
+import type { Membership } from '../membership/membership.ts'
+import { idToBytes, type PeerId, type StoreId } from '../model/node-id.ts'
+import { type Clock, pause, type Timer } from '../runtime/clock.ts'
+import { MessageType } from '../transport/message-type.ts'
+import type { IncomingMessage, Responder, Transport } from '../transport/transport.ts'
+import type { Command, NewMember, RowRef } from './commands.ts'
+import type { MetaLog } from './meta-log.ts'
+import { decodeCommand, encodeCommand, readMember, readStore, writeMember } from './wire.ts'
+
+/** What talking to the other members needs. */
+export interface MetaPeersDeps {
+  readonly transport: Transport
+  readonly membership: Membership
+  readonly clock: Clock
+  readonly log: MetaLog
+  /** The leader of the meta group as known here. */
+  readonly leader: () => StoreId | undefined
+  readonly isMember: () => boolean
+  /** Proposes as the leader; rejects with `KV_NOT_LEADER` elsewhere. */
+  readonly propose: (command: Command) => Promise<number>
+  readonly copied: (store: StoreId, rows: readonly RowRef[]) => void
+  readonly peerOf: (store: StoreId) => PeerId | undefined
+}
+
+const Proposal = { COMMAND: 0, COPIED: 1 } as const
+const ROWS_MAX = 4096
+const ATTEMPT_MS = 2000
+const RETRY_MS = 100
+/** How often a node that hears of nothing newer asks all the same, ms. */
+const ANTI_LAG_MS = 2000
+
+/**
+ * | message | who asks | who answers |
+ * |---|---|---|
+ * | `JOIN` | a provisional node | any member: has the leader admit it, then sends the state |
+ * | `META_DELTA` | who lags behind an epoch it has heard of | any member that has it |
+ * | `META_PROPOSE` | any member, with a command or a report of copies | the leader; others refuse and name it |
+ */
+export class MetaPeers {
+  readonly #deps: MetaPeersDeps
+  readonly #unsubscribe: (() => void)[] = []
+  readonly #waiting = new Set<() => void>()
+  #pulling: Promise<void> | undefined
+  #timer: Timer | undefined
+  #stopped = false
+  #turn = 0
+
+  constructor(deps: MetaPeersDeps) {
+    this.#deps = deps
+  }
+
+  listen(): void {
+    const { transport, membership, log } = this.#deps
+    transport.handle(MessageType.JOIN, (message, respond) => this.#onJoin(message, respond))
+    transport.handle(MessageType.META_DELTA, (message, respond) => this.#onDelta(message, respond))
+    transport.handle(MessageType.META_PROPOSE, (message, respond) => this.#onPropose(message, respond))
+    this.#unsubscribe.push(
+      log.on('topology', () => {
+        for (const wake of this.#waiting) wake()
+      }),
+      membership.on('change', ({ epoch, clusterId, storeId }) => {
+        const own = log.topology?.clusterId
+        if (own !== undefined && clusterId === own && epoch > log.epoch && storeId !== membership.self.storeId)
+          this.#pullSoon()
+      })
+    )
+    this.#scheduleLagCheck()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#timer?.cancel()
+    for (const off of this.#unsubscribe) off()
+    for (const wake of this.#waiting) wake()
+  }
+
+  /** Asks some member to have this node admitted, and takes over the state. */
+  async join(member: NewMember, timeoutMs: number): Promise<void> {
+    const { membership, log } = this.#deps
+    const members = [...membership.view.values()].filter(
+      ({ storeId, status, clusterId }) => storeId !== member.storeId && status === 'alive' && clusterId !== undefined
+    )
+    const body = writeMember(new Writer(256), member).finish()
+    let last: unknown = new KilovoltError('KV_UNREACHABLE', 'no member is linked', { retryable: true })
+    for (const { peerId } of this.#rotate(members)) {
+      if (!this.#deps.transport.isLinked(peerId)) continue
+      try {
+        return log.applyDelta(await this.#ask(peerId, MessageType.JOIN, body, timeoutMs))
+      } catch (error) {
+        last = error
+      }
+    }
+    throw last
+  }
+
+  /** Has the leader propose a command; asks again, also another leader, until the time is up. */
+  async propose(command: Command, timeoutMs: number): Promise<void> {
+    const { clock } = this.#deps
+    const deadline = clock.monotonicMs() + timeoutMs
+    for (;;) {
+      try {
+        const epoch = await this.#proposeOnce(command)
+        await this.catchUp(epoch, Math.max(1, deadline - clock.monotonicMs()))
+        return
+      } catch (error) {
+        if (this.#stopped || clock.monotonicMs() >= deadline) throw error
+        await pause(clock, RETRY_MS)
+      }
+    }
+  }
+
+  /** Resolves when the log here has reached the epoch. */
+  async catchUp(epoch: number, timeoutMs: number): Promise<void> {
+    const { clock, log } = this.#deps
+    const deadline = clock.monotonicMs() + timeoutMs
+    while (log.epoch < epoch) {
+      if (this.#stopped) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+      if (clock.monotonicMs() >= deadline) {
+        throw new KilovoltError(
+          'KV_TIMEOUT',
+          `epoch ${epoch} was not learnt within ${timeoutMs} ms (this node has ${log.epoch})`,
+          { retryable: true }
+        )
+      }
+      this.#pullSoon()
+      const changed = createDeferred<void>()
+      const timer = clock.after(RETRY_MS, changed.resolve)
+      this.#waiting.add(changed.resolve)
+      await changed.promise
+      this.#waiting.delete(changed.resolve)
+      timer.cancel()
+    }
+  }
+
+  /** Asks some member for what is new. */
+  pull(timeoutMs: number): Promise<void> {
+    this.#pulling ??= this.#pullOnce(timeoutMs).finally(() => (this.#pulling = undefined))
+    return this.#pulling
+  }
+
+  reportCopied(rows: readonly RowRef[]): void {
+    const writer = new Writer(64)
+      .u8(Proposal.COPIED)
+      .raw(idToBytes(this.#deps.membership.self.storeId))
+      .varint(rows.length)
+    for (const { partition, rowEpoch } of rows) writer.varint(partition).varint(rowEpoch)
+    const leader = this.#deps.leader() ?? this.#lastKnownLeader
+    const peer = leader === undefined ? undefined : this.#deps.peerOf(leader)
+    const body = writer.finish()
+    if (peer !== undefined) return this.#tell(peer, body)
+    // Nobody known to lead: a voter is among the first members, and passes it on or refuses.
+    for (const other of this.#deps.transport.links()) this.#tell(other, body)
+  }
+
+  #lastKnownLeader: StoreId | undefined
+
+  #tell(peer: PeerId, body: Uint8Array): void {
+    this.#deps.transport.request(
+      peer,
+      { type: MessageType.META_PROPOSE, class: 'control', body, timeoutMs: ATTEMPT_MS },
+      outcome => {
+        if (outcome.kind === 'refused') this.#learnLeader(outcome.error)
+      }
+    )
+  }
+
+  async #proposeOnce(command: Command): Promise<number> {
+    try {
+      return await this.#deps.propose(command)
+    } catch (error) {
+      if (!isKilovoltError(error, 'KV_NOT_LEADER')) throw error
+    }
+    const body = new Writer(64).u8(Proposal.COMMAND).raw(encodeCommand(command)).finish()
+    let last: unknown = new KilovoltError('KV_NOT_LEADER', 'nobody is known to lead', { retryable: true })
+    for (const peer of this.#leaderCandidates()) {
+      try {
+        return new Reader(await this.#ask(peer, MessageType.META_PROPOSE, body, ATTEMPT_MS)).varint()
+      } catch (error) {
+        if (isKilovoltError(error)) this.#learnLeader(error)
+        last = error
+      }
+    }
+    throw last
+  }
+
+  /** The leader as known here or as somebody said last, then everybody linked. */
+  #leaderCandidates(): PeerId[] {
+    const { leader, peerOf, transport } = this.#deps
+    const known = [leader(), this.#lastKnownLeader].flatMap(id => (id === undefined ? [] : [peerOf(id)]))
+    const linked = this.#rotate(transport.links())
+    return [...new Set([...known, ...linked])].filter(
+      (peer): peer is PeerId => peer !== undefined && peer !== transport.self
+    )
+  }
+
+  /** A refusal of `KV_NOT_LEADER` ends with the leader's store id, if its sender knew one. */
+  #learnLeader({ code, message }: KilovoltError): void {
+    if (code === 'KV_NOT_LEADER')
+      this.#lastKnownLeader = (/[0-9a-f]{32}/u.exec(message)?.[0] as StoreId | undefined) ?? undefined
+  }
+
+  #onJoin({ body }: IncomingMessage, respond: Responder): void {
+    if (!this.#deps.isMember())
+      return respond.refuse(new KilovoltError('KV_NOT_JOINED', 'this node is no member itself'))
+    let member: NewMember
+    try {
+      member = readMember(new Reader(body))
+    } catch (error) {
+      return respond.refuse(error as KilovoltError)
+    }
+    this.propose({ kind: 'addMember', member }, ATTEMPT_MS).then(
+      () => respond.reply(this.#deps.log.encodeDelta(-1)),
+      (error: unknown) => respond.refuse(asError(error))
+    )
+  }
+
+  #onDelta({ body }: IncomingMessage, respond: Responder): void {
+    if (this.#deps.log.topology === undefined)
+      return respond.refuse(new KilovoltError('KV_NOT_JOINED', 'this node is no member itself'))
+    respond.reply(this.#deps.log.encodeDelta(new Reader(body).varint()))
+  }
+
+  #onPropose({ body }: IncomingMessage, respond: Responder): void {
+    const reader = new Reader(body)
+    if (reader.u8() === Proposal.COPIED) {
+      const store = readStore(reader)
+      const rows: RowRef[] = []
+      for (let left = reader.count(ROWS_MAX, 2); left > 0; left--)
+        rows.push({ partition: reader.varint(), rowEpoch: reader.varint() })
+      const { leader, membership } = this.#deps
+      if (leader() !== membership.self.storeId) {
+        return respond.refuse(
+          new KilovoltError('KV_NOT_LEADER', `${leader() ?? 'nobody known'} leads`, { retryable: true })
+        )
+      }
+      this.#deps.copied(store, rows)
+      return respond.reply(new Uint8Array(0))
+    }
+    const command = decodeCommand(new Uint8Array(reader.rest()))
+    this.#deps.propose(command).then(
+      index => respond.reply(new Writer(8).varint(index).finish()),
+      (error: unknown) => respond.refuse(asError(error))
+    )
+  }
+
+  async #pullOnce(timeoutMs: number): Promise<void> {
+    const { log, membership, transport } = this.#deps
+    const ahead = [...membership.view.values()]
+      .filter(
+        ({ epoch, clusterId, peerId }) =>
+          epoch > log.epoch && clusterId === log.topology?.clusterId && transport.isLinked(peerId)
+      )
+      .map(({ peerId }) => peerId)
+    const sources = ahead.length > 0 ? ahead : this.#leaderCandidates()
+    const body = new Writer(8).varint(log.epoch).finish()
+    for (const peer of this.#rotate(sources).slice(0, 3)) {
+      try {
+        return log.applyDelta(await this.#ask(peer, MessageType.META_DELTA, body, timeoutMs))
+      } catch {
+        // The next one may do; whoever needs an epoch asks again until its own deadline.
+      }
+    }
+  }
+
+  #pullSoon(): void {
+    if (this.#pulling === undefined && !this.#stopped) void this.pull(ATTEMPT_MS)
+  }
+
+  #scheduleLagCheck(): void {
+    if (this.#stopped) return
+    this.#timer = this.#deps.clock.after(ANTI_LAG_MS, () => {
+      const { log, membership } = this.#deps
+      const own = log.topology?.clusterId
+      const lags = [...membership.view.values()].some(
+        ({ clusterId, epoch }) => own !== undefined && clusterId === own && epoch > log.epoch
+      )
+      if (lags) this.#pullSoon()
+      this.#scheduleLagCheck()
+    })
+  }
+
+  #ask(peer: PeerId, type: MessageType, body: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    const { promise, resolve, reject } = createDeferred<Uint8Array>()
+    this.#deps.transport.request(peer, { type, class: 'control', body, timeoutMs }, outcome => {
+      if (outcome.kind === 'reply') resolve(new Uint8Array(outcome.body))
+      else if (outcome.kind === 'refused') reject(outcome.error)
+      else
+        reject(
+          new KilovoltError(
+            outcome.kind === 'timeout' ? 'KV_TIMEOUT' : 'KV_UNREACHABLE',
+            `${peer} did not answer (${outcome.kind})`,
+            { retryable: true }
+          )
+        )
+    })
+    return promise
+  }
+
+  /** Begins at another item each time, so that one silent peer is not asked first over and over. */
+  #rotate<T>(items: readonly T[]): T[] {
+    if (items.length === 0) return []
+    const at = this.#turn++ % items.length
+    return [...items.slice(at), ...items.slice(0, at)]
+  }
+}
+
+function asError(error: unknown): KilovoltError {
+  return isKilovoltError(error) ? error : new KilovoltError('KV_INTERNAL', String(error))
+}

@@ -1,0 +1,226 @@
+import { Reader } from '../codec/reader.ts'
+import { Writer } from '../codec/writer.ts'
+import { actorOf, type ClusterId, ID_BYTES, idFromBytes, idToBytes, type StoreId } from '../model/node-id.ts'
+import { isPartitionCount } from '../model/partition.ts'
+import type { Row, Topology, TopologyMember } from '../placement/topology.ts'
+import type { Command, NewMember, RowBegin, RowRef } from './commands.ts'
+import {
+  decodeCommand,
+  readCopies,
+  readMember,
+  readStatus,
+  readStores,
+  writeCopies,
+  writeMember,
+  writeStatus,
+  writeStores
+} from './wire.ts'
+
+/** What became of rows when a command was applied. */
+export interface RowEvent {
+  readonly partition: number
+  readonly event: 'begin' | 'end' | 'abort'
+}
+
+const MEMBERS_MAX = 4096
+const TEXT_BYTES_MAX = 256
+
+/**
+ * The applied state of the meta group: members, rows, epoch. Deterministic; whoever applies the same entries has the same
+ * state. Entries come from consensus on voters and as a delta from any member elsewhere; those at or below the epoch are
+ * skipped, so both may feed the same state.
+ */
+export class MetaState {
+  #epoch = 0
+  #clusterId: ClusterId | undefined
+  #name = ''
+  #replicas = 0
+  #members: ReadonlyMap<StoreId, TopologyMember> = new Map()
+  #rows: readonly Row[] = []
+  #topology: Topology | undefined
+
+  /** Index of the last applied entry. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /** The state as an immutable value; unchanged rows are shared between epochs. `undefined` before the founding. */
+  get topology(): Topology | undefined {
+    if (this.#clusterId === undefined) return undefined
+    this.#topology ??= {
+      clusterId: this.#clusterId,
+      name: this.#name,
+      epoch: this.#epoch,
+      replicas: this.#replicas,
+      members: this.#members,
+      rows: this.#rows
+    }
+    return this.#topology
+  }
+
+  /** Applies an entry; one that does not fit the state does nothing but advance the epoch. */
+  apply(index: number, bytes: Uint8Array | undefined): readonly RowEvent[] {
+    if (index <= this.#epoch) return []
+    this.#epoch = index
+    this.#topology = undefined
+    if (bytes === undefined) return []
+    return this.#execute(decodeCommand(bytes))
+  }
+
+  snapshot(): Uint8Array {
+    const writer = new Writer(16_384).varint(this.#epoch).bool(this.#clusterId !== undefined)
+    if (this.#clusterId === undefined) return writer.finish()
+    writer.raw(idToBytes(this.#clusterId)).text(this.#name).varint(this.#replicas).varint(this.#members.size)
+    for (const member of this.#members.values())
+      writeStatus(writeMember(writer, member), member.status).varint(member.joinedEpoch)
+    writer.varint(this.#rows.length)
+    for (const { slots, rowEpoch, change } of this.#rows) {
+      writeStores(writer, slots)
+        .varint(rowEpoch)
+        .bool(change !== undefined)
+      if (change !== undefined) writeCopies(writeStores(writer, change.next), change.copies)
+    }
+    return writer.finish()
+  }
+
+  /** Replaces the state, unless it is later already. Whether it was replaced. */
+  restore(snapshot: Uint8Array): boolean {
+    const reader = new Reader(snapshot)
+    const epoch = reader.varint()
+    if (epoch <= this.#epoch) return false
+    const founded = reader.bool()
+    if (founded) {
+      this.#clusterId = idFromBytes(reader.raw(ID_BYTES))
+      this.#name = reader.text(TEXT_BYTES_MAX)
+      this.#replicas = reader.varint()
+      const members = new Map<StoreId, TopologyMember>()
+      for (let left = reader.count(MEMBERS_MAX); left > 0; left--) {
+        const member: TopologyMember = {
+          ...readMember(reader),
+          status: readStatus(reader),
+          joinedEpoch: reader.varint()
+        }
+        members.set(member.storeId, member)
+      }
+      const rows: Row[] = []
+      for (let left = reader.count(MEMBERS_MAX); left > 0; left--) {
+        const slots = readStores(reader)
+        const rowEpoch = reader.varint()
+        rows.push({
+          slots,
+          rowEpoch,
+          change: reader.bool() ? { next: readStores(reader), copies: readCopies(reader) } : undefined
+        })
+      }
+      this.#members = members
+      this.#rows = rows
+    }
+    this.#epoch = epoch
+    this.#topology = undefined
+    return true
+  }
+
+  #execute(command: Command): readonly RowEvent[] {
+    switch (command.kind) {
+      case 'found':
+        if (this.#clusterId === undefined && isPartitionCount(command.partitions) && command.replicas >= 1)
+          this.#found(command)
+        return []
+      case 'addMember':
+        this.#add(command.member)
+        return []
+      case 'setStatus': {
+        const member = this.#members.get(command.storeId)
+        if (member !== undefined) this.#setMember({ ...member, status: command.status })
+        return []
+      }
+      case 'removeMember':
+        this.#remove(command.storeId)
+        return []
+      case 'changeBegin':
+        return this.#begin(command.rows)
+      case 'changeEnd':
+        return this.#finish(command.rows, 'end')
+      case 'changeAbort':
+        return this.#finish(command.rows, 'abort')
+    }
+  }
+
+  #found({ clusterId, name, partitions, replicas, member }: Extract<Command, { kind: 'found' }>): void {
+    this.#clusterId = clusterId
+    this.#name = name
+    this.#replicas = replicas
+    this.#setMember({ ...member, status: 'up', joinedEpoch: this.#epoch })
+    const row: Row = { slots: [member.storeId], change: undefined, rowEpoch: this.#epoch }
+    this.#rows = Array.from({ length: partitions }, () => row)
+  }
+
+  #add(member: NewMember): void {
+    const known = this.#members.get(member.storeId)
+    // Two stores that would stamp under one name could give the same version to two values.
+    const collides = [...this.#members.keys()].some(
+      id => id !== member.storeId && actorOf(id) === actorOf(member.storeId)
+    )
+    if (collides || this.#members.size >= MEMBERS_MAX) return
+    this.#setMember({ ...member, status: 'up', joinedEpoch: known?.joinedEpoch ?? this.#epoch })
+  }
+
+  #remove(storeId: StoreId): void {
+    const owns = this.#rows.some(
+      ({ slots, change }) => slots.includes(storeId) || change?.next.includes(storeId) === true
+    )
+    if (owns || !this.#members.has(storeId)) return
+    const members = new Map(this.#members)
+    members.delete(storeId)
+    this.#members = members
+  }
+
+  #setMember(member: TopologyMember): void {
+    this.#members = new Map(this.#members).set(member.storeId, member)
+  }
+
+  #begin(begins: readonly RowBegin[]): readonly RowEvent[] {
+    const rows = [...this.#rows]
+    const events: RowEvent[] = []
+    for (const { partition, rowEpoch, next, copies } of begins) {
+      const row = rows[partition]
+      if (row === undefined || row.change !== undefined || row.rowEpoch !== rowEpoch || !this.#isLegal(row, next))
+        continue
+      rows[partition] = { slots: row.slots, change: { next, copies }, rowEpoch: this.#epoch }
+      events.push({ partition, event: 'begin' })
+    }
+    if (events.length > 0) this.#rows = rows
+    return events
+  }
+
+  /** At most one slot changes at a time, to a member, and no member twice in a row. */
+  #isLegal({ slots }: Row, next: readonly StoreId[]): boolean {
+    const added = next.filter(id => !slots.includes(id))
+    const removed = slots.filter(id => !next.includes(id))
+    const distinct = new Set(next).size === next.length
+    return (
+      next.length > 0 &&
+      distinct &&
+      added.length <= 1 &&
+      removed.length <= 1 &&
+      added.every(id => this.#members.has(id))
+    )
+  }
+
+  #finish(refs: readonly RowRef[], event: 'end' | 'abort'): readonly RowEvent[] {
+    const rows = [...this.#rows]
+    const events: RowEvent[] = []
+    for (const { partition, rowEpoch } of refs) {
+      const row = rows[partition]
+      if (row?.change === undefined || row.rowEpoch !== rowEpoch) continue
+      rows[partition] = {
+        slots: event === 'end' ? row.change.next : row.slots,
+        change: undefined,
+        rowEpoch: this.#epoch
+      }
+      events.push({ partition, event })
+    }
+    if (events.length > 0) this.#rows = rows
+    return events
+  }
+}

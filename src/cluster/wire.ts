@@ -1,0 +1,152 @@
+import { KilovoltError } from '../base/errors.ts'
+import { Reader } from '../codec/reader.ts'
+import { Writer } from '../codec/writer.ts'
+import { type ClusterId, ID_BYTES, idFromBytes, idToBytes, type PeerId, type StoreId } from '../model/node-id.ts'
+import type { MemberStatus, RowCopy } from '../placement/topology.ts'
+import type { Command, NewMember, RowBegin, RowRef } from './commands.ts'
+
+const Kind = { FOUND: 1, ADD: 2, STATUS: 3, REMOVE: 4, BEGIN: 5, END: 6, ABORT: 7 } as const
+/** Order is part of the format. */
+const STATUSES: readonly MemberStatus[] = ['up', 'down', 'leaving', 'evicted']
+
+const TEXT_BYTES_MAX = 256
+const ADDRESSES_MAX = 32
+const ROWS_MAX = 4096
+const SLOTS_MAX = 64
+
+/** Bytes of a command of the log. */
+export function encodeCommand(command: Command): Uint8Array {
+  const writer = new Writer(256)
+  switch (command.kind) {
+    case 'found':
+      writer
+        .u8(Kind.FOUND)
+        .raw(idToBytes(command.clusterId))
+        .text(command.name)
+        .varint(command.partitions)
+        .varint(command.replicas)
+      return writeMember(writer, command.member).finish()
+    case 'addMember':
+      return writeMember(writer.u8(Kind.ADD), command.member).finish()
+    case 'setStatus':
+      return writer.u8(Kind.STATUS).raw(idToBytes(command.storeId)).u8(STATUSES.indexOf(command.status)).finish()
+    case 'removeMember':
+      return writer.u8(Kind.REMOVE).raw(idToBytes(command.storeId)).finish()
+    case 'changeBegin':
+      writer.u8(Kind.BEGIN).varint(command.rows.length)
+      for (const { partition, rowEpoch, next, copies } of command.rows) {
+        writeStores(writer.varint(partition).varint(rowEpoch), next)
+        writeCopies(writer, copies)
+      }
+      return writer.finish()
+    case 'changeEnd':
+    case 'changeAbort':
+      writer.u8(command.kind === 'changeEnd' ? Kind.END : Kind.ABORT).varint(command.rows.length)
+      for (const { partition, rowEpoch } of command.rows) writer.varint(partition).varint(rowEpoch)
+      return writer.finish()
+  }
+}
+
+/** @throws KilovoltError `KV_PROTOCOL` */
+export function decodeCommand(bytes: Uint8Array): Command {
+  const reader = new Reader(bytes)
+  const kind = reader.u8()
+  switch (kind) {
+    case Kind.FOUND: {
+      const clusterId: ClusterId = idFromBytes(reader.raw(ID_BYTES))
+      const name = reader.text(TEXT_BYTES_MAX)
+      const partitions = reader.varint()
+      const replicas = reader.varint()
+      return { kind: 'found', clusterId, name, partitions, replicas, member: readMember(reader) }
+    }
+    case Kind.ADD:
+      return { kind: 'addMember', member: readMember(reader) }
+    case Kind.STATUS:
+      return { kind: 'setStatus', storeId: readStore(reader), status: readStatus(reader) }
+    case Kind.REMOVE:
+      return { kind: 'removeMember', storeId: readStore(reader) }
+    case Kind.BEGIN: {
+      const rows: RowBegin[] = []
+      for (let left = reader.count(ROWS_MAX, 4); left > 0; left--) {
+        rows.push({
+          partition: reader.varint(),
+          rowEpoch: reader.varint(),
+          next: readStores(reader),
+          copies: readCopies(reader)
+        })
+      }
+      return { kind: 'changeBegin', rows }
+    }
+    case Kind.END:
+    case Kind.ABORT: {
+      const rows: RowRef[] = []
+      for (let left = reader.count(ROWS_MAX, 2); left > 0; left--)
+        rows.push({ partition: reader.varint(), rowEpoch: reader.varint() })
+      return { kind: kind === Kind.END ? 'changeEnd' : 'changeAbort', rows }
+    }
+    default:
+      throw new KilovoltError('KV_PROTOCOL', `a command of kind ${kind} is unknown`)
+  }
+}
+
+export function writeMember(writer: Writer, member: NewMember): Writer {
+  writer
+    .raw(idToBytes(member.storeId))
+    .text(member.peerId)
+    .varint(Math.round(member.weight * 1000))
+  writer.text(member.zone).text(member.region).bool(member.volatile).varint(member.addresses.length)
+  for (const address of member.addresses) writer.text(address)
+  return writer
+}
+
+/** @throws KilovoltError `KV_PROTOCOL` */
+export function readMember(reader: Reader): NewMember {
+  const storeId = readStore(reader)
+  const peerId = reader.text(TEXT_BYTES_MAX) as PeerId
+  const weight = reader.varint() / 1000
+  const zone = reader.text(TEXT_BYTES_MAX)
+  const region = reader.text(TEXT_BYTES_MAX)
+  const volatile = reader.bool()
+  const addresses: string[] = []
+  for (let left = reader.count(ADDRESSES_MAX); left > 0; left--) addresses.push(reader.text(TEXT_BYTES_MAX))
+  return { storeId, peerId, addresses, weight, zone, region, volatile }
+}
+
+export function writeStatus(writer: Writer, status: MemberStatus): Writer {
+  return writer.u8(STATUSES.indexOf(status))
+}
+
+export function readStatus(reader: Reader): MemberStatus {
+  const status = STATUSES[reader.u8()]
+  if (status === undefined) throw new KilovoltError('KV_PROTOCOL', 'a member’s status is unknown')
+  return status
+}
+
+export function readStore(reader: Reader): StoreId {
+  return idFromBytes(reader.raw(ID_BYTES))
+}
+
+export function writeStores(writer: Writer, stores: readonly StoreId[]): Writer {
+  writer.varint(stores.length)
+  for (const store of stores) writer.raw(idToBytes(store))
+  return writer
+}
+
+export function readStores(reader: Reader): StoreId[] {
+  const stores: StoreId[] = []
+  for (let left = reader.count(SLOTS_MAX, ID_BYTES); left > 0; left--) stores.push(readStore(reader))
+  return stores
+}
+
+export function writeCopies(writer: Writer, copies: readonly RowCopy[]): Writer {
+  writer.varint(copies.length)
+  for (const { to, from } of copies) writeStores(writer.raw(idToBytes(to)), from)
+  return writer
+}
+
+export function readCopies(reader: Reader): RowCopy[] {
+  const copies: RowCopy[] = []
+  for (let left = reader.count(SLOTS_MAX, ID_BYTES); left > 0; left--)
+    copies.push({ to: readStore(reader), from: readStores(reader) })
+  return copies
+}

@@ -1,0 +1,32 @@
+/**
+ * An embeddable, clustered key-value store: the app's own processes become the database.
+ *
+ * @packageDocumentation
+ */
+export type { AbortOptions } from './base/abort.ts'
+export { isKilovoltError, KilovoltError } from './base/errors.ts'
+export type { ErrorCode, KilovoltErrorOptions } from './base/errors.ts'
+export type { ClusterPhase } from './cluster/cluster.ts'
+export type { ConsistencyLevel } from './model/quorum.ts'
+export type { Liveness } from './model/view.ts'
+export { createNode } from './node/create-node.ts'
+export type { CustomEncoding, Encoding, EncodingName } from './node/encodings.ts'
+export type { NodeEvents } from './node/events.ts'
+export type {
+  BatchOperation,
+  Entry,
+  Keyspace,
+  KeyspaceOptions,
+  OperationOptions,
+  ReadOptions,
+  WriteOptions
+} from './node/keyspace.ts'
+export type { MemberInfo } from './node/members.ts'
+export type { Node, WaitOptions } from './node/node.ts'
+export type { NodeOptions } from './node/options.ts'
+export type { RingShare, RingView } from './node/ring-view.ts'
+export type { Health, NodeStatus, OperationStatus, PartitionStatus, TransferStatus } from './node/status.ts'
+export type { LogFields, Logger } from './runtime/logger.ts'
+export type { LevelDatabase } from './storage/level-store.ts'
+export type { RecordStoreStats } from './storage/record-store.ts'
+export type { TransportStats } from './transport/transport.ts'

@@ -1,0 +1,290 @@
+import { KilovoltError, messageOf } from '../base/errors.ts'
+import { MetaCluster } from '../cluster/meta-cluster.ts'
+import type { Cluster } from '../cluster/cluster.ts'
+import type { Bootstrap } from '../membership/bootstrap-source.ts'
+import { Discovery, type PeerSource } from '../membership/discovery.ts'
+import { GossipMembership } from '../membership/gossip-membership.ts'
+import type { Membership } from '../membership/membership.ts'
+import type { StoreId } from '../model/node-id.ts'
+import { type Hash64, Ring } from '../model/partition.ts'
+import type { RecordBytes } from '../model/record.ts'
+import type { PlacementRules } from '../placement/rules.ts'
+import { Transfer } from '../repair/transfer.ts'
+import { Coordinator } from '../replication/coordinator.ts'
+import { Replica } from '../replication/replica.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { type Logger, withFields } from '../runtime/logger.ts'
+import type { LoopMonitor } from '../runtime/loop-monitor.ts'
+import type { Random } from '../runtime/random.ts'
+import { ApplyLoop } from '../storage/apply-loop.ts'
+import { closeIdentity, type Identity } from '../storage/identity.ts'
+import type { RecordStore } from '../storage/record-store.ts'
+import { CeilingStampSource } from '../storage/stamp-source.ts'
+import type { Store } from '../storage/store.ts'
+import { type Hello, WIRE_VERSION, WIRE_VERSION_MIN } from '../transport/hello.ts'
+import type { Host } from '../transport/host.ts'
+import { Mesh } from '../transport/mesh.ts'
+import type { Transport } from '../transport/transport.ts'
+import type { BackendOptions, KeyspaceBackend } from './keyspace.ts'
+import { describeStatus, type NodeStatus } from './status.ts'
+
+/** The world that a node lives in: real in production, simulated in `kilovolt/testing`. */
+export interface NodeParts {
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly loop: LoopMonitor
+  readonly store: Store
+  readonly identity: Identity
+  readonly host: Host
+  readonly hash: Hash64
+  readonly rules: PlacementRules
+  /** Finds addresses on the local network. */
+  readonly lan?: PeerSource
+}
+
+/** What a node is told, once options are resolved. Times in ms; `NodeOptions` explains each. */
+export interface NodeConfig {
+  readonly cluster: string
+  readonly bootstrap: Bootstrap
+  readonly expect: number | undefined
+  readonly found: boolean
+  readonly durability: 'os' | 'fsync'
+  readonly replicas: number
+  readonly partitions: number
+  readonly weight: number
+  readonly zone: string
+  readonly region: string
+  readonly requestTimeoutMs: number
+  readonly joinTimeoutMs: number
+  /** Overrides both defaults: 15 s for members in memory, 5 min for those on disk. */
+  readonly evictAfterMs: number | undefined
+  readonly warmUpMs: number
+  readonly maxClockDriftMs: number
+}
+
+/** An assembled node: the parts that the façade and the simulator look at, and its life. */
+export interface NodeCore extends KeyspaceBackend {
+  readonly config: NodeConfig
+  readonly storeId: StoreId
+  readonly clock: Clock
+  readonly ring: Ring
+  readonly transport: Transport
+  readonly membership: Membership
+  readonly cluster: Cluster
+  readonly records: RecordStore
+  readonly stopped: boolean
+  /** Starts everything from the bottom up; what was started is stopped again when a part fails. */
+  start(signal?: AbortSignal): Promise<void>
+  leave(timeoutMs: number, signal: AbortSignal | undefined): Promise<void>
+  /** Idempotent. */
+  stop(): Promise<void>
+  /** Calls back once when the node has begun to stop; returns a function that forgets it. */
+  onStopped(listener: () => void): () => void
+  status(): NodeStatus
+}
+
+const EVICT_VOLATILE_AFTER_MS = 15_000
+const EVICT_DISK_AFTER_MS = 300_000
+const GOODBYE_MS = 500
+
+/** Wires a node together; the one place where the floors meet. Nothing runs until `start`. */
+export function assembleNode(config: NodeConfig, parts: NodeParts): NodeCore {
+  return new Assembly(config, parts)
+}
+
+class Assembly implements NodeCore {
+  readonly config: NodeConfig
+  readonly storeId: StoreId
+  readonly clock: Clock
+  readonly ring: Ring
+  readonly transport: Mesh
+  readonly membership: GossipMembership
+  readonly cluster: MetaCluster
+  readonly records: ApplyLoop
+  readonly #parts: NodeParts
+  readonly #stamps: CeilingStampSource
+  readonly #discovery: Discovery
+  readonly #coordinator: Coordinator
+  readonly #transfer: Transfer
+  readonly #stopListeners = new Set<() => void>()
+  #stopping: Promise<void> | undefined
+
+  constructor(config: NodeConfig, parts: NodeParts) {
+    const { clock, loop, store, identity, host, hash, rules } = parts
+    const random = parts.random.fork(identity.storeId)
+    const logger = withFields(parts.logger, { node: identity.storeId.slice(0, 8) })
+    this.config = config
+    this.#parts = parts
+    this.storeId = identity.storeId
+    this.clock = clock
+    this.ring = new Ring(config.partitions, hash)
+    this.records = new ApplyLoop({ store, clock }, { durability: config.durability })
+    this.#stamps = new CeilingStampSource({ store, clock }, identity)
+    this.transport = new Mesh({ host, clock, random: random.fork('mesh'), logger, hello: () => this.#hello() })
+    this.membership = new GossipMembership(
+      { transport: this.transport, clock, random: random.fork('membership'), loop, logger },
+      { storeId: this.storeId }
+    )
+    this.#discovery = new Discovery(
+      {
+        transport: this.transport,
+        clock,
+        random: random.fork('discovery'),
+        logger,
+        isAlone: () => this.membership.isAlone
+      },
+      { bootstrap: config.bootstrap, ...(parts.lan === undefined ? {} : { source: parts.lan }) }
+    )
+    const topology = () => this.cluster.topology
+    const catchUp = (epoch: number, timeoutMs: number) => this.cluster.catchUp(epoch, timeoutMs)
+    const common = { transport: this.transport, records: this.records, clock, logger, rules, topology, catchUp }
+    this.#transfer = new Transfer(common)
+    this.cluster = new MetaCluster(
+      {
+        transport: this.transport,
+        membership: this.membership,
+        discovery: this.#discovery,
+        store,
+        mover: this.#transfer,
+        clock,
+        random: random.fork('cluster'),
+        logger,
+        rules
+      },
+      {
+        ...config,
+        self: this.storeId,
+        name: config.cluster,
+        lan: parts.lan !== undefined,
+        bootstrap: typeof config.bootstrap === 'function' || config.bootstrap.length > 0,
+        evictVolatileAfterMs: config.evictAfterMs ?? EVICT_VOLATILE_AFTER_MS,
+        evictDiskAfterMs: config.evictAfterMs ?? EVICT_DISK_AFTER_MS
+      }
+    )
+    const replica = new Replica({ ...common, self: this.storeId, stamps: this.#stamps }, config)
+    const isDead = (id: StoreId): boolean => {
+      const status = this.membership.statusOf(id)
+      return status === 'dead' || status === 'left'
+    }
+    this.#coordinator = new Coordinator(
+      { ...common, self: this.storeId, replica, stamps: this.#stamps, ring: this.ring, isDead },
+      config.requestTimeoutMs
+    )
+    replica.listen(this.transport)
+    this.#transfer.listen()
+  }
+
+  get stopped(): boolean {
+    return this.#stopping !== undefined
+  }
+
+  async start(signal?: AbortSignal): Promise<void> {
+    try {
+      await this.transport.start()
+      this.membership.start()
+      this.#discovery.start()
+      await this.cluster.start(signal)
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+  }
+
+  async get(keyspace: Uint8Array, key: Uint8Array, options: BackendOptions): Promise<RecordBytes | undefined> {
+    this.#assertRunning()
+    return this.#coordinator.get(keyspace, key, options)
+  }
+
+  async put(
+    keyspace: Uint8Array,
+    key: Uint8Array,
+    value: Uint8Array | undefined,
+    options: BackendOptions
+  ): Promise<{ readonly existed: boolean }> {
+    this.#assertRunning()
+    return this.#coordinator.put(keyspace, key, value, options)
+  }
+
+  async leave(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    await this.cluster.leave(timeoutMs, signal)
+    await this.membership.leave(GOODBYE_MS)
+    await this.stop()
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  onStopped(listener: () => void): () => void {
+    this.#stopListeners.add(listener)
+    return () => this.#stopListeners.delete(listener)
+  }
+
+  status(): NodeStatus {
+    return describeStatus({
+      id: this.storeId,
+      cluster: this.config.cluster,
+      phase: this.cluster.phase,
+      leader: this.cluster.leader,
+      topology: this.cluster.topology,
+      view: this.membership.view,
+      operations: this.#coordinator.stats(),
+      transfer: this.#transfer.stats(),
+      storage: this.records.stats(),
+      permanent: this.#parts.store.permanent,
+      openedClean: this.#parts.identity.created ? undefined : this.#parts.identity.openedClean,
+      transport: this.transport.stats(),
+      healthMultiplier: this.membership.healthMultiplier
+    })
+  }
+
+  /** From the top down, and each part even if another fails: nothing may be left running. */
+  async #stop(): Promise<void> {
+    const { store, loop, logger } = this.#parts
+    for (const listener of this.#stopListeners) listener()
+    const steps: readonly (readonly [string, () => void | Promise<void>])[] = [
+      ['operations', () => this.#coordinator.stop()],
+      ['discovery', () => this.#discovery.stop()],
+      ['cluster', () => this.cluster.stop()],
+      ['membership', () => this.membership.stop()],
+      ['transport', () => this.transport.stop()],
+      ['records', () => this.records.close()],
+      ['stamps', () => this.#stamps.close()],
+      ['identity', () => closeIdentity(store, this.#stamps.last)],
+      ['store', () => store.close()],
+      ['loop monitor', () => loop.stop()]
+    ]
+    for (const [name, step] of steps) {
+      try {
+        await step()
+      } catch (error) {
+        logger.warn(`the ${name} did not stop in good order`, { error: messageOf(error) })
+      }
+    }
+  }
+
+  #hello(): Hello {
+    const { cluster, partitions, weight, zone, region } = this.config
+    return {
+      version: WIRE_VERSION,
+      versionMin: WIRE_VERSION_MIN,
+      cluster,
+      clusterId: this.cluster.topology?.clusterId,
+      storeId: this.storeId,
+      partitions,
+      addresses: this.transport.addresses,
+      weight,
+      zone,
+      region,
+      volatile: !this.#parts.store.permanent,
+      epoch: this.cluster.topology?.epoch ?? 0,
+      wallMs: this.clock.wallMs()
+    }
+  }
+
+  #assertRunning(): void {
+    if (this.stopped) throw new KilovoltError('KV_NODE_STOPPED', 'this node is stopped')
+  }
+}

@@ -1,0 +1,160 @@
+import { TypedEventEmitter } from 'main-event'
+import { createDeferred } from '../base/deferred.ts'
+import { onAbort, abortError, throwIfAborted } from '../base/abort.ts'
+import { KilovoltError } from '../base/errors.ts'
+import type { NodeCore } from './assemble.ts'
+import type { NodeEvents } from './events.ts'
+import {
+  type BatchOperation,
+  type Entry,
+  type Keyspace,
+  type KeyspaceOptions,
+  NodeKeyspace,
+  type ReadOptions,
+  type WriteOptions
+} from './keyspace.ts'
+import { listMembers, type MemberInfo, memberInfo } from './members.ts'
+import type { Node, WaitOptions } from './node.ts'
+import { type RingView, TopologyRingView } from './ring-view.ts'
+import { isSettled } from './settled.ts'
+import type { NodeStatus } from './status.ts'
+
+const WAIT_TIMEOUT_MS = 60_000
+
+/** The façade over an assembled node: copies at the door, typed events, no protocol of its own. */
+export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node {
+  readonly name = ''
+  readonly ring: RingView
+  readonly #core: NodeCore
+  readonly #default: Keyspace
+
+  constructor(core: NodeCore) {
+    super()
+    this.#core = core
+    this.#default = new NodeKeyspace(core, '')
+    this.ring = new TopologyRingView(() => core.cluster.topology, core.ring)
+    this.#forwardEvents()
+  }
+
+  get id(): string {
+    return this.#core.storeId
+  }
+
+  get peerId(): string {
+    return this.#core.transport.self
+  }
+
+  get cluster(): string {
+    return this.#core.config.cluster
+  }
+
+  get addresses(): readonly string[] {
+    return this.#core.transport.addresses
+  }
+
+  keyspace<V = unknown, K = string>(name: string, options?: KeyspaceOptions<V, K>): Keyspace<V, K> {
+    return new NodeKeyspace<V, K>(this.#core, name, options)
+  }
+
+  get(key: string, options?: ReadOptions): Promise<unknown> {
+    return this.#default.get(key, options)
+  }
+
+  getEntry(key: string, options?: ReadOptions): Promise<Entry<unknown> | undefined> {
+    return this.#default.getEntry(key, options)
+  }
+
+  has(key: string, options?: ReadOptions): Promise<boolean> {
+    return this.#default.has(key, options)
+  }
+
+  getMany(keys: readonly string[], options?: ReadOptions): Promise<unknown[]> {
+    return this.#default.getMany(keys, options)
+  }
+
+  put(key: string, value: unknown, options?: WriteOptions): Promise<void> {
+    return this.#default.put(key, value, options)
+  }
+
+  delete(key: string, options?: WriteOptions): Promise<boolean> {
+    return this.#default.delete(key, options)
+  }
+
+  batch(operations: readonly BatchOperation<unknown>[], options?: WriteOptions): Promise<void> {
+    return this.#default.batch(operations, options)
+  }
+
+  members(): MemberInfo[] {
+    const { storeId, membership, cluster } = this.#core
+    return listMembers(storeId, membership.view, cluster.topology)
+  }
+
+  status(): NodeStatus {
+    return this.#core.status()
+  }
+
+  async settled({ timeoutMs = WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
+    throwIfAborted(signal, 'settled')
+    this.#assertRunning()
+    const { cluster, clock } = this.#core
+    const { promise, resolve, reject } = createDeferred<void>()
+    const check = (): void => {
+      if (isSettled(cluster.topology)) resolve()
+    }
+    const timer = clock.after(timeoutMs, () => {
+      reject(new KilovoltError('KV_TIMEOUT', `the cluster did not settle within ${timeoutMs} ms`, { retryable: true }))
+    })
+    const forgets = [
+      cluster.on('topology', check),
+      this.#core.onStopped(() => reject(stoppedError())),
+      onAbort(signal, () => reject(abortError(signal!, 'settled')))
+    ]
+    check()
+    try {
+      await promise
+    } finally {
+      timer.cancel()
+      for (const forget of forgets) forget()
+    }
+  }
+
+  async leave({ timeoutMs = WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
+    throwIfAborted(signal, 'leave')
+    this.#assertRunning()
+    await this.#core.leave(timeoutMs, signal)
+  }
+
+  stop(): Promise<void> {
+    return this.#core.stop()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  #assertRunning(): void {
+    if (this.#core.stopped) throw stoppedError()
+  }
+
+  #forwardEvents(): void {
+    const { storeId, membership, cluster, transport } = this.#core
+    const emit = <K extends keyof NodeEvents>(type: K, detail: NodeEvents[K]['detail']): void => {
+      this.dispatchEvent(new CustomEvent(type, { detail }))
+    }
+    const types = ['member:joined', 'member:suspected', 'member:failed', 'member:returned', 'member:left'] as const
+    for (const type of types) {
+      membership.on(type, member => emit(type, memberInfo(member.storeId, storeId, membership.view, cluster.topology)))
+    }
+    cluster.on('topology', ({ epoch }) => emit('topology:changed', { epoch }))
+    cluster.on('row', ({ partition, event }) => {
+      const row = cluster.topology?.rows[partition]
+      emit(`ownership:${event}`, { partition, owners: row?.change?.next ?? row?.slots ?? [] })
+    })
+    transport.on('link:refused', ({ peer, error }) => emit('link:refused', { peerId: peer, error }))
+    this.#core.onStopped(() => emit('node:stopped', undefined))
+  }
+}
+
+function stoppedError(): KilovoltError {
+  return new KilovoltError('KV_NODE_STOPPED', 'this node is stopped')
+}

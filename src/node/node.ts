@@ -1,0 +1,63 @@
+import type { AbortOptions } from '../base/abort.ts'
+import type { Keyspace, KeyspaceOptions } from './keyspace.ts'
+import type { MemberInfo } from './members.ts'
+import type { NodeEvents } from './events.ts'
+import type { RingView } from './ring-view.ts'
+import type { NodeStatus } from './status.ts'
+import type { TypedEventTarget } from 'main-event'
+
+/** What `leave` and `settled` accept. */
+export interface WaitOptions extends AbortOptions {
+  /** How long to wait, ms. Default 60,000. */
+  readonly timeoutMs?: number
+}
+
+/**
+ * A running node. It is itself the default keyspace (keys are strings, values JSON), an `EventTarget`, and disposable
+ * with `await using`, which stops it.
+ *
+ * @example
+ * ```ts
+ * const node = await createNode()
+ * await node.put('user:1', { name: 'Ada' })
+ * await node.stop()
+ * ```
+ */
+export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
+  /** Identity of its store, 32 hex digits. */
+  readonly id: string
+  /** Its libp2p peer id. */
+  readonly peerId: string
+  /** Name of its cluster. */
+  readonly cluster: string
+  /** Multiaddrs that others can name in `bootstrap`. */
+  readonly addresses: readonly string[]
+  /** Who owns what. */
+  readonly ring: RingView
+  /**
+   * A keyspace of this node. Costs nothing: no request is made, and every node sees the same data under the same name.
+   *
+   * @param name - up to 64 bytes of UTF-8
+   * @throws KilovoltError `KV_CONFIG`
+   */
+  keyspace<V = unknown, K = string>(name: string, options?: KeyspaceOptions<V, K>): Keyspace<V, K>
+  /** All nodes heard of, and how each is doing, ordered by id. */
+  members(): MemberInfo[]
+  /** Everything this node knows about itself. */
+  status(): NodeStatus
+  /**
+   * Resolves when no partition moves, each has its copies, and every member holds its part, as far as this node knows.
+   *
+   * @throws KilovoltError `KV_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`
+   */
+  settled(options?: WaitOptions): Promise<void>
+  /**
+   * Hands this node's data over to the others, says goodbye and stops. When that is not done in time it rejects with
+   * `KV_TIMEOUT` and the node goes on serving: call again, or `stop()`. The last node of a cluster just stops.
+   */
+  leave(options?: WaitOptions): Promise<void>
+  /** Stops at once; the cluster treats it as a crash. Idempotent; what was under way rejects with `KV_NODE_STOPPED`. */
+  stop(): Promise<void>
+  /** The same as {@link Node.stop}. */
+  [Symbol.asyncDispose](): Promise<void>
+}

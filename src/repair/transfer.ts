@@ -1,0 +1,177 @@
+import { pipe } from 'it-pipe'
+import { createDeferred } from '../base/deferred.ts'
+import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
+import type { PeerId, StoreId } from '../model/node-id.ts'
+import type { PartitionId } from '../model/partition.ts'
+import type { PlacementRules } from '../placement/rules.ts'
+import type { Topology } from '../placement/topology.ts'
+import { type Clock, pause } from '../runtime/clock.ts'
+import type { Logger } from '../runtime/logger.ts'
+import type { RecordStore, StoredRecord } from '../storage/record-store.ts'
+import { MessageType } from '../transport/message-type.ts'
+import type { IncomingMessage, Responder, Transport } from '../transport/transport.ts'
+import { type CopyCursor, decodeCopyPage, decodeCopyRequest, encodeCopyPage, encodeCopyRequest } from './wire.ts'
+
+/** What a transfer needs. */
+export interface TransferDeps {
+  readonly transport: Transport
+  readonly records: RecordStore
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly rules: PlacementRules
+  readonly topology: () => Topology | undefined
+  readonly catchUp: (epoch: number, timeoutMs: number) => Promise<unknown>
+}
+
+/** One partition to fetch. */
+export interface TransferTask {
+  readonly partition: PartitionId
+  readonly from: readonly StoreId[]
+  /** Epoch of the change that asks for it. */
+  readonly epoch: number
+}
+
+/** Figures since the node started. */
+export interface TransferStats {
+  readonly recordsCopied: number
+  readonly bytesCopied: number
+  readonly partitionsCopied: number
+}
+
+const PAGE_BYTES = 256 * 1024
+const PAGE_RECORDS = 2000
+const PAGE_TIMEOUT_MS = 10_000
+/** Attempts at one page before the copy as a whole fails (and is tried again by its owner). */
+const ATTEMPTS_MAX = 5
+const RETRY_MS = 200
+
+/**
+ * Moves partitions for ownership changes. The new owner pulls pages in key order from each source, one after another, and
+ * puts them through the record store's door; newest wins, so a page may come twice and writes may arrive meanwhile. A
+ * page that fails is asked for again from the same position.
+ *
+ * Rule C3: a source first applies the epoch of the change, from which on it refuses writes of earlier epochs, then
+ * writes out everything it had admitted before, and only then reads.
+ */
+export class Transfer {
+  readonly #deps: TransferDeps
+  readonly #stats = { recordsCopied: 0, bytesCopied: 0, partitionsCopied: 0 }
+
+  constructor(deps: TransferDeps) {
+    this.#deps = deps
+  }
+
+  /** Answers COPY. */
+  listen(): void {
+    this.#deps.transport.handle(MessageType.COPY, (message, respond) => {
+      this.#serve(message, respond).catch((error: unknown) => respond.refuse(asError(error)))
+    })
+  }
+
+  stats(): TransferStats {
+    return { ...this.#stats }
+  }
+
+  /** Fetches a partition from each of its sources; resolves when everything is durable here. */
+  async copy({ partition, from, epoch }: TransferTask, signal: AbortSignal): Promise<void> {
+    for (const source of from) {
+      await pipe(
+        () => this.#pages(source, partition, epoch, signal),
+        async pages => {
+          for await (const page of pages) await this.#store(page)
+        }
+      )
+    }
+    this.#stats.partitionsCopied++
+  }
+
+  drop(partition: PartitionId): Promise<void> {
+    return this.#deps.records.dropPartition(partition)
+  }
+
+  async *#pages(
+    source: StoreId,
+    partition: PartitionId,
+    epoch: number,
+    signal: AbortSignal
+  ): AsyncGenerator<readonly StoredRecord[]> {
+    let after: CopyCursor | undefined
+    for (;;) {
+      const { records } = await this.#page(source, partition, epoch, after, signal)
+      const last = records.at(-1)
+      if (last === undefined) return
+      yield records
+      after = { keyspace: last.keyspace, key: last.key }
+    }
+  }
+
+  async #page(
+    source: StoreId,
+    partition: PartitionId,
+    epoch: number,
+    after: CopyCursor | undefined,
+    signal: AbortSignal
+  ) {
+    const body = encodeCopyRequest({ partition, epoch, after })
+    for (let attempt = 1; ; attempt++) {
+      if (signal.aborted) throw new KilovoltError('KV_ABORTED', 'the copy is not wanted any more')
+      try {
+        return decodeCopyPage(await this.#ask(source, body), partition)
+      } catch (error) {
+        if (attempt === ATTEMPTS_MAX) throw error
+        this.#deps.logger.debug('a page is asked for again', { partition, source, error: messageOf(error) })
+        await pause(this.#deps.clock, RETRY_MS * attempt, signal)
+      }
+    }
+  }
+
+  #ask(source: StoreId, body: Uint8Array): Promise<Uint8Array> {
+    const peer: PeerId | undefined = this.#deps.topology()?.members.get(source)?.peerId
+    const { promise, resolve, reject } = createDeferred<Uint8Array>()
+    if (peer === undefined) reject(new KilovoltError('KV_UNREACHABLE', `${source} is no member`))
+    else {
+      this.#deps.transport.request(
+        peer,
+        { type: MessageType.COPY, class: 'bulk', body, timeoutMs: PAGE_TIMEOUT_MS },
+        outcome => {
+          if (outcome.kind === 'reply') resolve(outcome.body)
+          else if (outcome.kind === 'refused') reject(outcome.error)
+          else
+            reject(
+              new KilovoltError('KV_UNREACHABLE', `${source} did not answer (${outcome.kind})`, { retryable: true })
+            )
+        }
+      )
+    }
+    return promise
+  }
+
+  #store(page: readonly StoredRecord[]): Promise<void> {
+    const { promise, resolve, reject } = createDeferred<void>()
+    let left = page.length
+    for (const stored of page) {
+      this.#stats.recordsCopied++
+      this.#stats.bytesCopied += stored.keyspace.length + stored.key.length + stored.record.length
+      this.#deps.records.apply(stored, stored.record, error => {
+        if (error !== undefined) reject(error)
+        else if (--left === 0) resolve()
+      })
+    }
+    return promise
+  }
+
+  async #serve({ body }: IncomingMessage, respond: Responder): Promise<void> {
+    const { records, rules, catchUp } = this.#deps
+    const { partition, epoch, after } = decodeCopyRequest(body)
+    if (rules.fenceSources) {
+      await catchUp(epoch, PAGE_TIMEOUT_MS)
+      // The first page fences; later ones need not wait, as every write of this epoch reaches the new owner itself.
+      if (after === undefined) await records.flushed()
+    }
+    respond.reply(encodeCopyPage({ records: await records.page(partition, after, PAGE_RECORDS, PAGE_BYTES) }))
+  }
+}
+
+function asError(error: unknown): KilovoltError {
+  return isKilovoltError(error) ? error : new KilovoltError('KV_STORAGE', messageOf(error), { cause: error })
+}

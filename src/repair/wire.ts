@@ -1,0 +1,69 @@
+import { KilovoltError } from '../base/errors.ts'
+import { Reader } from '../codec/reader.ts'
+import { Writer } from '../codec/writer.ts'
+import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX } from '../model/key.ts'
+import { assertRecord } from '../model/record.ts'
+import type { PartitionId } from '../model/partition.ts'
+import type { StoredRecord } from '../storage/record-store.ts'
+
+/** A position in a partition: the last record that has arrived. */
+export interface CopyCursor {
+  readonly keyspace: Uint8Array
+  readonly key: Uint8Array
+}
+
+/** What the new owner asks a source: the records after a position. */
+export interface CopyRequest {
+  readonly partition: PartitionId
+  /** Epoch of the change, which the source applies before it answers (rule C3). */
+  readonly epoch: number
+  readonly after: CopyCursor | undefined
+}
+
+/** Records in order; an empty page is the end. */
+export interface CopyPage {
+  readonly records: readonly StoredRecord[]
+}
+
+const RECORDS_MAX = 65_536
+
+export function encodeCopyRequest({ partition, epoch, after }: CopyRequest): Uint8Array {
+  const writer = new Writer(64)
+    .u16(partition)
+    .varint(epoch)
+    .bool(after !== undefined)
+  if (after !== undefined) writer.bytes(after.keyspace).bytes(after.key)
+  return writer.finish()
+}
+
+/** @throws KilovoltError `KV_PROTOCOL` */
+export function decodeCopyRequest(bytes: Uint8Array): CopyRequest {
+  const reader = new Reader(bytes)
+  const partition = reader.u16()
+  const epoch = reader.varint()
+  const after = reader.bool()
+    ? { keyspace: new Uint8Array(reader.bytes(KEYSPACE_BYTES_MAX)), key: new Uint8Array(reader.bytes(KEY_BYTES_MAX)) }
+    : undefined
+  return { partition, epoch, after }
+}
+
+export function encodeCopyPage({ records }: CopyPage): Uint8Array {
+  const writer = new Writer(4096).varint(records.length)
+  for (const { keyspace, key, record } of records) writer.bytes(keyspace).bytes(key).bytes(record)
+  return writer.finish()
+}
+
+/** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
+export function decodeCopyPage(bytes: Uint8Array, partition: PartitionId): CopyPage {
+  const reader = new Reader(bytes)
+  const records: StoredRecord[] = []
+  for (let left = reader.count(RECORDS_MAX, 3); left > 0; left--) {
+    const keyspace = reader.bytes(KEYSPACE_BYTES_MAX)
+    const key = reader.bytes(KEY_BYTES_MAX)
+    const record = reader.bytes()
+    assertRecord(record)
+    records.push({ partition, keyspace, key, record })
+  }
+  if (reader.remaining > 0) throw new KilovoltError('KV_PROTOCOL', 'a page of records has a tail')
+  return { records }
+}

@@ -1,0 +1,142 @@
+import type { KilovoltError } from '../base/errors.ts'
+import type { StoreId } from '../model/node-id.ts'
+import { Tally } from '../model/quorum.ts'
+import { compareRecords, type RecordBytes, STAMP_END, STAMP_START } from '../model/record.ts'
+import type { RecordKey } from '../storage/record-store.ts'
+import { MessageType } from '../transport/message-type.ts'
+import { Operation, type OperationDeps, type OperationOptions } from './operation.ts'
+import { decodeGetReply, encodeGet, type GetReply, type GetRequest } from './wire.ts'
+
+/** What a read found. */
+export interface GetResult {
+  /** The newest record, tombstones included. */
+  readonly record: RecordBytes | undefined
+  /** Replicas that were offered it because they were behind. */
+  readonly repairs: number
+}
+
+/** Offers a record to one replica of the row; `done` says whether it holds that, or something newer, now. */
+export type Repair = (
+  store: StoreId,
+  record: RecordBytes,
+  epoch: number,
+  timeoutMs: number,
+  done: (held: boolean) => void
+) => void
+
+/**
+ * One read. All replicas are asked; when the level is met the newest record wins. If some of those that answered are
+ * behind, the read first sees to it that a quorum holds what it is going to return (blocking read repair): otherwise a
+ * later read, through another quorum, could return something older. Replicas that hold it already count, so that a slow
+ * or failing one delays nothing as long as a quorum is there. A replica that answers later is mended in the background.
+ *
+ * At `one`, and with an explicit number of copies below a majority, nothing of the kind is promised and nobody waits.
+ */
+export class GetOperation extends Operation<GetReply, GetResult> {
+  protected readonly what = 'read'
+  protected readonly type = MessageType.GET
+  protected get oneByOne(): boolean {
+    return this.requirement === 'one'
+  }
+
+  readonly #repair: Repair
+  readonly #blocking: boolean
+  /** What each replica that answered holds. */
+  readonly #held = new Map<StoreId, RecordBytes | undefined>()
+  #repairs = 0
+  #winner: RecordBytes | undefined
+  #won = false
+
+  /** @param blocking - whether a quorum must hold the answer before it is given */
+  constructor(deps: OperationDeps, key: RecordKey, options: OperationOptions, repair: Repair, blocking: boolean) {
+    super(deps, key, options)
+    this.#repair = repair
+    this.#blocking = blocking
+  }
+
+  protected override phase(): void {
+    this.#held.clear()
+    this.#won = false
+    super.phase()
+  }
+
+  protected encode(): Uint8Array {
+    return encodeGet(this.#request())
+  }
+
+  protected decode(body: Uint8Array): GetReply {
+    return decodeGetReply(body)
+  }
+
+  protected askSelf(done: (error: KilovoltError | undefined, reply: GetReply | undefined) => void): void {
+    this.deps.replica.get({ ...this.#request(), known: undefined }, this.epoch, done)
+  }
+
+  protected onReply(store: StoreId, reply: GetReply): void {
+    if (reply.kind === 'fenced') {
+      if (reply.epoch > this.epoch) this.refresh(reply.epoch)
+      else this.no(store, 'fenced', false)
+      return
+    }
+    this.#held.set(store, reply.kind === 'record' ? reply.record : reply.kind === 'same' ? this.#own : undefined)
+    if (this.#won) return
+    if (this.yes(store)) this.#decide()
+  }
+
+  get #own(): RecordBytes | undefined {
+    return this.#held.get(this.deps.self)
+  }
+
+  #request(): GetRequest {
+    // The local copy is asked first and answers at once where the database reads synchronously; then its stamp travels,
+    // and replicas that have nothing newer answer in a byte.
+    return {
+      ...this.key,
+      exempt: this.requirement === 'one',
+      known: this.#own?.subarray(STAMP_START, STAMP_END)
+    }
+  }
+
+  #decide(): void {
+    this.#won = true
+    for (const record of this.#held.values()) {
+      if (record !== undefined && (this.#winner === undefined || compareRecords(record, this.#winner) > 0))
+        this.#winner = record
+    }
+    const winner = this.#winner
+    const behind =
+      winner === undefined ? [] : [...this.#held].filter(([, record]) => !holds(record, winner)).map(([store]) => store)
+    if (winner === undefined || behind.length === 0) return this.succeed({ record: winner, repairs: 0 })
+    if (!this.#blocking) {
+      for (const store of behind) this.#mend(store, winner, () => {})
+      return this.succeed({ record: winner, repairs: this.#repairs })
+    }
+    this.#secure(winner)
+  }
+
+  /** Waits until a quorum of each set holds the winner, counting those that do already. */
+  #secure(winner: RecordBytes): void {
+    const level = this.requirement === 'all' ? 'all' : 'quorum'
+    const tally = new Tally(this.deps.rules.quorumSets(this.row), level)
+    const count = (store: StoreId, held: boolean): void => {
+      const before = tally.state
+      const state = held ? tally.yes(store) : tally.no(store)
+      if (before !== 'pending') return
+      if (state === 'won') this.succeed({ record: winner, repairs: this.#repairs })
+      else if (state === 'lost') this.outOfReach()
+    }
+    for (const store of new Set(this.deps.rules.quorumSets(this.row).flat())) {
+      if (this.#held.has(store) && holds(this.#held.get(store), winner)) count(store, true)
+      else this.#mend(store, winner, held => count(store, held))
+    }
+  }
+
+  #mend(store: StoreId, winner: RecordBytes, done: (held: boolean) => void): void {
+    this.#repairs++
+    this.#repair(store, winner, this.epoch, this.remainingMs, done)
+  }
+}
+
+function holds(record: RecordBytes | undefined, winner: RecordBytes): boolean {
+  return record !== undefined && compareRecords(record, winner) >= 0
+}

@@ -1,0 +1,249 @@
+import { abortError, onAbort } from '../base/abort.ts'
+import { createDeferred } from '../base/deferred.ts'
+import { KilovoltError } from '../base/errors.ts'
+import type { StoreId } from '../model/node-id.ts'
+import { type Requirement, Tally } from '../model/quorum.ts'
+import type { PlacementRules } from '../placement/rules.ts'
+import { type Row, rowOf, rowReplicas, type Topology } from '../placement/topology.ts'
+import type { Clock, Timer } from '../runtime/clock.ts'
+import type { RecordKey, StampSource } from '../storage/record-store.ts'
+import type { MessageType } from '../transport/message-type.ts'
+import type { Outcome, Transport } from '../transport/transport.ts'
+import type { Replica } from './replica.ts'
+
+/** What operations share. */
+export interface OperationDeps {
+  readonly self: StoreId
+  readonly transport: Transport
+  readonly replica: Replica
+  readonly stamps: StampSource
+  readonly clock: Clock
+  readonly rules: PlacementRules
+  readonly topology: () => Topology | undefined
+  readonly catchUp: (epoch: number, timeoutMs: number) => Promise<unknown>
+  /** Whether gossip holds a member for dead: it is not asked, but counted as failed at once. */
+  readonly isDead: (store: StoreId) => boolean
+}
+
+/** What one operation was asked for. */
+export interface OperationOptions {
+  readonly requirement: Requirement
+  readonly timeoutMs: number
+  readonly signal: AbortSignal | undefined
+}
+
+/** How one replica fared, as an error tells it. */
+export interface ReplicaAnswer {
+  readonly store: StoreId
+  /** `ok`, `down`, `unsent`, `lost`, `timeout`, `fenced`, a `KV_*` code, or `pending`. */
+  readonly answer: string
+}
+
+/** How long a replica that is asked alone may take before the next one is asked, ms. */
+const ALONE_TIMEOUT_MS = 1000
+/** Phases that one operation may take: each is a refreshed topology or a new stamp. */
+const PHASES_MAX = 12
+
+/** An operation over the replicas of one row: asks all, counts, ends at the level, the deadline, or when out of reach. */
+export abstract class Operation<Reply, Result> {
+  protected readonly deps: OperationDeps
+  protected readonly key: RecordKey
+  protected readonly requirement: Requirement
+  protected tally!: Tally
+  protected row!: Row
+  protected epoch = 0
+  readonly #options: OperationOptions
+  readonly #deadlineMs: number
+  readonly #deferred = createDeferred<Result>()
+  readonly #timer: Timer
+  readonly #forgetAbort: () => void
+  #answers: (string | undefined)[] = []
+  /** Replicas still to be asked, when they are asked one after another. */
+  #waiting: StoreId[] = []
+  #replicas: readonly StoreId[] = []
+  #body: Uint8Array | undefined
+  #phase = 0
+  #ended = false
+  /** Whether some replica may have executed the operation although the caller is told that it failed. */
+  #mayHaveRun = false
+
+  constructor(deps: OperationDeps, key: RecordKey, options: OperationOptions) {
+    this.deps = deps
+    this.key = key
+    this.requirement = options.requirement
+    this.#options = options
+    this.#deadlineMs = deps.clock.monotonicMs() + options.timeoutMs
+    this.#timer = deps.clock.after(options.timeoutMs, () => this.fail(this.#timeoutError()))
+    this.#forgetAbort = onAbort(options.signal, () => this.fail(abortError(options.signal!, this.what)))
+  }
+
+  /** "read" or "write", for messages. */
+  protected abstract readonly what: 'read' | 'write'
+  protected abstract readonly type: MessageType
+  /** Whether replicas are asked one after another until the level is met, instead of all at once. */
+  protected abstract readonly oneByOne: boolean
+  protected abstract encode(): Uint8Array
+  protected abstract decode(body: Uint8Array): Reply
+  protected abstract askSelf(done: (error: KilovoltError | undefined, reply: Reply | undefined) => void): void
+  /** A replica has answered in the present phase. */
+  protected abstract onReply(store: StoreId, reply: Reply): void
+
+  /** Ends it at once, e.g. because the node stops. */
+  cancel(error: KilovoltError): void {
+    this.fail(error)
+  }
+
+  run(): Promise<Result> {
+    if (!this.#ended) this.phase()
+    return this.#deferred.promise
+  }
+
+  /** Takes the latest topology and asks every replica of the row. */
+  protected phase(): void {
+    const { topology, rules, self } = this.deps
+    const now = topology()
+    if (now === undefined)
+      return this.fail(new KilovoltError('KV_NOT_JOINED', 'this node is not a member of a cluster yet'))
+    if (++this.#phase > PHASES_MAX) return this.fail(this.#timeoutError())
+    this.epoch = now.epoch
+    this.row = rowOf(now, this.key.partition)
+    const replicas = this.requirement === 'one' ? this.row.slots : rowReplicas(this.row)
+    // Oneself first: what the local copy holds is known before the others are asked.
+    this.#replicas = replicas.includes(self) ? [self, ...replicas.filter(store => store !== self)] : replicas
+    this.#answers = this.#replicas.map(() => undefined)
+    this.tally = new Tally(rules.quorumSets(this.row), this.requirement)
+    this.#waiting = [...this.#replicas]
+    this.#body = undefined
+    if (this.oneByOne) this.#askNext()
+    else
+      for (const phase = this.#phase; this.#waiting.length > 0 && phase === this.#phase && !this.#ended;)
+        this.#askNext()
+    // More copies may be asked for than the row has.
+    if (!this.#ended && this.tally.state === 'lost') this.outOfReach()
+  }
+
+  #askNext(): void {
+    const store = this.#waiting.shift()
+    if (store === undefined) return
+    const phase = this.#phase
+    const { self, transport, topology, isDead } = this.deps
+    if (store === self) {
+      this.askSelf((error, reply) => {
+        if (phase !== this.#phase || this.#ended) return
+        if (error !== undefined) this.no(store, error.code, false)
+        else this.onReply(store, reply!)
+      })
+      return
+    }
+    const peer = topology()?.members.get(store)?.peerId
+    if (peer === undefined || isDead(store)) return this.no(store, 'down', false)
+    this.#body ??= this.encode()
+    // Who is asked alone must not use up the whole time while others could answer.
+    const timeoutMs =
+      this.oneByOne && this.#waiting.length > 0 ? Math.min(this.remainingMs, ALONE_TIMEOUT_MS) : this.remainingMs
+    transport.request(peer, { type: this.type, class: 'data', body: this.#body, timeoutMs }, outcome => {
+      if (phase === this.#phase && !this.#ended) this.#onOutcome(store, outcome)
+    })
+  }
+
+  /** Refreshes the topology to an epoch, then begins the next phase. */
+  protected refresh(epoch: number): void {
+    const phase = this.#phase
+    this.#mayHaveRun = true
+    this.deps.catchUp(epoch, this.remainingMs).then(
+      () => {
+        if (phase === this.#phase && !this.#ended) this.phase()
+      },
+      (error: unknown) => this.fail(error)
+    )
+  }
+
+  protected get remainingMs(): number {
+    return Math.max(1, this.#deadlineMs - this.deps.clock.monotonicMs())
+  }
+
+  protected yes(store: StoreId): boolean {
+    this.#answers[this.#replicas.indexOf(store)] = 'ok'
+    this.#mayHaveRun = true
+    return this.tally.yes(store) === 'won'
+  }
+
+  protected no(store: StoreId, answer: string, mayHaveRun: boolean): void {
+    this.#answers[this.#replicas.indexOf(store)] = answer
+    if (mayHaveRun) this.#mayHaveRun = true
+    if (this.tally.no(store) === 'lost') this.outOfReach()
+    else if (this.oneByOne && !this.#ended) this.#askNext()
+  }
+
+  protected succeed(result: Result): void {
+    if (this.#end()) this.#deferred.resolve(result)
+  }
+
+  protected fail(error: unknown): void {
+    if (this.#end()) this.#deferred.reject(error)
+  }
+
+  #onOutcome(store: StoreId, outcome: Outcome): void {
+    switch (outcome.kind) {
+      case 'reply': {
+        let reply: Reply
+        try {
+          reply = this.decode(outcome.body)
+        } catch (error) {
+          return this.no(store, (error as KilovoltError).code, true)
+        }
+        return this.onReply(store, reply)
+      }
+      case 'refused':
+        return this.no(store, outcome.error.code, false)
+      case 'unsent':
+        return this.no(store, 'unsent', false)
+      case 'lost':
+      case 'timeout':
+        return this.no(store, outcome.kind, true)
+    }
+  }
+
+  protected outOfReach(): void {
+    const answers = this.#listAnswers()
+    const pending = answers.some(({ answer }) => answer === 'pending')
+    const outcome = this.what === 'write' && (this.#mayHaveRun || pending) ? 'unknown' : 'not-executed'
+    const advice =
+      this.row.slots.length === 2 && this.requirement === 'quorum'
+        ? '; with two copies a quorum is both of them: run a third node to survive a failure'
+        : ''
+    this.fail(
+      new KilovoltError(
+        'KV_QUORUM_NOT_REACHED',
+        `a ${this.what} at ${String(this.requirement)} of partition ${this.key.partition} is out of reach: ` +
+          `${answers.map(({ store, answer }) => `${store.slice(0, 8)} ${answer}`).join(', ')}${advice}` +
+          (this.what === 'write' ? `; outcome ${outcome}` : ''),
+        { retryable: true, details: { answers, outcome, requirement: this.requirement, partition: this.key.partition } }
+      )
+    )
+  }
+
+  #timeoutError(): KilovoltError {
+    const unknown = this.what === 'write' ? ': its outcome is unknown, it may be stored or become so' : ''
+    return new KilovoltError(
+      'KV_TIMEOUT',
+      `a ${this.what} did not finish within ${this.#options.timeoutMs} ms${unknown}`,
+      {
+        retryable: this.what === 'read',
+        details: { answers: this.#listAnswers(), outcome: 'unknown' }
+      }
+    )
+  }
+
+  #listAnswers(): ReplicaAnswer[] {
+    return this.#replicas.map((store, i) => ({ store, answer: this.#answers[i] ?? 'pending' }))
+  }
+
+  #end(): boolean {
+    if (this.#ended) return false
+    this.#ended = true
+    this.#timer.cancel()
+    this.#forgetAbort()
+    return true
+  }
+}

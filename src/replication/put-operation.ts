@@ -1,0 +1,84 @@
+import type { KilovoltError } from '../base/errors.ts'
+import type { StoreId } from '../model/node-id.ts'
+import { recordHlc, type RecordBytes, restamp } from '../model/record.ts'
+import type { Stamp } from '../model/stamp.ts'
+import { MessageType } from '../transport/message-type.ts'
+import { Operation, type OperationDeps, type OperationOptions } from './operation.ts'
+import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
+import type { RecordKey } from '../storage/record-store.ts'
+
+/** What a write found. */
+export interface PutResult {
+  /** Whether some acknowledging replica held a live value before. */
+  readonly existed: boolean
+  readonly restamps: number
+}
+
+/** Times a write may be stamped again. */
+const RESTAMPS_MAX = 5
+
+/**
+ * One write. The re-stamp rule: a replica that holds something newer says so; a coordinator that hears it before the
+ * level is met stamps again, later than that, and sends anew. So an acknowledged quorum write never loses to one that
+ * was acknowledged before it, whatever the clocks say. At `one` a stale answer counts: there nothing is promised.
+ */
+export class PutOperation extends Operation<PutReply, PutResult> {
+  protected readonly what = 'write'
+  protected readonly type = MessageType.PUT
+  protected readonly oneByOne = false
+  #record: RecordBytes
+  #existed = false
+  #restamps = 0
+
+  constructor(deps: OperationDeps, key: RecordKey, record: RecordBytes, options: OperationOptions) {
+    super(deps, key, options)
+    this.#record = record
+  }
+
+  protected encode(): Uint8Array {
+    return encodePut(this.#request())
+  }
+
+  protected decode(body: Uint8Array): PutReply {
+    return decodePutReply(body)
+  }
+
+  protected askSelf(done: (error: KilovoltError | undefined, reply: PutReply | undefined) => void): void {
+    this.deps.replica.put(this.#request(), this.epoch, done)
+  }
+
+  protected onReply(store: StoreId, reply: PutReply): void {
+    switch (reply.kind) {
+      case 'stored':
+        this.#existed ||= reply.existed
+        if (this.yes(store)) this.succeed({ existed: this.#existed, restamps: this.#restamps })
+        break
+      case 'stale':
+        if (this.requirement === 'one') {
+          if (this.yes(store)) this.succeed({ existed: true, restamps: this.#restamps })
+        } else this.#restamp(store, reply.current)
+        break
+      case 'fenced':
+        if (reply.epoch > this.epoch) this.refresh(reply.epoch)
+        else this.no(store, 'fenced', false)
+        break
+    }
+  }
+
+  #restamp(store: StoreId, current: RecordBytes): void {
+    if (this.#restamps === RESTAMPS_MAX) return this.no(store, 'stale', true)
+    this.#restamps++
+    this.deps.stamps.observe(recordHlc(current))
+    const go = (stamp: Stamp): void => {
+      this.#record = restamp(this.#record, stamp)
+      this.phase()
+    }
+    const stamp = this.deps.stamps.next()
+    if (stamp instanceof Promise) stamp.then(go, (error: unknown) => this.fail(error))
+    else go(stamp)
+  }
+
+  #request(): PutRequest {
+    return { ...this.key, record: this.#record, exempt: this.requirement === 'one', repair: false }
+  }
+}

@@ -1,0 +1,194 @@
+import { compareBytes } from '../base/bytes.ts'
+import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
+import { hlcFromMs } from '../model/hlc.ts'
+import type { StoreId } from '../model/node-id.ts'
+import type { PartitionId } from '../model/partition.ts'
+import { isLive, type RecordBytes, recordHlc, STAMP_END, STAMP_START } from '../model/record.ts'
+import type { PlacementRules } from '../placement/rules.ts'
+import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { RecordStore, StampSource } from '../storage/record-store.ts'
+import { MessageType } from '../transport/message-type.ts'
+import type { IncomingMessage, Responder, Transport } from '../transport/transport.ts'
+import {
+  decodeGet,
+  decodePut,
+  encodeGetReply,
+  encodePutReply,
+  type Fenced,
+  type GetReply,
+  type GetRequest,
+  type PutReply,
+  type PutRequest
+} from './wire.ts'
+
+/** What a replica needs. */
+export interface ReplicaDeps {
+  readonly self: StoreId
+  readonly records: RecordStore
+  readonly stamps: StampSource
+  readonly clock: Pick<Clock, 'wallMs'>
+  readonly rules: PlacementRules
+  readonly topology: () => Topology | undefined
+  /** Pulls the topology up to an epoch. */
+  readonly catchUp: (epoch: number, timeoutMs: number) => Promise<unknown>
+}
+
+/** Limits of a replica. */
+export interface ReplicaOptions {
+  /** How far ahead of this node's clock a fresh write may be stamped, ms. */
+  readonly maxClockDriftMs: number
+  /** How long to wait for a later epoch, ms. */
+  readonly requestTimeoutMs: number
+}
+
+/** Receives the answer of the replica, or why there is none. Called once. */
+export type ReplicaDone<T> = (error: KilovoltError | undefined, reply: T | undefined) => void
+
+/**
+ * The door of this node's copies: every write, local or remote, fresh or repair, goes through `put`.
+ *
+ * Rule C2: a request of a later epoch than this node's waits until this node has that epoch; one that is older than the
+ * row is refused. The check and the hand-over to the store happen in one turn of the event loop, so that a copy taken
+ * after an epoch was applied contains every write admitted before it.
+ */
+export class Replica {
+  readonly #deps: ReplicaDeps
+  readonly #options: ReplicaOptions
+
+  constructor(deps: ReplicaDeps, options: ReplicaOptions) {
+    this.#deps = deps
+    this.#options = options
+  }
+
+  /** Answers PUT and GET. */
+  listen(transport: Transport): void {
+    transport.handle(MessageType.PUT, (message, respond) => {
+      this.#serve(message, respond, decodePut, encodePutReply, (request, done) =>
+        this.put(request, message.epoch, done)
+      )
+    })
+    transport.handle(MessageType.GET, (message, respond) => {
+      this.#serve(message, respond, decodeGet, encodeGetReply, (request, done) =>
+        this.get(request, message.epoch, done)
+      )
+    })
+  }
+
+  put(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>): void {
+    this.#admit(request.partition, epoch, request.exempt, done, () => this.#store(request, done))
+  }
+
+  get(request: GetRequest, epoch: number, done: ReplicaDone<GetReply>): void {
+    this.#admit(request.partition, epoch, request.exempt, done, () => {
+      const found = this.#deps.records.get(request)
+      if (found instanceof Promise) {
+        found.then(
+          record => done(undefined, answer(record, request.known)),
+          (error: unknown) => done(asError(error), undefined)
+        )
+      } else done(undefined, answer(found, request.known))
+    })
+  }
+
+  #store(request: PutRequest, done: ReplicaDone<PutReply>): void {
+    const { records, stamps, clock } = this.#deps
+    const hlc = recordHlc(request.record)
+    const nowMs = clock.wallMs()
+    const tooFar = hlc > hlcFromMs(nowMs + this.#options.maxClockDriftMs)
+    if (!tooFar) stamps.observe(hlc)
+    const apply = (): void =>
+      records.apply(request, request.record, (error, result) => {
+        if (error !== undefined || result === undefined) return done(asError(error), undefined)
+        if (result.outcome === 'stale' && result.current !== undefined) {
+          return done(undefined, { kind: 'stale', current: result.current })
+        }
+        done(undefined, { kind: 'stored', existed: isLive(result.current, nowMs) })
+      })
+    if (!tooFar || request.repair) return apply()
+    // D1: a fresh write from the far future is refused; D3: unless it directly succeeds what is held here already,
+    // or a key that was once poisoned could never be written again.
+    void Promise.resolve(records.get(request)).then(
+      held => {
+        if (held !== undefined && hlc <= recordHlc(held) + 4096) apply()
+        else done(driftError(), undefined)
+      },
+      (error: unknown) => done(asError(error), undefined)
+    )
+  }
+
+  #admit<T>(
+    partition: PartitionId,
+    epoch: number,
+    exempt: boolean,
+    done: ReplicaDone<T | Fenced>,
+    go: () => void
+  ): void {
+    const { topology, catchUp } = this.#deps
+    const here = topology()
+    if (here === undefined) return done(new KilovoltError('KV_NOT_JOINED', 'the replica is no member yet'), undefined)
+    if (epoch > here.epoch && !exempt) {
+      catchUp(epoch, this.#options.requestTimeoutMs).then(
+        () => this.#check(partition, epoch, exempt, done, go),
+        (error: unknown) => done(asError(error), undefined)
+      )
+      return
+    }
+    this.#check(partition, epoch, exempt, done, go)
+  }
+
+  #check<T>(
+    partition: PartitionId,
+    epoch: number,
+    exempt: boolean,
+    done: ReplicaDone<T | Fenced>,
+    go: () => void
+  ): void {
+    const { self, topology, rules } = this.#deps
+    const here = topology()!
+    if (partition >= here.rows.length) {
+      return done(new KilovoltError('KV_PROTOCOL', `there is no partition ${partition}`), undefined)
+    }
+    const row = rowOf(here, partition)
+    const late = rules.fenceRequests && !exempt && epoch < row.rowEpoch
+    if (late || !isRowReplica(row, self)) return done(undefined, { kind: 'fenced', epoch: here.epoch })
+    go()
+  }
+
+  #serve<Req, Rep>(
+    message: IncomingMessage,
+    respond: Responder,
+    decode: (bytes: Uint8Array) => Req,
+    encode: (reply: Rep) => Uint8Array,
+    run: (request: Req, done: ReplicaDone<Rep>) => void
+  ): void {
+    let request: Req
+    try {
+      request = decode(message.body)
+    } catch (error) {
+      return respond.refuse(asError(error))
+    }
+    run(request, (error, reply) => {
+      if (error !== undefined || reply === undefined) respond.refuse(asError(error))
+      else respond.reply(encode(reply))
+    })
+  }
+}
+
+function answer(record: RecordBytes | undefined, known: Uint8Array | undefined): GetReply {
+  if (record === undefined) return { kind: 'none' }
+  // Nothing newer than what the coordinator has: it need not travel.
+  if (known !== undefined && compareBytes(record.subarray(STAMP_START, STAMP_END), known) === 0) return { kind: 'same' }
+  return { kind: 'record', record }
+}
+
+function driftError(): KilovoltError {
+  return new KilovoltError(
+    'KV_CLOCK_DRIFT',
+    'the write is stamped too far ahead of this replica’s clock: one of the clocks is wrong'
+  )
+}
+
+function asError(error: unknown): KilovoltError {
+  return isKilovoltError(error) ? error : new KilovoltError('KV_STORAGE', messageOf(error), { cause: error })
+}

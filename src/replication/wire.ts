@@ -1,0 +1,163 @@
+import { KilovoltError } from '../base/errors.ts'
+import { Reader } from '../codec/reader.ts'
+import { Writer } from '../codec/writer.ts'
+import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX, VALUE_BYTES_MAX } from '../model/key.ts'
+import { assertRecord, type RecordBytes, STAMP_END, STAMP_START } from '../model/record.ts'
+import type { RecordKey } from '../storage/record-store.ts'
+
+/**
+ * Requests and replies between coordinator and replica. A request names the record's place first, so that the replica
+ * can check the epoch of the row before it looks at anything else:
+ *
+ *     PUT   partition u16 · keyspace · key · flags u8 (1: exempt from the epoch fence, 2: repair) · record
+ *     GET   partition u16 · keyspace · key · flags u8 (1: exempt, 2: a known stamp follows) · [stamp 15]
+ *     reply status u8 · …
+ */
+const EXEMPT = 1
+const REPAIR = 2
+const KNOWN = 2
+const STAMP_BYTES = STAMP_END - STAMP_START
+const RECORD_BYTES_MAX = VALUE_BYTES_MAX + 64
+
+/** A write as it travels. */
+export interface PutRequest extends RecordKey {
+  readonly record: RecordBytes
+  /** Not bound to the row's epoch: level `one` (rule C2). */
+  readonly exempt: boolean
+  /** Acknowledged elsewhere already: its stamp is not judged as a fresh one (rule D2). */
+  readonly repair: boolean
+}
+
+/** A read as it travels. */
+export interface GetRequest extends RecordKey {
+  readonly exempt: boolean
+  /** Stamp bytes of the newest record that the coordinator has; a replica with nothing newer answers "same". */
+  readonly known: Uint8Array | undefined
+}
+
+/** What a replica says to a write. */
+export type PutReply =
+  | { readonly kind: 'stored'; readonly existed: boolean }
+  | { readonly kind: 'stale'; readonly current: RecordBytes }
+  | Fenced
+
+/** What a replica says to a read. */
+export type GetReply =
+  { readonly kind: 'record'; readonly record: RecordBytes } | { readonly kind: 'none' | 'same' } | Fenced
+
+/** The request's epoch is too old for the row, or this node is no replica of it: refresh and ask again. */
+export interface Fenced {
+  readonly kind: 'fenced'
+  /** Epoch of the replica. */
+  readonly epoch: number
+}
+
+const Status = { STORED: 0, STORED_OVER: 1, STALE: 2, FENCED: 3, RECORD: 4, NONE: 5, SAME: 6 } as const
+
+export function encodePut({ partition, keyspace, key, record, exempt, repair }: PutRequest): Uint8Array {
+  return place(record.length, partition, keyspace, key)
+    .u8((exempt ? EXEMPT : 0) | (repair ? REPAIR : 0))
+    .raw(record)
+    .finish()
+}
+
+/** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
+export function decodePut(bytes: Uint8Array): PutRequest {
+  const reader = new Reader(bytes)
+  const key = readPlace(reader)
+  const flags = reader.u8()
+  return { ...key, exempt: (flags & EXEMPT) !== 0, repair: (flags & REPAIR) !== 0, record: readRecord(reader) }
+}
+
+export function encodeGet({ partition, keyspace, key, exempt, known }: GetRequest): Uint8Array {
+  const writer = place(STAMP_BYTES, partition, keyspace, key).u8((exempt ? EXEMPT : 0) | (known ? KNOWN : 0))
+  return (known === undefined ? writer : writer.raw(known)).finish()
+}
+
+/** @throws KilovoltError `KV_PROTOCOL` */
+export function decodeGet(bytes: Uint8Array): GetRequest {
+  const reader = new Reader(bytes)
+  const key = readPlace(reader)
+  const flags = reader.u8()
+  return { ...key, exempt: (flags & EXEMPT) !== 0, known: (flags & KNOWN) === 0 ? undefined : reader.raw(STAMP_BYTES) }
+}
+
+export function encodePutReply(reply: PutReply): Uint8Array {
+  switch (reply.kind) {
+    case 'stored':
+      return Uint8Array.of(reply.existed ? Status.STORED_OVER : Status.STORED)
+    case 'stale':
+      return new Writer(reply.current.length + 1).u8(Status.STALE).raw(reply.current).finish()
+    case 'fenced':
+      return encodeFenced(reply)
+  }
+}
+
+/** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
+export function decodePutReply(bytes: Uint8Array): PutReply {
+  const reader = new Reader(bytes)
+  const status = reader.u8()
+  switch (status) {
+    case Status.STORED:
+    case Status.STORED_OVER:
+      return { kind: 'stored', existed: status === Status.STORED_OVER }
+    case Status.STALE:
+      return { kind: 'stale', current: readRecord(reader) }
+    case Status.FENCED:
+      return { kind: 'fenced', epoch: reader.varint() }
+    default:
+      throw new KilovoltError('KV_PROTOCOL', `a reply to a write of status ${status}`)
+  }
+}
+
+export function encodeGetReply(reply: GetReply): Uint8Array {
+  switch (reply.kind) {
+    case 'record':
+      return new Writer(reply.record.length + 1).u8(Status.RECORD).raw(reply.record).finish()
+    case 'none':
+      return Uint8Array.of(Status.NONE)
+    case 'same':
+      return Uint8Array.of(Status.SAME)
+    case 'fenced':
+      return encodeFenced(reply)
+  }
+}
+
+/** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
+export function decodeGetReply(bytes: Uint8Array): GetReply {
+  const reader = new Reader(bytes)
+  const status = reader.u8()
+  switch (status) {
+    case Status.RECORD:
+      return { kind: 'record', record: readRecord(reader) }
+    case Status.NONE:
+      return { kind: 'none' }
+    case Status.SAME:
+      return { kind: 'same' }
+    case Status.FENCED:
+      return { kind: 'fenced', epoch: reader.varint() }
+    default:
+      throw new KilovoltError('KV_PROTOCOL', `a reply to a read of status ${status}`)
+  }
+}
+
+function encodeFenced({ epoch }: Fenced): Uint8Array {
+  return new Writer(9).u8(Status.FENCED).varint(epoch).finish()
+}
+
+function place(more: number, partition: number, keyspace: Uint8Array, key: Uint8Array): Writer {
+  return new Writer(2 + 2 + keyspace.length + 2 + key.length + 1 + more).u16(partition).bytes(keyspace).bytes(key)
+}
+
+function readPlace(reader: Reader): RecordKey {
+  return { partition: reader.u16(), keyspace: reader.bytes(KEYSPACE_BYTES_MAX), key: reader.bytes(KEY_BYTES_MAX) }
+}
+
+function readRecord(reader: Reader): RecordBytes {
+  if (reader.remaining > RECORD_BYTES_MAX) {
+    throw new KilovoltError('KV_PROTOCOL', `a record of ${reader.remaining} bytes`)
+  }
+  const record = reader.rest()
+  assertRecord(record)
+  return record
+}

@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { once } from 'node:events'
+import { ClassicLevel } from 'classic-level'
+import { createNode, isKilovoltError, type ErrorCode, type Node, type NodeOptions } from 'kilovolt'
+import { until } from '../support/process-node.ts'
+
+const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+const nodes: Node[] = []
+
+async function start(options: NodeOptions = {}): Promise<Node> {
+  const node = await createNode({ logger: quiet, ...options })
+  nodes.push(node)
+  return node
+}
+
+function code(expected: ErrorCode, pattern = /./u): (error: unknown) => boolean {
+  return error => {
+    assert.ok(isKilovoltError(error, expected), `${expected} expected, got ${String(error)}`)
+    assert.match(error.message, pattern)
+    return true
+  }
+}
+
+afterEach(async () => {
+  await Promise.all(nodes.splice(0).map(node => node.stop()))
+})
+
+describe('createNode', () => {
+  it('names every wrong option in one error, and suggests the right name', async () => {
+    const options = { clustr: 'a', replicas: 9, listen: ['localhost:80'], weight: 'x' } as unknown as NodeOptions
+    await assert.rejects(
+      createNode(options),
+      code('KV_CONFIG', /clustr.*did you mean "cluster".*replicas.*listen.*weight/su)
+    )
+  })
+
+  it('says which address is taken', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as { port: number }
+    const listen = [`/ip4/127.0.0.1/tcp/${port}`]
+    await assert.rejects(createNode({ listen, logger: quiet }), code('KV_PORT_IN_USE', new RegExp(String(port), 'u')))
+    server.close()
+  })
+
+  it('refuses a multiaddr that only looks like one', async () => {
+    await assert.rejects(createNode({ listen: ['/ip4/999.0.0.1/tcp/x'], logger: quiet }), code('KV_CONFIG'))
+  })
+
+  it('refuses a store that is open elsewhere, and leaves it usable for its owner', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'kilovolt-'))
+    const owner = await start({ storage: new ClassicLevel(folder) })
+    await assert.rejects(createNode({ storage: new ClassicLevel(folder), logger: quiet }), code('KV_STORAGE_IN_USE'))
+    await owner.put('still', 'works')
+    assert.equal(await owner.get('still'), 'works')
+    await owner.stop()
+    rmSync(folder, { recursive: true })
+  })
+
+  it('names each bootstrap entry that did not answer', async () => {
+    const bootstrap = ['/ip4/127.0.0.1/tcp/1', '/ip4/127.0.0.1/tcp/2']
+    await assert.rejects(
+      createNode({ bootstrap, joinTimeoutMs: 1000, logger: quiet }),
+      code('KV_BOOTSTRAP_UNREACHABLE', /tcp\/1.*tcp\/2/su)
+    )
+  })
+
+  it('turns away a node of another cluster, telling both names', async () => {
+    const shop = await start({ cluster: 'shop' })
+    await assert.rejects(
+      createNode({ cluster: 'bank', bootstrap: shop.addresses, joinTimeoutMs: 1500, logger: quiet }),
+      code('KV_BOOTSTRAP_UNREACHABLE', /shop|bank/u)
+    )
+    await shop.put('a', 1)
+    assert.equal(await shop.get('a'), 1)
+  })
+
+  it('turns away a node with another secret', async () => {
+    const shop = await start({ secret: 'the right secret' })
+    await assert.rejects(
+      createNode({ secret: 'the wrong secret', bootstrap: shop.addresses, joinTimeoutMs: 1500, logger: quiet }),
+      code('KV_BOOTSTRAP_UNREACHABLE')
+    )
+    const friend = await start({ secret: 'the right secret', bootstrap: shop.addresses })
+    await friend.put('a', 1)
+    assert.equal(await shop.get('a'), 1)
+  })
+
+  it('gives up when its signal aborts, and leaves nothing behind', async () => {
+    const signal = AbortSignal.timeout(300)
+    await assert.rejects(createNode({ bootstrap: ['/ip4/127.0.0.1/tcp/1'], signal, logger: quiet }), code('KV_ABORTED'))
+  })
+})
+
+describe('a node', () => {
+  it('is the default keyspace: values go in and out, a missing key is undefined', async () => {
+    const node = await start()
+    assert.equal(await node.get('nothing'), undefined)
+    await node.put('a', { deep: [1, null, 'x'] })
+    assert.deepEqual(await node.get('a'), { deep: [1, null, 'x'] })
+    assert.equal(await node.has('a'), true)
+    assert.equal(await node.delete('a'), true)
+    assert.equal(await node.delete('a'), false)
+    assert.equal(await node.get('a'), undefined)
+    await node.put('', 'the empty key is a key')
+    assert.equal(await node.get(''), 'the empty key is a key')
+  })
+
+  it('gives versions that grow', async () => {
+    const node = await start()
+    await node.put('a', 1)
+    const one = await node.getEntry('a')
+    await node.put('a', 2)
+    const two = await node.getEntry('a')
+    assert.equal(one?.value, 1)
+    assert.ok(one.version < two!.version)
+    assert.equal(await node.getEntry('b'), undefined)
+  })
+
+  it('runs batches and reads many, and the last operation on a key counts', async () => {
+    const node = await start()
+    await node.batch([
+      { type: 'put', key: 'a', value: 1 },
+      { type: 'put', key: 'b', value: 2 },
+      { type: 'put', key: 'a', value: 3 },
+      { type: 'del', key: 'c' }
+    ])
+    assert.deepEqual(await node.getMany(['b', 'a', 'c']), [2, 3, undefined])
+  })
+
+  it('keeps keyspaces apart, and copies bytes at the door', async () => {
+    const node = await start()
+    const raw = node.keyspace<Uint8Array>('raw', { valueEncoding: 'view' })
+    const value = new Uint8Array([1, 2, 3])
+    const write = raw.put('a', value)
+    value.fill(9)
+    await write
+    const read = await raw.get('a')
+    assert.deepEqual(read, new Uint8Array([1, 2, 3]))
+    read!.fill(7)
+    assert.deepEqual(await raw.get('a'), new Uint8Array([1, 2, 3]))
+    assert.equal(await node.get('a'), undefined)
+  })
+
+  it('refuses keys and values beyond the limits, and wrong calls', async () => {
+    const node = await start()
+    await assert.rejects(node.put('k'.repeat(1025), 1), code('KV_KEY_TOO_LARGE', /1025.*1024/u))
+    const raw = node.keyspace<Uint8Array>('raw', { valueEncoding: 'view' })
+    await assert.rejects(raw.put('v', new Uint8Array(8 * 1024 * 1024 + 1)), code('KV_VALUE_TOO_LARGE', /8388609/u))
+    await raw.put('v', new Uint8Array(8 * 1024 * 1024))
+    assert.equal((await raw.get('v'))?.length, 8 * 1024 * 1024)
+    await assert.rejects(node.put(1 as unknown as string, 1), TypeError)
+    await assert.rejects(node.put('a', undefined), TypeError)
+    await assert.rejects(node.get('a', { consistency: 'most' as 'one' }), code('KV_CONFIG', /most/u))
+    await assert.rejects(node.get('a', { ttl: 5 } as object), code('KV_CONFIG', /ttl/u))
+    assert.throws(() => node.keyspace('x', { conflicts: 'newest' } as object), code('KV_CONFIG', /conflicts/u))
+  })
+
+  it('tells what could not be decoded', async () => {
+    const node = await start()
+    await node.keyspace<string>('a', { valueEncoding: 'utf8' }).put('k', 'not json')
+    await assert.rejects(node.keyspace('a').get('k'), code('KV_ENCODING', /json/u))
+  })
+
+  it('reports each failed key of a batch', async () => {
+    const node = await start()
+    await assert.rejects(
+      node.batch([
+        { type: 'put', key: 'k'.repeat(2000), value: 1 },
+        { type: 'put', key: 'ok', value: 1 }
+      ]),
+      code('KV_BATCH_FAILED', /1 of 2/u)
+    )
+    assert.equal(await node.get('ok'), 1)
+  })
+
+  it('rejects with the reason when a signal is already aborted', async () => {
+    const node = await start()
+    await assert.rejects(node.get('a', { signal: AbortSignal.abort('enough') }), code('KV_ABORTED'))
+  })
+
+  it('stops once, however often it is asked, and rejects afterwards', async () => {
+    const node = await start()
+    await Promise.all([node.stop(), node.stop(), node[Symbol.asyncDispose]()])
+    await assert.rejects(node.get('a'), code('KV_NODE_STOPPED'))
+    await assert.rejects(node.settled(), code('KV_NODE_STOPPED'))
+  })
+
+  it('tells its status as plain data', async () => {
+    const node = await start()
+    await node.put('a', 1)
+    const status = node.status()
+    assert.equal(status.health, 'ok')
+    assert.equal(status.phase, 'member')
+    assert.equal(status.partitions.owned, 256)
+    assert.ok(status.operations.writes >= 1)
+    assert.doesNotThrow(() => structuredClone(status))
+  })
+})
+
+describe('three nodes', () => {
+  it('see each other, share the ring, and read each other’s writes', async () => {
+    const first = await start()
+    const others = await Promise.all([1, 2].map(() => start({ bootstrap: first.addresses })))
+    const all = [first, ...others]
+    await Promise.all(all.map(node => node.settled({ timeoutMs: 20_000 })))
+    for (const node of all) {
+      assert.equal(node.members().filter(({ status }) => status === 'alive').length, 3)
+      assert.deepEqual(node.ring.owners('a').toSorted(), all.map(({ id }) => id).toSorted())
+    }
+    await first.put('a', 'from the first', { consistency: 'all' })
+    for (const node of all) assert.equal(await node.get('a', { consistency: 'one' }), 'from the first')
+  }).timeout(40_000)
+
+  it('fail early, with each copy’s answer, when a key’s quorum is out of reach', async () => {
+    const first = await start({ requestTimeoutMs: 20_000 })
+    const others = await Promise.all([1, 2].map(() => start({ bootstrap: first.addresses })))
+    await first.settled({ timeoutMs: 20_000 })
+    await first.put('a', 1)
+    await Promise.all(others.map(node => node.stop()))
+    await until('the others are gone', 10_000, () =>
+      first.members().every(({ self, status }) => self || status !== 'alive')
+    )
+    const before = performance.now()
+    await assert.rejects(first.get('a'), error => {
+      assert.ok(isKilovoltError(error, 'KV_QUORUM_NOT_REACHED'), String(error))
+      assert.equal((error.details['answers'] as unknown[]).length, 3)
+      return true
+    })
+    assert.ok(performance.now() - before < 10_000, 'well before the deadline of 20 s')
+    assert.equal(await first.get('a', { consistency: 'one' }), 1)
+  }).timeout(60_000)
+
+  it('hand everything over when one leaves', async () => {
+    const first = await start({ replicas: 2 })
+    const others = await Promise.all([1, 2].map(() => start({ bootstrap: first.addresses })))
+    await first.settled({ timeoutMs: 20_000 })
+    await first.batch(Array.from({ length: 300 }, (_, i) => ({ type: 'put', key: `k${i}`, value: i })))
+    await others[0]!.leave({ timeoutMs: 20_000 })
+    const values = await others[1]!.getMany(Array.from({ length: 300 }, (_, i) => `k${i}`))
+    assert.deepEqual(
+      values,
+      Array.from({ length: 300 }, (_, i) => i)
+    )
+    await until('it is gone from the ring', 10_000, () => first.ring.shares().length === 2)
+  }).timeout(60_000)
+})

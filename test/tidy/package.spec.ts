@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ROOT, runScript } from '../support/run-script.ts'
+
+interface Manifest {
+  readonly dependencies: Readonly<Record<string, string>>
+  readonly scripts: Readonly<Record<string, string>>
+  readonly files: readonly string[]
+}
+
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Manifest
+
+describe('tidy: the package', () => {
+  it('has the top level that was agreed, beside dot files', () => {
+    const names = readdirSync(ROOT).filter(name => !name.startsWith('.'))
+    const generated = ['node_modules', 'dist', 'coverage', 'package-lock.json']
+    const agreed = [
+      'src',
+      'examples',
+      'test',
+      'docs',
+      'package.json',
+      'tsconfig.json',
+      'typedoc.json',
+      'README.md',
+      'LICENSE'
+    ]
+    assert.deepEqual(names.filter(name => !generated.includes(name)).toSorted(), agreed.toSorted())
+  })
+
+  it('locks its dependencies without download addresses', () => {
+    const lock = readFileSync(join(ROOT, 'package-lock.json'), 'utf8')
+    assert.doesNotMatch(lock, /"resolved": "https?:/u)
+  })
+
+  it('installs nothing that runs a script or holds native code', () => {
+    const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+      packages: Readonly<Record<string, { hasInstallScript?: boolean; dev?: boolean; optional?: boolean }>>
+    }
+    const scripted = Object.entries(lock.packages)
+      .filter(([, { hasInstallScript, dev }]) => hasInstallScript === true && dev !== true)
+      .map(([name]) => name)
+    assert.deepEqual(scripted, [])
+  })
+
+  it('exports what it says, and nothing by accident', async () => {
+    const main = await import('kilovolt')
+    assert.deepEqual(Object.keys(main).toSorted(), ['KilovoltError', 'createNode', 'isKilovoltError'])
+  })
+
+  it('has no top-level await, so that require() works', () => {
+    const files = readdirSync(join(ROOT, 'src'), { withFileTypes: true, recursive: true })
+    for (const entry of files.filter(file => file.isFile() && file.name.endsWith('.ts'))) {
+      const text = readFileSync(join(entry.parentPath, entry.name), 'utf8')
+      assert.doesNotMatch(text, /^(?:const .*= )?await /mu, entry.name)
+    }
+  })
+
+  it('does nothing on import but install the one shim', async () => {
+    const result = await runScript(join(ROOT, 'test/support/import-effects.ts'), 30_000)
+    assert.equal(result.code, 0, result.stderr)
+    assert.deepEqual(JSON.parse(result.stdout), { globals: [], listeners: 0, handles: [] })
+  }).timeout(40_000)
+
+  it('names existing pages in the README', () => {
+    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+    const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)/gu)].map(match => match[1]!)
+    assert.deepEqual(
+      links.filter(link => !existsSync(join(ROOT, link))),
+      []
+    )
+  })
+})
