@@ -7,8 +7,8 @@ export interface LabHost {
   readonly host: Host
   readonly clock: Clock
   readonly random: Random
-  /** What the process still has to do after it has stopped; all zero or empty when nothing is left. */
-  leftovers(): unknown
+  /** What keeps the process busy or alive; nothing after it has stopped. */
+  leftovers(): readonly string[]
 }
 
 /** A network to try things on: real or simulated, told apart only by how one waits in it. */

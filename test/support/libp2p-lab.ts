@@ -16,7 +16,12 @@ export class Libp2pLab implements Lab {
   async host(at?: LabHost): Promise<LabHost> {
     const listen = at?.host.addresses.map(address => address.replace(/\/p2p\/.*/u, ''))
     const host = await this.create(listen === undefined ? {} : { listen })
-    return { host, clock: systemClock, random: systemRandom, leftovers: () => host.addresses }
+    return {
+      host,
+      clock: systemClock,
+      random: systemRandom,
+      leftovers: () => process.getActiveResourcesInfo().filter(name => name.startsWith('TCP'))
+    }
   }
 
   /** A host with settings of one's own. */

@@ -24,7 +24,12 @@ export class SimLab implements Lab {
     const address = at?.host.addresses[0]?.replace(/\/p2p\/.*/u, '') ?? `/ip4/10.0.0.${number}/tcp/7400`
     const host = this.network.host({ clock, self: `peer${number}` as PeerId, address, topic: 'lab' })
     this.#hosts.push(host)
-    return { host, clock, random: this.world.random.fork(`n${number}`), leftovers: () => clock.pending || [] }
+    return {
+      host,
+      clock,
+      random: this.world.random.fork(`n${number}`),
+      leftovers: () => Array.from({ length: clock.pending }, () => 'timer')
+    }
   }
 
   settle<T>(promise: Promise<T>): Promise<T> {
