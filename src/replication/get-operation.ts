@@ -34,7 +34,7 @@ export type Repair = (
  */
 export class GetOperation extends Operation<GetReply, GetResult> {
   protected readonly what = 'read'
-  protected readonly type = MessageType.GET
+  protected readonly type: MessageType = MessageType.GET
   protected get oneByOne(): boolean {
     return this.requirement === 'one'
   }

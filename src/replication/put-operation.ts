@@ -24,7 +24,7 @@ const RESTAMPS_MAX = 5
  */
 export class PutOperation extends Operation<PutReply, PutResult> {
   protected readonly what = 'write'
-  protected readonly type = MessageType.PUT
+  protected readonly type: MessageType = MessageType.PUT
   protected readonly oneByOne = false
   #record: RecordBytes
   #existed = false

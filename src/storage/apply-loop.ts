@@ -117,7 +117,7 @@ export class ApplyLoop implements RecordStore {
     partition: PartitionId,
     after: { readonly keyspace: Uint8Array; readonly key: Uint8Array } | undefined,
     limit: number,
-    maxBytes = Infinity
+    maxBytes: number = Infinity
   ): Promise<readonly StoredRecord[]> {
     if (this.#closed) throw stopped()
     const entries = await this.#store.page(partitionRangeAfter(partition, after), limit, maxBytes)

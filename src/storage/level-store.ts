@@ -108,7 +108,7 @@ export class LevelStore implements Store {
     }
   }
 
-  async page(range: StoreRange, limit: number, maxBytes = Infinity): Promise<readonly StoreEntry[]> {
+  async page(range: StoreRange, limit: number, maxBytes: number = Infinity): Promise<readonly StoreEntry[]> {
     if (limit <= 0) return []
     try {
       const iterator = this.#database.iterator({

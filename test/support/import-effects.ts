@@ -15,4 +15,3 @@ for (const handle of handles) if (after.includes(handle)) after.splice(after.ind
 process.stdout.write(
   JSON.stringify({ globals: added, listeners: process.eventNames().length - listeners, handles: after })
 )
-export {}

@@ -118,7 +118,7 @@ describe('encodings', () => {
   })
 
   it('name themselves when they fail', () => {
-    const broken = createCodec(
+    const broken = createCodec<number>(
       {
         name: 'broken',
         encode: () => {
