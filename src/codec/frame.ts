@@ -124,9 +124,14 @@ export function decodeFrame(frame: Uint8Array): Message[] {
   return messages
 }
 
-/** Cuts a stream of bytes into whole frames, holding back what is incomplete. */
+/**
+ * Cuts a stream of bytes into whole frames. A frame that comes within one chunk is a view of it; what is incomplete is
+ * copied, so that chunks are not kept. Memory follows what has come, not what a header claims, and each byte is copied
+ * at most three times, however small the chunks.
+ */
 export class FrameSplitter {
-  #chunks: Uint8Array[] = []
+  /** The beginning of a frame: as many bytes of this as {@link FrameSplitter.buffered} says. */
+  #partial: Uint8Array = EMPTY_BYTES
   #buffered = 0
 
   /** Bytes that wait for the rest of their frame. */
@@ -137,49 +142,58 @@ export class FrameSplitter {
   /**
    * Takes the next bytes of the stream and returns the frames they complete.
    *
-   * @throws KilovoltError `KV_PROTOCOL` when a frame claims to be longer than {@link FRAME_BYTES_MAX}
+   * @throws KilovoltError `KV_PROTOCOL` when a frame claims to be longer than {@link FRAME_BYTES_MAX}; the rest of the
+   *   stream has no meaning then
    */
   push(chunk: Uint8Array): Uint8Array[] {
-    if (chunk.length > 0) this.#chunks.push(chunk)
-    this.#buffered += chunk.length
     const frames: Uint8Array[] = []
-    for (;;) {
-      const wanted = this.#wanted()
-      if (wanted === undefined || this.#buffered < wanted) return frames
-      frames.push(this.#take(wanted))
+    let at = this.#buffered === 0 ? 0 : this.#complete(chunk, frames)
+    while (chunk.length - at >= FRAME_HEADER_BYTES) {
+      const size = frameSize(chunk, at)
+      if (chunk.length - at < size) break
+      frames.push(chunk.subarray(at, at + size))
+      at += size
     }
+    if (at < chunk.length) this.#keep(chunk.subarray(at), FRAME_HEADER_BYTES)
+    return frames
   }
 
-  #wanted(): number | undefined {
-    if (this.#buffered < FRAME_HEADER_BYTES) return undefined
-    if (this.#chunks[0]!.length < FRAME_HEADER_BYTES) this.#chunks = [this.#take(this.#buffered)]
-    this.#buffered = this.#chunks.reduce((sum, { length }) => sum + length, 0)
-    const head = this.#chunks[0]!
-    const length = new DataView(head.buffer, head.byteOffset).getUint32(0)
-    if (length > FRAME_BYTES_MAX) {
-      throw new KilovoltError('KV_PROTOCOL', `a frame of ${length} bytes; the limit is ${FRAME_BYTES_MAX}`)
-    }
-    return FRAME_HEADER_BYTES + length
-  }
-
-  #take(length: number): Uint8Array {
-    this.#buffered -= length
-    const head = this.#chunks[0]!
-    if (head.length >= length) {
-      if (head.length === length) this.#chunks.shift()
-      else this.#chunks[0] = head.subarray(length)
-      return head.subarray(0, length)
-    }
-    const whole = new Uint8Array(length)
+  /** Adds to the frame that was begun; returns how much of the chunk went into it. */
+  #complete(chunk: Uint8Array, frames: Uint8Array[]): number {
     let at = 0
-    while (at < length) {
-      const chunk = this.#chunks[0]!
-      const part = chunk.subarray(0, length - at)
-      whole.set(part, at)
-      at += part.length
-      if (part.length === chunk.length) this.#chunks.shift()
-      else this.#chunks[0] = chunk.subarray(part.length)
+    if (this.#buffered < FRAME_HEADER_BYTES) {
+      at = Math.min(FRAME_HEADER_BYTES - this.#buffered, chunk.length)
+      this.#keep(chunk.subarray(0, at), FRAME_HEADER_BYTES)
+      if (this.#buffered < FRAME_HEADER_BYTES) return at
     }
-    return whole
+    const size = frameSize(this.#partial, 0)
+    const part = Math.min(size - this.#buffered, chunk.length - at)
+    this.#keep(chunk.subarray(at, at + part), size)
+    if (this.#buffered === size) {
+      frames.push(this.#partial.subarray(0, size))
+      this.#partial = EMPTY_BYTES
+      this.#buffered = 0
+    }
+    return at + part
   }
+
+  #keep(bytes: Uint8Array, size: number): void {
+    const needed = this.#buffered + bytes.length
+    if (needed > this.#partial.length) {
+      const grown = new Uint8Array(Math.max(needed, Math.min(size, needed * 2)))
+      grown.set(this.#partial.subarray(0, this.#buffered))
+      this.#partial = grown
+    }
+    this.#partial.set(bytes, this.#buffered)
+    this.#buffered = needed
+  }
+}
+
+/** Length of the frame whose header stands at an offset, header included. */
+function frameSize(bytes: Uint8Array, at: number): number {
+  const length = bytes[at]! * 0x100_0000 + bytes[at + 1]! * 0x1_0000 + bytes[at + 2]! * 0x100 + bytes[at + 3]!
+  if (length > FRAME_BYTES_MAX) {
+    throw new KilovoltError('KV_PROTOCOL', `a frame of ${length} bytes; the limit is ${FRAME_BYTES_MAX}`)
+  }
+  return FRAME_HEADER_BYTES + length
 }

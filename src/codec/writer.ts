@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.ts'
 import { utf8 } from '../base/bytes.ts'
 
 /** Appends values to a growing buffer. `finish` hands the bytes out; the writer starts afresh after it. */
@@ -33,6 +34,7 @@ export class Writer {
 
   /** A whole number from 0 to 2^53 − 1 in 1 to 8 bytes, LEB128. */
   varint(value: number): this {
+    assert(Number.isSafeInteger(value) && value >= 0, 'only whole numbers from 0 to 2^53 − 1 are written as such')
     this.#reserve(8)
     let rest = value
     while (rest >= 0x80) {
