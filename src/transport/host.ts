@@ -13,7 +13,7 @@ export interface Link {
    * the same, and more should wait for `onDrain`.
    */
   send(frame: Uint8Array): boolean
-  /** Bytes taken that have not left this process. */
+  /** Bytes taken that wait in this link; what waits beneath it, for all links of the connection, is not counted. */
   readonly bufferedBytes: number
   /** Closes at once; `onClose` follows on both sides. Idempotent. */
   close(reason: string): void

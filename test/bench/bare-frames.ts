@@ -1,0 +1,96 @@
+import { decodeFrame, encodeFrame, type Message } from '../../src/codec/frame.ts'
+import type { Link } from '../../src/transport/host.ts'
+
+/** Type of the messages; its number does not matter. */
+const QUESTION = 200
+const ANSWER = 201
+
+/** Gathers the messages of one turn into a frame, and nothing else: no deadlines, no bounds, no errors. */
+class Sender {
+  readonly #link: Link
+  #messages: Message[] = []
+
+  constructor(link: Link) {
+    this.#link = link
+  }
+
+  add(message: Message): void {
+    if (this.#messages.push(message) > 1) return
+    setImmediate(() => {
+      const messages = this.#messages
+      this.#messages = []
+      this.#link.send(encodeFrame(messages))
+    })
+  }
+}
+
+/** Answers every question on a link with a body of its own: the least that a server of requests can do. */
+export function serveBareFrames(link: Link, answer: Uint8Array): void {
+  const sender = new Sender(link)
+  link.onFrame = frame => {
+    for (const { id } of decodeFrame(frame)) sender.add({ type: ANSWER, id, epoch: 0, body: answer })
+  }
+}
+
+/** What to run. */
+export interface BareFramesOptions {
+  /** Links to the peers; every request goes to each of them. */
+  readonly links: readonly Link[]
+  /** Answers after which a request is done. */
+  readonly quorum: number
+  /** Requests under way at any time. */
+  readonly inFlight: number
+  readonly body: Uint8Array
+  readonly durationMs: number
+}
+
+/** What came of it. */
+export interface BareFramesResult {
+  readonly requests: number
+  readonly elapsedMs: number
+  /** Time from question to quorum of every request, ms. */
+  readonly latenciesMs: Float64Array
+}
+
+/**
+ * The floor under every request: numbered frames over the same libp2p streams, with one map from number to question.
+ * What the transport costs is the difference to this.
+ */
+export async function runBareFrames(options: BareFramesOptions): Promise<BareFramesResult> {
+  const { links, quorum, inFlight, body, durationMs } = options
+  const senders = links.map(link => new Sender(link))
+  const asked = new Map<number, { readonly atMs: number; answers: number }>()
+  const latenciesMs: number[] = []
+  const startMs = performance.now()
+  let nextId = 1
+  await new Promise<void>(resolve => {
+    let running = inFlight
+    const ask = (): void => {
+      const nowMs = performance.now()
+      if (nowMs - startMs >= durationMs) {
+        if (--running === 0) resolve()
+        return
+      }
+      const id = nextId++
+      asked.set(id, { atMs: nowMs, answers: 0 })
+      for (const sender of senders) sender.add({ type: QUESTION, id, epoch: 0, body })
+    }
+    for (const link of links) {
+      link.onFrame = frame => {
+        for (const { id } of decodeFrame(frame)) {
+          const question = asked.get(id)
+          if (question === undefined || ++question.answers !== quorum) continue
+          asked.delete(id)
+          latenciesMs.push(performance.now() - question.atMs)
+          ask()
+        }
+      }
+    }
+    for (let i = 0; i < inFlight; i++) ask()
+  })
+  return {
+    requests: latenciesMs.length,
+    elapsedMs: performance.now() - startMs,
+    latenciesMs: Float64Array.from(latenciesMs)
+  }
+}
