@@ -1,7 +1,6 @@
-import { abortError, onAbort } from '../base/abort.ts'
-import { createDeferred } from '../base/deferred.ts'
+import { abortError } from '../base/abort.ts'
 import { Emitter } from '../base/emitter.ts'
-import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
+import { KilovoltError, messageOf } from '../base/errors.ts'
 import { bootstrapGroup } from '../consensus2/log-store.ts'
 import { RaftGroup } from '../consensus2/raft-group.ts'
 import type { Membership } from '../membership/membership.ts'
@@ -13,6 +12,7 @@ import type { Logger } from '../runtime/logger.ts'
 import type { Random } from '../runtime/random.ts'
 import type { Store } from '../storage/store.ts'
 import type { Transport } from '../transport/transport.ts'
+import { Admission, type BootstrapPicture } from './admission.ts'
 import { Caretaker, type CaretakerOptions } from './caretaker.ts'
 import type { Cluster, ClusterEvents, ClusterPhase, Mover } from './cluster.ts'
 import type { Command, NewMember, RowRef } from './commands.ts'
@@ -22,14 +22,6 @@ import { MetaLog } from './meta-log.ts'
 import { MetaPeers } from './meta-peers.ts'
 import { chooseVoters } from './voters.ts'
 import { encodeCommand } from './wire.ts'
-
-/** What discovery tells about the bootstrap list. */
-export interface BootstrapPicture {
-  readonly listsSelf: boolean
-  readonly hasTriedAll: boolean
-  bootstrapAddresses(): readonly string[]
-  lastErrors(): ReadonlyMap<string, KilovoltError>
-}
 
 /** What the cluster floor needs. */
 export interface MetaClusterDeps {
@@ -61,7 +53,7 @@ export interface MetaClusterOptions extends CaretakerOptions {
 }
 
 const META_GROUP = 0
-/** How often a provisional node looks around, ms. */
+/** How often a leaving node looks whether it is free, ms. */
 const LOOK_EVERY_MS = 50
 /** How often the leader looks after members and rows, ms. */
 const CARE_EVERY_MS = 100
@@ -78,7 +70,7 @@ export class MetaCluster implements Cluster {
   readonly #group: RaftGroup
   readonly #peers: MetaPeers
   readonly #copier: Copier
-  readonly #founding: Founding
+  readonly #admission: Admission
   readonly #abort = new AbortController()
   #phase: ClusterPhase = 'provisional'
   #caretaker: Caretaker | undefined
@@ -116,7 +108,18 @@ export class MetaCluster implements Cluster {
       peerOf: id => this.#peerOf(id)
     })
     this.#copier = new Copier({ self: options.self, mover, clock, logger, report: rows => this.#report(rows) })
-    this.#founding = new Founding({ ...options, lanWaitMs: LAN_WAIT_MS + random.int(LAN_WAIT_MS) }, clock.monotonicMs())
+    this.#admission = new Admission(
+      {
+        clock,
+        membership,
+        discovery: deps.discovery,
+        founding: new Founding({ ...options, lanWaitMs: LAN_WAIT_MS + random.int(LAN_WAIT_MS) }, clock.monotonicMs()),
+        stopped: this.#abort.signal,
+        found: () => this.#found(),
+        join: () => this.#join()
+      },
+      options
+    )
     this.#log.on('topology', topology => this.#onTopology(topology))
     this.#log.on('row', row => this.#events.emit('row', row))
     this.#group.on('leader', ({ leader }) => this.#onLeader(leader))
@@ -148,7 +151,7 @@ export class MetaCluster implements Cluster {
       void this.#renew()
       return
     }
-    await this.#foundOrJoin(signal)
+    await this.#admission.run(signal)
   }
 
   async catchUp(epoch: number, timeoutMs: number): Promise<Topology> {
@@ -211,52 +214,6 @@ export class MetaCluster implements Cluster {
     if (this.#phase !== 'left') this.#become('provisional')
   }
 
-  async #foundOrJoin(signal: AbortSignal | undefined): Promise<void> {
-    const { clock, membership } = this.#deps
-    const deadline = clock.monotonicMs() + this.#options.joinTimeoutMs
-    const stop = createDeferred<never>()
-    stop.promise.catch(() => {})
-    const forget = onAbort(signal, () => stop.reject(abortError(signal!, 'joining')))
-    let refusal: unknown
-    try {
-      for (;;) {
-        if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
-        const decision = this.#founding.look(this.#picture())
-        if (decision === 'found') return await Promise.race([this.#found(), stop.promise])
-        if (decision === 'join') {
-          try {
-            return await Promise.race([this.#join(), stop.promise])
-          } catch (error) {
-            if (isKilovoltError(error, 'KV_ABORTED')) throw error
-            refusal = error
-          }
-        }
-        if (clock.monotonicMs() >= deadline) throw this.#joinError(membership.view.size > 1, refusal)
-        await Promise.race([pause(clock, LOOK_EVERY_MS, this.#abort.signal), stop.promise])
-      }
-    } finally {
-      forget()
-    }
-  }
-
-  #picture(): Parameters<Founding['look']>[0] {
-    const { membership, discovery, clock } = this.#deps
-    const others = [...membership.view.values()].filter(
-      ({ storeId, status }) => storeId !== this.#options.self && status === 'alive'
-    )
-    return {
-      nowMs: clock.monotonicMs(),
-      self: this.#options.self,
-      provisional: [
-        this.#options.self,
-        ...others.filter(({ clusterId }) => clusterId === undefined).map(({ storeId }) => storeId)
-      ],
-      members: others.filter(({ clusterId }) => clusterId !== undefined).map(({ storeId }) => storeId),
-      listed: discovery.bootstrapAddresses().length,
-      listsSelf: discovery.listsSelf
-    }
-  }
-
   async #found(): Promise<void> {
     const { self, name, partitions, replicas } = this.#options
     const { store, random, logger } = this.#deps
@@ -284,28 +241,6 @@ export class MetaCluster implements Cluster {
       this.#become('provisional')
       throw error
     }
-  }
-
-  #joinError(metSomebody: boolean, refusal: unknown): KilovoltError {
-    const { joinTimeoutMs } = this.#options
-    const errors = [...this.#deps.discovery.lastErrors()]
-    const tried = errors.map(([address, { message }]) => `${address}: ${message}`).join('; ')
-    const details = {
-      errors: Object.fromEntries(errors.map(([address, { code, message }]) => [address, { code, message }]))
-    }
-    if (metSomebody || refusal !== undefined) {
-      const why = refusal === undefined ? 'no cluster was founded yet' : messageOf(refusal)
-      return new KilovoltError('KV_JOIN_TIMEOUT', `no cluster let this node in within ${joinTimeoutMs} ms: ${why}`, {
-        cause: refusal,
-        details,
-        retryable: true
-      })
-    }
-    return new KilovoltError(
-      'KV_BOOTSTRAP_UNREACHABLE',
-      `no bootstrap entry answered within ${joinTimeoutMs} ms: ${tried || 'none was found'}`,
-      { details, retryable: true }
-    )
   }
 
   #describe(): NewMember {
