@@ -41,7 +41,8 @@ function compareReports(a: ViewMember, b: ViewMember): number {
 }
 
 function fingerprint(member: ViewMember): string {
-  return [member.peerId, member.clusterId ?? '', ...member.addresses].join('\n')
+  // As JSON two different reports never have one text, whatever a stranger puts into an address.
+  return JSON.stringify([member.peerId, member.clusterId, member.addresses])
 }
 
 /** Both pictures in one. */
