@@ -37,13 +37,13 @@ export interface PlanInput {
 /**
  * The changes to begin now, one slot at most for each row that has no change under way:
  *
- * | step      | when                                 | who copies, and from whom                                         |
- * | --------- | ------------------------------------ | ----------------------------------------------------------------- |
- * | reorder   | only the order differs               | nobody                                                            |
- * | grow      | the row has fewer slots than it should | the newcomer, from `sourceCount` old slots                      |
- * | hand over | one slot for another, leaver alive   | the newcomer, from the leaver                                     |
- * | rebuild   | one slot for another, leaver gone    | the newcomer, from `sourceCount` old slots                        |
- * | shrink    | the row has more slots than it should | each that stays, from `sourceCount` old slots, itself counted   |
+ * | step      | when                                   | who copies, and from whom                                     |
+ * | --------- | -------------------------------------- | ------------------------------------------------------------- |
+ * | reorder   | only the order differs                 | nobody                                                        |
+ * | grow      | the row has fewer slots than it should | the newcomer, from `sourceCount` old slots                    |
+ * | hand over | one slot for another, leaver alive     | the newcomer, from the leaver                                 |
+ * | rebuild   | one slot for another, leaver gone      | the newcomer, from `sourceCount` old slots                    |
+ * | shrink    | the row has more slots than it should  | each that stays, from `sourceCount` old slots, itself counted |
  *
  * So whoever is in the new row stands for at least one member of every old majority: a quorum of the new row sees what
  * any quorum of the old one has acknowledged (rule C3). A row whose sources are not alive waits. Rows with an owner
@@ -106,7 +106,7 @@ function grow(plan: RowPlan, newcomer: StoreId): PlannedChange | undefined {
   return {
     partition: plan.partition,
     next: inOrder([...plan.row.slots, newcomer], plan.wanted),
-    copies: [{ to: newcomer, from }]
+    copies: copiesOf(newcomer, from)
   }
 }
 
@@ -115,7 +115,7 @@ function replace(plan: RowPlan, leaver: StoreId, newcomer: StoreId): PlannedChan
   const others = row.slots.filter(id => id !== leaver)
   const from = input.live(leaver) ? [leaver] : sources(plan, others, 0)
   if (from === undefined) return undefined
-  return { partition, next: inOrder([...others, newcomer], wanted), copies: [{ to: newcomer, from }] }
+  return { partition, next: inOrder([...others, newcomer], wanted), copies: copiesOf(newcomer, from) }
 }
 
 function shrink(plan: RowPlan, leaver: StoreId): PlannedChange | undefined {
@@ -128,7 +128,7 @@ function shrink(plan: RowPlan, leaver: StoreId): PlannedChange | undefined {
     const others = row.slots.filter(id => id !== to)
     const from = sources(plan, others, 1)
     if (from === undefined || !input.live(to)) return undefined
-    if (from.length > 0) copies.push({ to, from })
+    copies.push(...copiesOf(to, from))
   }
   return { partition, next: inOrder(staying, wanted), copies }
 }
@@ -148,6 +148,11 @@ function sources(
   if (ranked.length >= needed) return ranked.slice(0, needed)
   const mayReturn = lost === undefined || row.slots.some(id => !live(id) && !lost(id))
   return mayReturn ? undefined : ranked
+}
+
+/** No copy where there is nobody to copy from: such a change can end at once. */
+function copiesOf(to: StoreId, from: readonly StoreId[]): RowCopy[] {
+  return from.length === 0 ? [] : [{ to, from }]
 }
 
 function firstOf<T, R>(items: readonly T[], attempt: (item: T) => R | undefined): R | undefined {

@@ -3,8 +3,7 @@ import { rankByRendezvous } from './rendezvous.ts'
 
 /**
  * Puts one owner of each row first, so that each member leads in proportion to what it holds: within one row of it in
- * nearly all cases. Keeps the old first owner where it can; the others keep their old order, newcomers come last. No
- * data moves for any of this.
+ * nearly all cases. Keeps the old first owner and the order of the others where it can. No data moves for any of this.
  *
  * @param rows - all of the same length
  * @param old - the rows as they were
@@ -39,7 +38,12 @@ export function balancePrimaries(
   return ordered
 }
 
+/** Newcomers stand where those stood whom they replace, so that they take over first places along with data. */
 function keepOrder(partition: number, row: readonly StoreId[], old: readonly StoreId[]): StoreId[] {
-  const newcomers = row.filter(id => !old.includes(id))
-  return [...old.filter(id => row.includes(id)), ...rankByRendezvous(partition, newcomers)]
+  const newcomers = rankByRendezvous(
+    partition,
+    row.filter(id => !old.includes(id))
+  )
+  const places = old.map(id => (row.includes(id) ? id : newcomers.shift()))
+  return [...places.filter(id => id !== undefined), ...newcomers]
 }
