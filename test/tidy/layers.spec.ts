@@ -74,7 +74,9 @@ const AMBIENT: readonly (readonly [pattern: RegExp, instead: string])[] = [
 
 /** Lines at which a file has to say why it is still one noun. */
 const LINES_MAX = 400
-const LONG_FILES: Readonly<Record<string, string>> = {}
+const LONG_FILES: Readonly<Record<string, string>> = {
+  'consensus/raft.ts': 'one state machine: its roles share all of its state'
+}
 
 function filesBelow(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap(entry => {

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { Caretaker, type CaretakerInput } from '../../../src/cluster/caretaker.ts'
+import type { Command } from '../../../src/cluster/commands.ts'
+import { SOUND_RULES } from '../../../src/placement/rules.ts'
+import type { Row, Topology } from '../../../src/placement/topology.ts'
+import { store, topology } from './fixtures.ts'
+
+const OPTIONS = { evictVolatileAfterMs: 15_000, evictDiskAfterMs: 300_000, warmUpMs: 10_000 }
+const numbers = (n: number): { n: number }[] => Array.from({ length: n }, (_, i) => ({ n: i + 1 }))
+
+function look(caretaker: Caretaker, of: Topology, nowMs: number, dead: readonly number[] = []): Command[] {
+  const input: CaretakerInput = { topology: of, nowMs, isDead: id => dead.map(store).includes(id), rules: SOUND_RULES }
+  return caretaker.look(input)
+}
+
+function kinds(commands: readonly Command[]): string[] {
+  return commands.map(command => (command.kind === 'setStatus' ? command.status : command.kind))
+}
+
+/** Rows as a balanced table would have them, so that there is nothing to plan. */
+function atRest(members: number): Topology {
+  let of = topology(numbers(members), { slots: [1] })
+  for (let i = 0; i < 100; i++) {
+    const commands = new Caretaker(OPTIONS, 0).look({
+      topology: of,
+      nowMs: 0,
+      isDead: () => false,
+      rules: SOUND_RULES
+    })
+    const begin = commands.find(command => command.kind === 'changeBegin')
+    if (begin?.kind !== 'changeBegin') break
+    const rows = [...of.rows]
+    for (const { partition, next } of begin.rows) rows[partition] = { slots: next, change: undefined, rowEpoch: 1 }
+    of = { ...of, rows }
+  }
+  return of
+}
+
+describe('the caretaker', () => {
+  it('leaves a table at rest alone', () => {
+    const caretaker = new Caretaker(OPTIONS, 0)
+    for (let nowMs = 0; nowMs < 20_000; nowMs += 500) assert.deepEqual(look(caretaker, atRest(3), nowMs), [])
+  })
+
+  it('gives a newcomer its copies: a slot more in each row, copied from an owner', () => {
+    const caretaker = new Caretaker(OPTIONS, 0)
+    const of = topology(numbers(2), { slots: [1] })
+    assert.deepEqual(look(caretaker, of, 1000), [], 'joins are gathered for a moment')
+    const [command] = look(caretaker, of, 1200)
+    assert.equal(command?.kind, 'changeBegin')
+    assert.ok(command.rows.length > 0)
+    for (const { next, copies } of command.rows) {
+      assert.deepEqual([...next].toSorted(), [store(1), store(2)])
+      assert.deepEqual(copies, [{ to: store(2), from: [store(1)] }])
+    }
+  })
+
+  it('ends a change when every copy is reported, and not for a report about an earlier one', () => {
+    const row: Row = {
+      slots: [store(1)],
+      change: { next: [store(1), store(2)], copies: [{ to: store(2), from: [store(1)] }] },
+      rowEpoch: 7
+    }
+    const of = topology(numbers(2), { rows: Array.from({ length: 64 }, () => row) })
+    const caretaker = new Caretaker(OPTIONS, 0)
+    caretaker.copied(store(2), { partition: 3, rowEpoch: 6 })
+    assert.deepEqual(look(caretaker, of, 1000), [])
+    caretaker.copied(store(1), { partition: 3, rowEpoch: 7 })
+    assert.deepEqual(look(caretaker, of, 1100), [])
+    caretaker.copied(store(2), { partition: 3, rowEpoch: 7 })
+    assert.deepEqual(look(caretaker, of, 1200), [{ kind: 'changeEnd', rows: [{ partition: 3, rowEpoch: 7 }] }])
+  })
+
+  it('gives a change up when who copies, or who is copied from, dies', () => {
+    const row: Row = {
+      slots: [store(1)],
+      change: { next: [store(1), store(2)], copies: [{ to: store(2), from: [store(1)] }] },
+      rowEpoch: 7
+    }
+    const down = [{ n: 1 }, { n: 2, status: 'down' as const }]
+    const of = topology(down, { rows: [row, ...Array.from({ length: 63 }, () => ({ ...row, change: undefined }))] })
+    assert.deepEqual(kinds(look(new Caretaker(OPTIONS, 0), of, 1000, [2])), ['changeAbort'])
+  })
+
+  it('marks a dead member as down, and as up again when it is back', () => {
+    const caretaker = new Caretaker(OPTIONS, 0)
+    assert.deepEqual(kinds(look(caretaker, atRest(3), 1000, [3])), ['down'])
+    const down = topology([{ n: 1 }, { n: 2 }, { n: 3, status: 'down' }])
+    assert.deepEqual(kinds(look(caretaker, down, 2000)), ['up'])
+  })
+
+  it('evicts a dead member after its time, sooner in memory, when others can take its copies', () => {
+    const members = [1, 2, 3, 4].map(n => ({ n, status: n === 4 ? ('down' as const) : ('up' as const) }))
+    const memory = new Caretaker(OPTIONS, 0)
+    look(memory, topology(members), 0, [4])
+    assert.deepEqual(
+      kinds(look(memory, topology(members), 14_000, [4])).filter(kind => kind === 'evicted'),
+      []
+    )
+    assert.deepEqual(kinds(look(memory, topology(members), 15_000, [4])), ['evicted'])
+    const disk = new Caretaker(OPTIONS, 0)
+    const onDisk = topology(members.map(one => ({ ...one, volatile: false })))
+    look(disk, onDisk, 0, [4])
+    assert.ok(!kinds(look(disk, onDisk, 20_000, [4])).includes('evicted'))
+    assert.deepEqual(kinds(look(disk, onDisk, 300_000, [4])), ['evicted'])
+  })
+
+  it('keeps a dead member’s place while nobody else could take it', () => {
+    const caretaker = new Caretaker(OPTIONS, 0)
+    const of = topology([{ n: 1 }, { n: 2 }, { n: 3, status: 'down' }], { rows: atRest(3).rows })
+    look(caretaker, of, 0, [3])
+    assert.deepEqual(look(caretaker, of, 60_000, [3]), [])
+  })
+
+  it('holds all movement when more than a third falls at once', () => {
+    const members = [1, 2, 3, 4, 5].map(n => ({ n, status: n > 3 ? ('down' as const) : ('up' as const) }))
+    const caretaker = new Caretaker(OPTIONS, 0)
+    look(caretaker, topology(members), 0, [4, 5])
+    assert.ok(caretaker.isHolding(1000))
+    assert.deepEqual(look(caretaker, topology(members), 20_000, [4, 5]), [])
+    look(caretaker, topology(numbers(5)), 21_000)
+    assert.ok(!caretaker.isHolding(21_000))
+  })
+
+  it('forgets who has left, and the dead in memory, once they own nothing', () => {
+    const of = topology([{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4, status: 'evicted' }, { n: 5, status: 'leaving' }])
+    const caretaker = new Caretaker(OPTIONS, 0)
+    assert.deepEqual(kinds(look(caretaker, of, 1000, [4])), ['removeMember', 'removeMember'])
+    const owning = topology([{ n: 1 }, { n: 2 }, { n: 3, status: 'leaving' }])
+    assert.ok(!kinds(look(new Caretaker(OPTIONS, 0), owning, 1000)).includes('removeMember'))
+  })
+
+  it('lets a newcomer of a formed cluster warm up before it takes anything', () => {
+    const five = atRest(5)
+    const six = topology(numbers(6), { rows: five.rows })
+    const caretaker = new Caretaker(OPTIONS, -1_000_000)
+    assert.deepEqual(look(caretaker, six, 0), [])
+    assert.deepEqual(look(caretaker, six, 9000), [])
+    assert.deepEqual(kinds(look(caretaker, six, 12_500)), ['changeBegin'])
+  })
+})
