@@ -103,23 +103,74 @@ export function encodeFrame(messages: readonly Message[]): Uint8Array {
 }
 
 /**
+ * Walks over the messages of one whole frame without an object for each. The bytes it hands out are views into the
+ * frame. Everything throws `KV_PROTOCOL` when the frame is malformed.
+ */
+export class FrameDecoder {
+  readonly #reader: Reader
+  type = 0
+  id = 0
+  epoch = 0
+  /** Bytes of the current message's body that were not asked for. */
+  #left = 0
+
+  /** @throws KilovoltError `KV_PROTOCOL` when the length or the checksum is wrong */
+  constructor(frame: Uint8Array) {
+    const reader = new Reader(frame)
+    const length = reader.u32()
+    const checksum = reader.u32()
+    if (length !== reader.remaining) {
+      throw new KilovoltError('KV_PROTOCOL', `a frame of ${length} bytes came as ${reader.remaining}`)
+    }
+    if (crc32(frame.subarray(FRAME_HEADER_BYTES)) !== checksum) {
+      throw new KilovoltError('KV_PROTOCOL', 'a frame failed its checksum')
+    }
+    this.#reader = reader
+  }
+
+  /** Goes to the next message, whose `type`, `id` and `epoch` can be read then; false when there is none. */
+  next(): boolean {
+    const reader = this.#reader
+    if (this.#left > 0) reader.skip(this.#left)
+    this.#left = 0
+    if (reader.remaining === 0) return false
+    this.type = reader.u8()
+    this.id = reader.varint()
+    this.epoch = reader.varint()
+    const length = reader.varint()
+    if (length > reader.remaining) {
+      throw new KilovoltError('KV_PROTOCOL', `a body of ${length} bytes, ${reader.remaining} left`)
+    }
+    this.#left = length
+    return true
+  }
+
+  /** The first byte of the body, which is not part of it then; -1 when the body is empty. */
+  lead(): number {
+    if (this.#left === 0) return -1
+    this.#left--
+    return this.#reader.u8()
+  }
+
+  /** The body, or what is left of it; to be asked for once. */
+  body(): Uint8Array {
+    const length = this.#left
+    this.#left = 0
+    return this.#reader.raw(length)
+  }
+}
+
+/**
  * The messages of one whole frame; their bodies are views into it.
  *
  * @throws KilovoltError `KV_PROTOCOL` when the length or the checksum is wrong or a message is malformed
  */
 export function decodeFrame(frame: Uint8Array): Message[] {
-  const reader = new Reader(frame)
-  const length = reader.u32()
-  const checksum = reader.u32()
-  if (length !== reader.remaining) {
-    throw new KilovoltError('KV_PROTOCOL', `a frame of ${length} bytes came as ${reader.remaining}`)
-  }
-  if (crc32(frame.subarray(FRAME_HEADER_BYTES)) !== checksum) {
-    throw new KilovoltError('KV_PROTOCOL', 'a frame failed its checksum')
-  }
+  const decoder = new FrameDecoder(frame)
   const messages: Message[] = []
-  while (reader.remaining > 0) {
-    messages.push({ type: reader.u8(), id: reader.varint(), epoch: reader.varint(), body: reader.bytes() })
+  while (decoder.next()) {
+    const { type, id, epoch } = decoder
+    messages.push({ type, id, epoch, body: decoder.body() })
   }
   return messages
 }

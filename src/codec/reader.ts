@@ -57,6 +57,12 @@ export class Reader {
     throw malformed('a number beyond 2^53')
   }
 
+  /** Passes over `length` bytes. */
+  skip(length: number): void {
+    this.#need(length)
+    this.#at += length
+  }
+
   /** `length` bytes as a view into the input. */
   raw(length: number): Uint8Array {
     this.#need(length)

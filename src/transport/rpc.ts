@@ -1,5 +1,5 @@
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
-import { decodeFrame, type Message } from '../codec/frame.ts'
+import { FrameDecoder } from '../codec/frame.ts'
 import type { PeerId } from '../model/node-id.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
@@ -139,12 +139,11 @@ export class Rpc {
     counters.framesReceived++
     counters.bytesReceived += frame.length
     try {
-      const messages = decodeFrame(frame)
-      counters.messagesReceived += messages.length
-      for (const message of messages) {
-        if (this.#closed) return
-        if (message.type === MessageType.REPLY) this.#onReply(message)
-        else this.#onMessage(message)
+      const decoder = new FrameDecoder(frame)
+      while (!this.#closed && decoder.next()) {
+        counters.messagesReceived++
+        if (decoder.type === MessageType.REPLY) this.#onReply(decoder)
+        else this.#onMessage(decoder)
       }
     } catch (error) {
       const problem = isKilovoltError(error) ? error : new KilovoltError('KV_INTERNAL', messageOf(error))
@@ -154,31 +153,33 @@ export class Rpc {
     }
   }
 
-  #onReply({ id, epoch, body }: Message): void {
-    const status = body[0]
-    if (status === undefined || status > ReplyStatus.REFUSED)
-      throw new KilovoltError('KV_PROTOCOL', 'a malformed reply')
-    const rest = body.subarray(1)
+  #onReply(decoder: FrameDecoder): void {
+    const { id, epoch } = decoder
+    const status = decoder.lead()
     // An answer that comes late or twice finds nobody.
     const request = this.#requests.get(id)
     if (status === ReplyStatus.OK) {
-      if (request !== undefined) this.#settle(request, { kind: 'reply', epoch, body: rest })
-      return
+      if (request !== undefined) this.#settle(request, { kind: 'reply', epoch, body: decoder.body() })
+    } else if (status === ReplyStatus.REFUSED) {
+      const error = decodeRefusal(decoder.body())
+      if (request !== undefined) this.#settle(request, { kind: 'refused', error })
+      else if (id === 0) this.#farewell(error)
+    } else {
+      throw new KilovoltError('KV_PROTOCOL', `a reply of status ${status}`)
     }
-    const error = decodeRefusal(rest)
-    if (id === 0) {
-      this.#deps.onFarewell(this, error)
-      this.close(error.message)
-      return
-    }
-    if (request !== undefined) this.#settle(request, { kind: 'refused', error })
   }
 
-  #onMessage({ type, id, epoch, body }: Message): void {
+  #farewell(error: KilovoltError): void {
+    this.#deps.onFarewell(this, error)
+    this.close(error.message)
+  }
+
+  #onMessage(decoder: FrameDecoder): void {
+    const { type, id, epoch } = decoder
     const handler = this.#deps.handlerOf(type)
     if (id === 0) {
       // Of an unknown type: a later version's; skipped.
-      if (handler !== undefined) this.#handle(handler, { from: this.peer, epoch, body }, NO_RESPONDER)
+      if (handler !== undefined) this.#handle(handler, { from: this.peer, epoch, body: decoder.body() }, NO_RESPONDER)
       return
     }
     this.#unanswered++
@@ -190,7 +191,7 @@ export class Rpc {
         new KilovoltError('KV_OVERLOADED', `${UNANSWERED_MAX} requests wait for an answer`, { retryable: true })
       )
     } else {
-      this.#handle(handler, { from: this.peer, epoch, body }, answer)
+      this.#handle(handler, { from: this.peer, epoch, body: decoder.body() }, answer)
     }
   }
 
