@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { fromHex, toHex, utf8 } from '../../../src/base/bytes.ts'
+import { decodeFrame, encodeFrame, type Message } from '../../../src/codec/frame.ts'
+import { HashTree, RecordDigest } from '../../../src/model/hash-tree.ts'
+import { hlcFromMs } from '../../../src/model/hlc.ts'
+import type { Actor } from '../../../src/model/node-id.ts'
+import { type Hash64, Ring } from '../../../src/model/partition.ts'
+import {
+  assertRecord,
+  encodeRecord,
+  recordExpiresAt,
+  type RecordParts,
+  recordStamp,
+  recordValue
+} from '../../../src/model/record.ts'
+import { loadHash64 } from '../../../src/runtime/hash.ts'
+
+const folder = new URL('../../fixtures/wire/v1/', import.meta.url)
+
+/** The bytes of a fixture. */
+function fixture(name: string): Uint8Array {
+  const text = readFileSync(new URL(`${name}.hex`, folder), 'utf8').replaceAll(/#.*/gu, '')
+  return fromHex(text.replaceAll(/\s/gu, ''))!
+}
+
+const stamp = { hlc: hlcFromMs(Date.UTC(2026, 0, 2, 3, 4, 5, 678)) + 9, actor: '0123456789abcdef' as Actor }
+const value = utf8('value')
+const expiresAt = Date.UTC(2030, 0, 1)
+
+const records: Readonly<Record<string, RecordParts>> = {
+  'record-value': { stamp, value },
+  'record-empty-value': { stamp, value: new Uint8Array(0) },
+  'record-expiry': { stamp, value, expiresAt },
+  'record-tombstone': { stamp, value: undefined },
+  'record-tombstone-expiry': { stamp, value: undefined, expiresAt },
+  'record-greatest': { stamp: { hlc: Number.MAX_SAFE_INTEGER, actor: 'ffffffffffffffff' as Actor }, value: undefined }
+}
+
+const frames: Readonly<Record<string, readonly Message[]>> = {
+  'frame-empty': [],
+  'frame-one': [{ type: 0x21, id: 1, epoch: 2, body: utf8('body') }],
+  'frame-many': [
+    { type: 0x21, id: 127, epoch: 128, body: utf8('a') },
+    { type: 0, id: 0, epoch: 0, body: new Uint8Array(0) },
+    { type: 0xff, id: Number.MAX_SAFE_INTEGER, epoch: 300, body: new Uint8Array(130).fill(0xee) }
+  ]
+}
+
+const trees = ['hash-tree', 'hash-tree-digest', 'hash-tree-root']
+
+describe('bytes of format 1', () => {
+  let hash: Hash64
+  before(async () => {
+    hash = await loadHash64()
+  })
+
+  for (const [name, parts] of Object.entries(records)) {
+    it(`are still written and read as they were: ${name}`, () => {
+      const bytes = fixture(name)
+      assert.equal(toHex(encodeRecord(parts)), toHex(bytes))
+      assertRecord(bytes)
+      assert.deepEqual(recordStamp(bytes), parts.stamp)
+      assert.deepEqual(recordValue(bytes), parts.value)
+      assert.equal(recordExpiresAt(bytes), parts.expiresAt)
+    })
+  }
+
+  for (const [name, messages] of Object.entries(frames)) {
+    it(`are still written and read as they were: ${name}`, () => {
+      const bytes = fixture(name)
+      assert.equal(toHex(encodeFrame(messages)), toHex(bytes))
+      assert.deepEqual(decodeFrame(bytes), messages)
+    })
+  }
+
+  it('are still written and read as they were: hash tree, digest and root', () => {
+    const digest = new RecordDigest(hash)
+    const of = (keyspace: string, key: string, record: string): RecordDigest => {
+      digest.of(utf8(keyspace), utf8(key), fixture(record))
+      return digest
+    }
+    const { hi, lo } = of('ks', 'key', 'record-expiry')
+    assert.equal(hex64(hi, lo), toHex(fixture('hash-tree-digest')))
+    const tree = new HashTree()
+    tree.add(0, of('', 'key', 'record-value'))
+    tree.add(1023, of('ks', 'key', 'record-expiry'))
+    tree.add(1023, of('ks', 'other', 'record-tombstone'))
+    const bytes = tree.encode()
+    const ends = fixture('hash-tree')
+    assert.equal(toHex(bytes), toHex(ends.subarray(0, 12)) + '0'.repeat(1022 * 24) + toHex(ends.subarray(12)))
+    const root = HashTree.decode(bytes).root()
+    assert.equal(hex64(root.hi, root.lo), toHex(fixture('hash-tree-root')))
+    assert.equal(root.count, 3)
+  })
+
+  it('put keys into the partitions and leaves into which they always did', () => {
+    const places = ['', 'a', 'key', 'user:1', '{user:1}:cart', 'ä'].map(key => {
+      const { partition, leaf } = new Ring(256, hash).placeOf(utf8(key))
+      return `${key} ${partition} ${leaf}`
+    })
+    assert.deepEqual(places, [
+      ' 239 283',
+      'a 210 315',
+      'key 68 477',
+      'user:1 217 799',
+      '{user:1}:cart 217 799',
+      'ä 173 533'
+    ])
+  })
+
+  it('are all accounted for: there is no fixture that nobody reads', () => {
+    const names = readdirSync(folder).filter(name => name.endsWith('.hex'))
+    const known = [...Object.keys(records), ...Object.keys(frames), ...trees].map(name => `${name}.hex`)
+    assert.deepEqual(names.sort(), known.sort())
+  })
+})
+
+function hex64(hi: number, lo: number): string {
+  return [hi, lo].map(half => half.toString(16).padStart(8, '0')).join('')
+}
