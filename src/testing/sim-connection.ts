@@ -3,7 +3,7 @@ import type { TrafficClass } from '../transport/transport.ts'
 import type { Conditions } from './conditions.ts'
 import { Lane, type LaneTime } from './lane.ts'
 import type { SimClock } from './sim-clock.ts'
-import { SimLink } from './sim-link.ts'
+import { type Delivery, SimLink } from './sim-link.ts'
 import type { Trace } from './trace.ts'
 
 /** A process at one end of a connection. */
@@ -24,6 +24,7 @@ export interface ConnectionDeps {
   readonly world: LaneTime & { readonly nowMs: number; readonly trace: Trace }
   readonly conditions: Conditions
   readonly onFinished: (connection: SimConnection) => void
+  readonly onDelivery: (delivery: Delivery) => void
 }
 
 type Side = 0 | 1
@@ -143,7 +144,7 @@ export class SimConnection {
   }
 
   #link(at: Side, trafficClass: TrafficClass, lane: Lane, incoming: Lane): SimLink {
-    const { world, conditions } = this.#deps
+    const { world, conditions, onDelivery } = this.#deps
     const near = this.ends[at]
     const far = this.ends[at === 0 ? 1 : 0]
     const onFinished = (finished: SimLink): void => {
@@ -152,7 +153,7 @@ export class SimConnection {
       this.#lanes.delete(incoming)
     }
     const link = new SimLink(
-      { world, conditions, clock: near.clock, lane, onFinished },
+      { world, conditions, clock: near.clock, lane, onFinished, onDelivery },
       far.self,
       trafficClass,
       far.address,

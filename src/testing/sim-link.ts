@@ -18,6 +18,17 @@ export interface SimLinkDeps {
   /** The way to the other end. */
   readonly lane: Lane
   readonly onFinished: (link: SimLink) => void
+  /** Sees each frame before its receiver does. */
+  readonly onDelivery: (delivery: Delivery) => void
+}
+
+/** A frame that has arrived. Machines go by name. */
+export interface Delivery {
+  readonly from: string
+  readonly to: string
+  readonly class: TrafficClass
+  /** Not to be kept or written to. */
+  readonly frame: Uint8Array
 }
 
 /** One end of a simulated link. */
@@ -30,6 +41,7 @@ export class SimLink implements Link {
   onClose: (reason: string) => void = () => {}
   readonly #deps: SimLinkDeps
   readonly #label: string
+  readonly #peerName: string
   #twin: SimLink | undefined
   #closed = false
   #congested = false
@@ -40,6 +52,7 @@ export class SimLink implements Link {
     this.peer = peer
     this.class = trafficClass
     this.remoteAddress = remoteAddress
+    this.#peerName = peerName
     this.#label = `${trafficClass} frame from ${peerName}`
   }
 
@@ -90,7 +103,8 @@ export class SimLink implements Link {
 
   #receive(frame: Uint8Array): void {
     if (this.#closed) return
-    const { world, clock } = this.#deps
+    const { world, clock, onDelivery } = this.#deps
+    onDelivery({ from: this.#peerName, to: clock.name, class: this.class, frame })
     world.trace.record(world.nowMs, clock.name, this.#label, fingerprint(frame))
     this.onFrame(frame)
   }

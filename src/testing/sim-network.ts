@@ -4,6 +4,7 @@ import type { PeerId } from '../model/node-id.ts'
 import { Conditions, type NetworkOptions } from './conditions.ts'
 import { SimConnection } from './sim-connection.ts'
 import { type HostNetwork, SimHost, type SimHostOptions } from './sim-host.ts'
+import type { Delivery } from './sim-link.ts'
 import type { SimWorld } from './sim-world.ts'
 import { hashBytes } from './trace.ts'
 
@@ -23,6 +24,7 @@ export class SimNetwork {
   readonly #machines = new Map<string, string>()
   readonly #connections = new Set<SimConnection>()
   readonly #wiring: HostNetwork
+  readonly #taps: ((delivery: Delivery) => void)[] = []
 
   constructor(world: SimWorld, options: NetworkOptions = {}) {
     this.#world = world
@@ -42,6 +44,11 @@ export class SimNetwork {
     const host = new SimHost(this.#wiring, options)
     this.#machines.set(place(host.address), options.clock.name)
     return host
+  }
+
+  /** Lets a checker see every frame that arrives. */
+  tap(tap: (delivery: Delivery) => void): void {
+    this.#taps.push(tap)
   }
 
   /** Cuts machines of different groups off from each other, both ways. Who is in no group reaches everybody. */
@@ -151,7 +158,10 @@ export class SimNetwork {
       {
         world: this.#world,
         conditions: this.conditions,
-        onFinished: finished => this.#connections.delete(finished)
+        onFinished: finished => this.#connections.delete(finished),
+        onDelivery: delivery => {
+          for (const tap of this.#taps) tap(delivery)
+        }
       },
       host,
       listener

@@ -155,7 +155,7 @@ export class SimWorld {
         this.#heap.push(event)
         continue
       }
-      this.trace.record(this.#nowUs / 1000, owner?.name ?? 'world', 'event', event.sequence)
+      this.trace.step(this.#nowUs / 1000, owner?.name ?? 'world', event.sequence)
       event.run()
       return true
     }

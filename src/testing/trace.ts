@@ -40,17 +40,22 @@ export class Trace {
 
   /** Records one event; `detail` is a number that tells it apart, such as a length or a checksum. */
   record(atMs: number, who: string, what: string, detail = 0): void {
+    this.step(atMs, who, detail)
+    this.#mix(this.#label(what))
+    const event = { atMs, who, what }
+    if (this.#last.length < this.#keep) this.#last.push(event)
+    else this.#last[this.#at] = event
+    this.#at = (this.#at + 1) % this.#keep
+  }
+
+  /** Records something that counts for the hash and tells a reader nothing. */
+  step(atMs: number, who: string, detail: number): void {
     this.#count++
     const micros = Math.round(atMs * 1000)
     this.#mix(micros >>> 0)
     this.#mix(Math.floor(micros / 0x1_0000_0000))
     this.#mix(this.#label(who))
-    this.#mix(this.#label(what))
     this.#mix(detail)
-    const event = { atMs, who, what }
-    if (this.#last.length < this.#keep) this.#last.push(event)
-    else this.#last[this.#at] = event
-    this.#at = (this.#at + 1) % this.#keep
   }
 
   /** The last events, oldest first. */
@@ -88,7 +93,8 @@ export function hashBytes(bytes: Uint8Array): number {
   return hash >>> 0
 }
 
-function hashText(text: string): number {
+/** FNV-1a of a text, 32 bits. */
+export function hashText(text: string): number {
   let hash = 0x811c9dc5
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
   return hash >>> 0

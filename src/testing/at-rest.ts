@@ -1,0 +1,56 @@
+import { utf8 } from '../base/bytes.ts'
+import { compareIds, type StoreId } from '../model/node-id.ts'
+import type { RecordBytes } from '../model/record.ts'
+import { isSettled } from '../node/settled.ts'
+import { dataKey } from '../storage/key-layout.ts'
+import type { ReplicaPicture } from './checkers/replicas.ts'
+import { checkViews } from './checkers/views.ts'
+import type { SimNode } from './sim-node.ts'
+
+/**
+ * Why a cluster is not at rest, or `undefined` when it is: all nodes are members of one cluster at one epoch, agree on
+ * the leader, nothing moves, the members of the log are those that run, and all views are equal.
+ */
+export function restProblem(nodes: readonly SimNode[], expected: readonly string[]): string | undefined {
+  const missing = expected.filter(name => !nodes.some(node => node.name === name))
+  if (missing.length > 0) return `${missing.join(', ')} did not start`
+  const [first] = nodes
+  if (first === undefined) return undefined
+  const running = nodes.map(({ core }) => core.storeId).toSorted(compareIds)
+  const leaders = new Set<StoreId>()
+  for (const { name, core } of nodes) {
+    const { topology, phase, leader } = core.cluster
+    if (topology === undefined || phase !== 'member') return `${name} is ${phase}`
+    if (topology.clusterId !== first.core.cluster.topology?.clusterId)
+      return `${name} is in another cluster than ${first.name}`
+    if (topology.epoch !== first.core.cluster.topology.epoch) return `${name} is at another epoch than ${first.name}`
+    // Who does not vote need not know the leader; but no two may be known.
+    if (leader !== undefined) leaders.add(leader)
+    if (leaders.size > 1) return `${name} knows another leader than others: ${[...leaders].join(', ')}`
+    const up = [...topology.members.values()].filter(({ status }) => status === 'up').map(({ storeId }) => storeId)
+    if (up.toSorted(compareIds).join() !== running.join()) return `${name} has other members in its topology than run`
+    const unlinked = nodes.find(other => other.core !== core && !core.transport.isLinked(other.core.transport.self))
+    if (unlinked !== undefined) return `${name} has no link to ${unlinked.name}`
+    if (!isSettled(topology)) return `partitions move, says ${name}`
+  }
+  if (leaders.size === 0) return 'nobody knows a leader'
+  const [view] = checkViews(new Map(nodes.map(({ core }) => [core.storeId, core.membership.view])))
+  return view?.message
+}
+
+/** What each node's disk holds of some keys of the default keyspace, and who owns them. */
+export function replicaPictures(nodes: readonly SimNode[], keys: readonly string[]): ReplicaPicture[] {
+  const topology = nodes[0]?.core.cluster.topology
+  const ring = nodes[0]?.core.ring
+  if (topology === undefined || ring === undefined) return []
+  return keys.map(key => {
+    const bytes = utf8(key)
+    const partition = ring.partitionOf(bytes)
+    const held = new Map<StoreId, RecordBytes>()
+    for (const { core, machine } of nodes) {
+      const record = machine.disk.get(dataKey(partition, new Uint8Array(0), bytes))
+      if (record !== undefined) held.set(core.storeId, record)
+    }
+    return { key, owners: topology.rows[partition]!.slots, held }
+  })
+}

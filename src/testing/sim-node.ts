@@ -1,0 +1,126 @@
+import { createDeferred } from '../base/deferred.ts'
+import type { ConsistencyLevel } from '../model/quorum.ts'
+import { assembleNode, type NodeConfig, type NodeCore } from '../node/assemble.ts'
+import { KilovoltNode } from '../node/kilovolt-node.ts'
+import type { Node } from '../node/node.ts'
+import { resolveOptions } from '../node/options.ts'
+import { type PlacementRules, SOUND_RULES } from '../placement/rules.ts'
+import type { Hash64 } from '../model/partition.ts'
+import { type Logger, silentLogger } from '../runtime/logger.ts'
+import { openIdentity } from '../storage/identity.ts'
+import type { SimClock } from './sim-clock.ts'
+import type { Process, SimMachine } from './sim-machine.ts'
+import type { ClientTarget } from './workload.ts'
+
+/** How a node on a machine is set up. */
+export interface SimNodeOptions {
+  /** Settings that differ from a production node's defaults. */
+  readonly config?: Partial<NodeConfig>
+  /** Rules of ownership change. Default: the sound ones. */
+  readonly rules?: PlacementRules
+  readonly logger?: Logger
+}
+
+/** What a node needs. */
+export interface SimNodeDeps {
+  readonly machine: SimMachine
+  readonly hash: Hash64
+}
+
+/** A production node in one simulated process, from its start to its end. */
+export class SimNode implements ClientTarget {
+  readonly name: string
+  readonly machine: SimMachine
+  readonly process: Process
+  readonly #deps: SimNodeDeps
+  readonly #options: SimNodeOptions
+  #core: NodeCore | undefined
+  #facade: Node | undefined
+  #up = false
+  #leftTimers: number | undefined
+
+  /** Boots a process on the machine; it must have none. */
+  constructor(deps: SimNodeDeps, options: SimNodeOptions) {
+    this.#deps = deps
+    this.#options = options
+    this.machine = deps.machine
+    this.name = deps.machine.name
+    this.process = deps.machine.boot()
+  }
+
+  get clock(): SimClock {
+    return this.process.clock
+  }
+
+  /** Whether it has joined and not ended. */
+  get isUp(): boolean {
+    return this.#up && !this.clock.isDead
+  }
+
+  /** Timers that were still set when it had stopped in good order; `undefined` when it has not. */
+  get leftTimers(): number | undefined {
+    return this.#leftTimers
+  }
+
+  /** The assembled node; only once it is up. */
+  get core(): NodeCore {
+    return this.#core!
+  }
+
+  /** The node as an application sees it; only once it is up. */
+  get node(): Node {
+    return this.#facade!
+  }
+
+  /** Starts the node with a list of addresses to look at; resolves when it is a member. Rejects as `createNode` does, with nothing left behind. */
+  async start(bootstrap: readonly string[]): Promise<void> {
+    const { clock, random, store, host } = this.process
+    const { config, rules = SOUND_RULES, logger = silentLogger } = this.#options
+    const identity = await openIdentity(store, { random, createPeerKey: async () => Uint8Array.of(1) })
+    const { hash } = this.#deps
+    const parts = { clock, random, logger, loop: clock.loopMonitor, store, identity, host, hash, rules }
+    this.#core = assembleNode({ ...resolveOptions(), bootstrap, ...config }, parts)
+    this.#facade = new KilovoltNode(this.#core)
+    await this.#core.start()
+    this.#up = true
+  }
+
+  /** Stops the node in good order and ends its process. */
+  async stop(): Promise<void> {
+    await this.#core?.stop()
+    await this.#end()
+  }
+
+  /** Hands the node's data over, stops it and ends its process. */
+  async leave(timeoutMs: number): Promise<void> {
+    await this.#core?.leave(timeoutMs, undefined)
+    await this.#end()
+  }
+
+  async get(
+    key: string,
+    consistency: ConsistencyLevel,
+    timeoutMs: number
+  ): Promise<{ value: string; version: string } | undefined> {
+    const entry = await this.node.getEntry(key, { consistency, timeoutMs })
+    return entry === undefined ? undefined : { value: entry.value as string, version: entry.version }
+  }
+
+  async put(key: string, value: string, consistency: ConsistencyLevel, timeoutMs: number): Promise<void> {
+    await this.node.put(key, value, { consistency, timeoutMs })
+  }
+
+  async delete(key: string, consistency: ConsistencyLevel, timeoutMs: number): Promise<void> {
+    await this.node.delete(key, { consistency, timeoutMs })
+  }
+
+  async #end(): Promise<void> {
+    this.#up = false
+    // What is due at this very instant may still run: it was to be done soon, and a stop does not take it back.
+    const { promise, resolve } = createDeferred<void>()
+    this.clock.arrive(1, resolve)
+    await promise
+    this.#leftTimers = this.clock.pending
+    this.machine.stopped()
+  }
+}

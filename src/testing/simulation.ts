@@ -1,0 +1,222 @@
+import { isKilovoltError } from '../base/errors.ts'
+import type { Hash64 } from '../model/partition.ts'
+import { replicaPictures, restProblem } from './at-rest.ts'
+import { checkAcknowledged } from './checkers/acknowledged.ts'
+import { History } from './checkers/history.ts'
+import { checkLeftovers } from './checkers/leftovers.ts'
+import { checkRegisters } from './checkers/register.ts'
+import { checkReplicas } from './checkers/replicas.ts'
+import type { Violation } from './checkers/violation.ts'
+import type { NetworkOptions } from './conditions.ts'
+import type { TimedFault } from './faults.ts'
+import { type MemberOptions, SimCluster } from './sim-cluster.ts'
+import type { SimNode } from './sim-node.ts'
+import { SimWorld } from './sim-world.ts'
+import { Watch } from './watch.ts'
+import { Workload, type WorkloadOptions } from './workload.ts'
+
+/** A machine of a plan. */
+export interface PlannedMember extends MemberOptions {
+  /** When its node is started, ms. */
+  readonly startAtMs: number
+}
+
+/** Everything that a seed has drawn: what there is, what is done, and what goes wrong. */
+export interface SimulationPlan {
+  readonly seed: string
+  readonly members: readonly PlannedMember[]
+  readonly network?: NetworkOptions
+  readonly workload: WorkloadOptions
+  /** When clients begin, ms. */
+  readonly workloadAtMs: number
+  readonly faults: readonly TimedFault[]
+  /** End of the chaos, ms: clients stop and everything is healed. */
+  readonly chaosMs: number
+  /** Time within which the healed cluster must have come to rest, ms. */
+  readonly convergeMs: number
+}
+
+/** What came of a plan. */
+export interface SimulationReport {
+  readonly violations: readonly Violation[]
+  /** Hash of everything that happened. */
+  readonly hash: string
+  readonly events: number
+  readonly lastEvents: readonly string[]
+  readonly virtualMs: number
+  readonly operations: number
+  /** Operations that were acknowledged or have returned. */
+  readonly succeeded: number
+}
+
+/** How long a single operation at rest, or the stop of a node, may take, ms. */
+const AT_REST_MS = 30_000
+/** How often the healed cluster is asked whether it is at rest, ms. */
+const REST_CHECK_MS = 250
+/** When a fault that must wait is tried again, ms. */
+const RETRY_FAULT_MS = 500
+
+/**
+ * Runs a plan in two phases. *Chaos*: nodes start, clients work, faults happen; whatever is returned or acknowledged is
+ * recorded, and the bounds and the consensus group are watched. *Heal*: faults end, and the cluster must come to rest in
+ * bounded time; then every key is read, and what was promised is checked over the whole history.
+ */
+export class Simulation {
+  readonly #plan: SimulationPlan
+  readonly #world: SimWorld
+  readonly #cluster: SimCluster
+  readonly #history = new History()
+  readonly #workload: Workload
+  readonly #watch: Watch
+  readonly #violations: Violation[] = []
+  readonly #final = new Map<string, string | undefined>()
+
+  constructor(plan: SimulationPlan, hash: Hash64) {
+    this.#plan = plan
+    this.#world = new SimWorld({ seed: plan.seed })
+    this.#cluster = new SimCluster({
+      world: this.#world,
+      hash,
+      ...(plan.network === undefined ? {} : { network: plan.network }),
+      onNode: node => this.#watch.add(node),
+      onGone: node => this.#gone(node)
+    })
+    this.#watch = new Watch(this.#cluster)
+    this.#workload = new Workload(
+      {
+        random: this.#world.random.fork('workload'),
+        history: this.#history,
+        after: (delayMs, fn) => this.#world.after(delayMs, fn),
+        targets: () => this.#cluster.nodes
+      },
+      plan.workload
+    )
+  }
+
+  /** Runs the whole plan. Never rejects for a fault of the cluster's: those are violations. */
+  async run(): Promise<SimulationReport> {
+    try {
+      await this.#chaos()
+      if (await this.#heal()) await this.#readAll()
+      await this.#stopAll()
+    } catch (error) {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      this.#report('nothing throws out of its own part', text)
+    }
+    return this.#conclude()
+  }
+
+  async #chaos(): Promise<void> {
+    const { members, workloadAtMs, faults, chaosMs } = this.#plan
+    for (const { startAtMs, ...member } of members) {
+      this.#cluster.add(member)
+      this.#world.after(startAtMs, () => this.#cluster.start(member.machine.name))
+    }
+    this.#world.after(workloadAtMs, () => this.#workload.start())
+    for (const fault of faults) this.#world.after(fault.atMs, () => this.#apply(fault))
+    await this.#world.advance(chaosMs)
+  }
+
+  /**
+   * Applies a fault, one that loses data only while every copy is where it should be: of three copies one may be lost at
+   * a time, and more is promised to nobody.
+   */
+  #apply(fault: TimedFault): void {
+    if (!this.#losesData(fault) || restProblem(this.#cluster.nodes, this.#cluster.names) === undefined) {
+      return this.#cluster.apply(fault)
+    }
+    if (this.#world.nowMs + RETRY_FAULT_MS < this.#plan.chaosMs) {
+      this.#world.after(RETRY_FAULT_MS, () => this.#apply(fault))
+    }
+  }
+
+  #losesData(fault: TimedFault): boolean {
+    if (fault.kind !== 'crash' && fault.kind !== 'restart') return false
+    if (!this.#cluster.machine(fault.node).disk.options.permanent) return true
+    const member = this.#plan.members.find(({ machine }) => machine.name === fault.node)
+    return fault.kind === 'crash' && fault.machine && member?.config?.durability !== 'fsync'
+  }
+
+  /** Whether the cluster came to rest in time. */
+  async #heal(): Promise<boolean> {
+    this.#workload.stop()
+    this.#cluster.heal()
+    const endMs = this.#world.nowMs + this.#plan.convergeMs
+    let problem: string | undefined
+    do {
+      await this.#world.advance(REST_CHECK_MS)
+      problem =
+        this.#workload.pending > 0
+          ? `${this.#workload.pending} operations are pending`
+          : restProblem(this.#cluster.nodes, this.#cluster.names)
+    } while (problem !== undefined && this.#world.nowMs < endMs)
+    if (problem !== undefined) {
+      this.#report('a healed cluster comes to rest', `not after ${this.#plan.convergeMs} ms: ${problem}`)
+    }
+    return problem === undefined
+  }
+
+  /** Reads each key twice, at two levels and from two nodes; the first read mends what is behind. */
+  async #readAll(): Promise<void> {
+    const { nodes } = this.#cluster
+    const keys = this.#workload.keys
+    const read = async (key: string, node: SimNode, level: 'all' | 'quorum'): Promise<void> => {
+      const operation = this.#history.begin({ client: 'checker', kind: 'get', key, level })
+      try {
+        const found = await this.#world.settle(node.get(key, level, AT_REST_MS), { limitMs: 2 * AT_REST_MS })
+        this.#history.returned(operation, found?.value, found?.version)
+        this.#final.set(key, found?.value)
+      } catch (error) {
+        if (!isKilovoltError(error)) throw error
+        this.#report('a cluster at rest serves every key', `${key} at ${level} from ${node.name}: ${error.message}`)
+      }
+    }
+    for (const [i, key] of keys.entries()) {
+      await read(key, nodes[i % nodes.length]!, 'all')
+      await read(key, nodes[(i + 1) % nodes.length]!, 'quorum')
+    }
+    this.#violations.push(...checkReplicas(replicaPictures(nodes, keys)))
+    if (this.#final.size === keys.length) {
+      this.#violations.push(...checkAcknowledged(this.#history.operations, this.#final))
+    }
+  }
+
+  async #stopAll(): Promise<void> {
+    for (const name of this.#cluster.names) {
+      try {
+        await this.#world.settle(this.#cluster.stop(name), { limitMs: AT_REST_MS })
+      } catch (error) {
+        if (!isKilovoltError(error, 'KV_TIMEOUT')) throw error
+        this.#report('a node stops', `${name} did not stop: ${error.message}`)
+      }
+    }
+  }
+
+  /** A node is gone: clients that wait for it will never know. After a stop in good order none may be waiting. */
+  #gone(node: SimNode): void {
+    if (node.leftTimers !== undefined) {
+      const calls = this.#workload.pendingAt(node)
+      this.#violations.push(...checkLeftovers([{ node: node.name, timers: node.leftTimers, calls }]))
+    }
+    this.#workload.abandon(node)
+  }
+
+  #conclude(): SimulationReport {
+    const { operations } = this.#history
+    this.#violations.push(...checkRegisters(operations), ...this.#watch.violations)
+    const { trace, nowMs } = this.#world
+    return {
+      violations: this.#violations,
+      hash: trace.hash,
+      events: trace.count,
+      lastEvents: trace.lines(),
+      virtualMs: nowMs,
+      operations: operations.length,
+      succeeded: operations.filter(({ outcome }) => outcome === 'ok').length
+    }
+  }
+
+  #report(rule: string, message: string): void {
+    this.#violations.push({ rule, message })
+  }
+}

@@ -1,0 +1,14 @@
+import { clockSkew } from './clock-skew.ts'
+import { crash } from './crash.ts'
+import type { Scenario } from './draw.ts'
+import { growth } from './growth.ts'
+import { restart } from './restart.ts'
+import { slowStore } from './slow-store.ts'
+import { split } from './split.ts'
+import { steady } from './steady.ts'
+import { swarm } from './swarm.ts'
+
+/** All scenarios by name, in the order in which seeds take turns. */
+export const scenarios: ReadonlyMap<string, Scenario> = new Map(
+  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm].map(scenario => [scenario.name, scenario])
+)
