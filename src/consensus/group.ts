@@ -1,3 +1,4 @@
+import type { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 
 /** What a group replicates into: deterministic, and driven by committed entries only. */
@@ -24,6 +25,8 @@ export interface GroupEvents {
   leader: { readonly leader: StoreId | undefined; readonly term: number }
   /** Entries up to this index are applied to the state machine here. */
   applied: { readonly index: number }
+  /** The group takes no part any more: its log cannot be written, or its state machine failed. */
+  failed: { readonly error: KilovoltError }
 }
 
 /** One Raft group as its user sees it. */
@@ -38,15 +41,24 @@ export interface Group {
   /**
    * Appends a command and resolves with its index once it is applied here.
    *
-   * @throws KilovoltError `KV_NOT_LEADER` (definite: `details.leader` says who is), `KV_TIMEOUT` (outcome unknown),
-   *   `KV_NODE_STOPPED`
+   * @throws KilovoltError `KV_NOT_LEADER` (definite: `details.leader` says who is), `KV_OVERLOADED` and
+   *   `KV_VALUE_TOO_LARGE` (definite), `KV_TIMEOUT` (outcome unknown), `KV_NODE_STOPPED`, `KV_STORAGE`
    */
   propose(command: Uint8Array, timeoutMs: number): Promise<number>
-  /** Leader only: moves the group to the given voters through learners and one joint step. Resolves when it is done. */
+  /**
+   * Leader only: moves the group to the given voters through learners and one joint step. Resolves when it is done.
+   *
+   * @throws KilovoltError `KV_NOT_LEADER`, `KV_OVERLOADED` (another change is under way), `KV_TIMEOUT` (it may go on, and
+   *   the same call goes on with it), `KV_NODE_STOPPED`, `KV_STORAGE`
+   */
   changeVoters(voters: readonly StoreId[], timeoutMs: number): Promise<void>
   /** Leader only: hands leadership to a voter that has caught up. */
   transferLeadership(to: StoreId): void
-  /** Resolves when everything committed before this call is applied here (ReadIndex: one round, nothing is written). */
+  /**
+   * Resolves when everything committed before this call is applied here (ReadIndex: one round, nothing is written).
+   *
+   * @throws KilovoltError `KV_OVERLOADED`, `KV_TIMEOUT`, `KV_NODE_STOPPED`, `KV_STORAGE`
+   */
   readBarrier(timeoutMs: number): Promise<void>
   on<K extends keyof GroupEvents>(type: K, listener: (detail: GroupEvents[K]) => void): () => void
   /** Loads what the log store holds and begins to take part. */

@@ -192,6 +192,9 @@ export class Leadership {
       this.#commit(nowMs)
     } else if (!voters.includes(options.self)) {
       this.flush(nowMs)
+      // A successor that has everything need not wait until it misses us.
+      const successor = voters.find(store => this.matchOf(store) === log.lastIndex)
+      if (successor !== undefined) this.#deps.send({ kind: 'timeoutNow', ...this.#header(successor) })
       this.#isOver = true
     }
   }

@@ -148,6 +148,16 @@ export class RaftLog {
     return found
   }
 
+  /** The least index such that from it to `last` there are at most so many entries and not many more bytes. */
+  firstWithin(last: number, maxEntries: number, maxBytes: number): number {
+    let bytes = 0
+    for (let index = last; index >= this.#firstIndex; index--) {
+      bytes += entryBytes(this.#entries[index - this.#firstIndex]!)
+      if (last - index >= maxEntries || bytes > maxBytes) return index + 1
+    }
+    return this.#firstIndex
+  }
+
   /** Leader: adds an entry at the end. */
   append(term: number, content: EntryContent): Entry {
     const entry: Entry = { index: this.lastIndex + 1, term, ...content }
@@ -305,4 +315,5 @@ export type ReadableLog = Pick<
   | 'configurationAt'
   | 'termAt'
   | 'entriesFrom'
+  | 'firstWithin'
 >
