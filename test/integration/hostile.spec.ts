@@ -44,7 +44,8 @@ describe('a cluster that is attacked', () => {
 
   afterEach(async () => {
     for (const socket of sockets) socket.destroy()
-    await Promise.all([...meshes, ...others].map(one => one.stop()))
+    await Promise.all(meshes.map(mesh => mesh.stop()))
+    await Promise.all(others.map(async other => other.stop()))
     await lab.close()
   })
 
