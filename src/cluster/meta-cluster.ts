@@ -1,8 +1,9 @@
 import { abortError } from '../base/abort.ts'
+import { createDeferred } from '../base/deferred.ts'
 import { Emitter } from '../base/emitter.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
-import { bootstrapGroup } from '../consensus2/log-store.ts'
-import { RaftGroup } from '../consensus2/raft-group.ts'
+import { bootstrapGroup } from '../consensus/log-store.ts'
+import { RaftGroup } from '../consensus/raft-group.ts'
 import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, type PeerId, type StoreId } from '../model/node-id.ts'
 import type { PlacementRules } from '../placement/rules.ts'
@@ -220,11 +221,24 @@ export class MetaCluster implements Cluster {
     this.#become('joining')
     await bootstrapGroup(store, META_GROUP, self)
     await this.#startGroup()
+    await this.#elected()
     const clusterId: ClusterId = idFromBytes(random.bytes(ID_BYTES))
     const found: Command = { kind: 'found', clusterId, name, partitions, replicas, member: this.#describe() }
     await this.#group.propose(encodeCommand(found), PROPOSE_TIMEOUT_MS)
     logger.info('founded a cluster', { cluster: name, clusterId })
     this.#become('member')
+  }
+
+  /** A group of one elects itself as soon as it has started. */
+  async #elected(): Promise<void> {
+    const { promise, resolve } = createDeferred<void>()
+    const timer = this.#deps.clock.after(PROPOSE_TIMEOUT_MS, resolve)
+    const forget = this.#group.on('leader', () => {
+      if (this.#group.isLeader) resolve()
+    })
+    if (!this.#group.isLeader) await promise
+    forget()
+    timer.cancel()
   }
 
   async #join(): Promise<void> {

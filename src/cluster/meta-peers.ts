@@ -233,9 +233,7 @@ export class MetaPeers {
         rows.push({ partition: reader.varint(), rowEpoch: reader.varint() })
       const { leader, membership } = this.#deps
       if (leader() !== membership.self.storeId) {
-        return respond.refuse(
-          new KilovoltError('KV_NOT_LEADER', `${leader() ?? 'nobody known'} leads`, { retryable: true })
-        )
+        return respond.refuse(this.#redirect())
       }
       this.#deps.copied(store, rows)
       return respond.reply(new Uint8Array(0))
@@ -243,8 +241,13 @@ export class MetaPeers {
     const command = decodeCommand(new Uint8Array(reader.rest()))
     this.#deps.propose(command).then(
       index => respond.reply(new Writer(8).varint(index).finish()),
-      (error: unknown) => respond.refuse(asError(error))
+      (error: unknown) => respond.refuse(isKilovoltError(error, 'KV_NOT_LEADER') ? this.#redirect() : asError(error))
     )
+  }
+
+  /** Only the text of an error travels, so it names the leader. */
+  #redirect(): KilovoltError {
+    return new KilovoltError('KV_NOT_LEADER', `${this.#deps.leader() ?? 'nobody known'} leads`, { retryable: true })
   }
 
   async #pullOnce(timeoutMs: number): Promise<void> {
