@@ -31,6 +31,8 @@ export function restProblem(nodes: readonly SimNode[], expected: readonly string
     if (up.toSorted(compareIds).join() !== running.join()) return `${name} has other members in its topology than run`
     const unlinked = nodes.find(other => other.core !== core && !core.transport.isLinked(other.core.transport.self))
     if (unlinked !== undefined) return `${name} has no link to ${unlinked.name}`
+    const lost = topology.rows.findIndex(({ slots }) => slots.some(store => !running.includes(store)))
+    if (lost !== -1) return `partition ${lost} has an owner that does not run, says ${name}`
     if (!isSettled(topology)) return `partitions move, says ${name}`
   }
   if (leaders.size === 0) return 'nobody knows a leader'

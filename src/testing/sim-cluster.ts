@@ -165,7 +165,7 @@ export class SimCluster {
   /** Ends all faults and starts whatever does not run. */
   heal(names: readonly string[] = this.names): void {
     this.network.heal()
-    this.network.conditions.set({ ...CALM, ...this.#deps.network })
+    this.network.conditions.set({ ...this.#deps.network, ...CALM })
     for (const name of names) {
       this.#nodes.get(name)?.clock.resume()
       this.start(name)
@@ -213,4 +213,4 @@ export class SimCluster {
   }
 }
 
-const CALM: NetworkOptions = { lossPer10k: 0, duplicatePer10k: 0, reorderPer10k: 0, delayMinMs: 0.2, delayMeanMs: 0.5 }
+const CALM: NetworkOptions = { lossPer10k: 0, duplicatePer10k: 0, reorderPer10k: 0 }

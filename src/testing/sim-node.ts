@@ -116,10 +116,12 @@ export class SimNode implements ClientTarget {
 
   async #end(): Promise<void> {
     this.#up = false
+    if (this.clock.isDead) return
     // What is due at this very instant may still run: it was to be done soon, and a stop does not take it back.
     const { promise, resolve } = createDeferred<void>()
     this.clock.arrive(1, resolve)
     await promise
+    if (this.clock.isDead) return
     this.#leftTimers = this.clock.pending
     this.machine.stopped()
   }

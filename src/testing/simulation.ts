@@ -53,6 +53,8 @@ export interface SimulationReport {
 const AT_REST_MS = 30_000
 /** How often the healed cluster is asked whether it is at rest, ms. */
 const REST_CHECK_MS = 250
+/** How long it must have been at rest, ms. */
+const CALM_MS = 2000
 /** When a fault that must wait is tried again, ms. */
 const RETRY_FAULT_MS = 500
 
@@ -143,13 +145,15 @@ export class Simulation {
     this.#cluster.heal()
     const endMs = this.#world.nowMs + this.#plan.convergeMs
     let problem: string | undefined
-    do {
+    let calmSinceMs = this.#world.nowMs
+    while (this.#world.nowMs - calmSinceMs < CALM_MS && calmSinceMs < endMs) {
       await this.#world.advance(REST_CHECK_MS)
       problem =
         this.#workload.pending > 0
           ? `${this.#workload.pending} operations are pending`
           : restProblem(this.#cluster.nodes, this.#cluster.names)
-    } while (problem !== undefined && this.#world.nowMs < endMs)
+      if (problem !== undefined) calmSinceMs = this.#world.nowMs
+    }
     if (problem !== undefined) {
       this.#report('a healed cluster comes to rest', `not after ${this.#plan.convergeMs} ms: ${problem}`)
     }

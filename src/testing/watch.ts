@@ -82,9 +82,15 @@ export class Watch {
   }
 }
 
-/** All of a topology in a few digits. */
+/** All of a topology in a few digits; the order of members and of fields does not matter. */
 function fingerprint({ clusterId, epoch, replicas, members, rows }: Topology): string {
-  const byId = [...members.values()].toSorted((a, b) => compareIds(a.storeId, b.storeId))
-  const text = JSON.stringify([clusterId, epoch, replicas, byId, rows])
-  return hashText(text).toString(16)
+  const people = [...members.values()]
+    .toSorted((a, b) => compareIds(a.storeId, b.storeId))
+    .map(({ storeId, peerId, addresses, weight, zone, region, volatile, status, joinedEpoch }) => {
+      return [storeId, peerId, addresses, weight, zone, region, volatile, status, joinedEpoch]
+    })
+  const owners = rows.map(({ slots, change, rowEpoch }) => {
+    return [slots, change?.next, change?.copies.map(({ to, from }) => [to, from]), rowEpoch]
+  })
+  return hashText(JSON.stringify([clusterId, epoch, replicas, people, owners])).toString(16)
 }
