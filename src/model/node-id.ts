@@ -30,11 +30,6 @@ export function idToBytes(id: StoreId | ClusterId): Uint8Array {
   return fromHex(id)!
 }
 
-/** Whether a text has the form of a store id. */
-export function isStoreId(text: string): text is StoreId {
-  return /^[0-9a-f]{32}$/u.test(text)
-}
-
 /** The actor under which a store stamps. */
 export function actorOf(store: StoreId): Actor {
   return store.slice(0, ACTOR_BYTES * 2) as Actor

@@ -21,6 +21,3 @@ export function createLoopMonitor(): LoopMonitor {
     stop: () => histogram.disable()
   }
 }
-
-/** A loop that is never late: for the simulator, which models stalls itself. */
-export const steadyLoop: LoopMonitor = { takeLagMs: () => 0, stop() {} }
