@@ -255,6 +255,8 @@ export class Leadership {
     for (const [to, progress] of this.#progress) {
       const at = progress.state === 'snapshot' ? 0 : progress.next - 1
       const known = log.termAt(at)
+      // Trimmed: there is nothing to ask any more, and an answer to what was sent before may never come.
+      if (known === undefined && progress.state !== 'snapshot') progress.restart()
       const [prevIndex, prevTerm] = known === undefined ? [0, 0] : [at, known]
       const { committed: commit } = log
       const { round } = this.#reads

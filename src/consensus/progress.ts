@@ -35,7 +35,7 @@ export class Progress {
   /** When it was last heard of. */
   heardAtMs: number
   /** Set when it is not in the configuration any more: how long it is still told that, ms. */
-  departsAtMs = Number.POSITIVE_INFINITY
+  departsAtMs: number = Number.POSITIVE_INFINITY
   #state: 'probe' | 'replicate' | 'snapshot' = 'probe'
   /** Whether a probe waits for its answer. */
   #probing = false
@@ -88,9 +88,13 @@ export class Progress {
     this.#snapshotAtMs = nowMs
   }
 
-  /** The snapshot or its answer seems to be lost: begins again where the logs were last known to agree. */
+  /** The snapshot or its answer seems to be lost. */
   giveUpSnapshot(nowMs: number, timeoutMs: number): void {
-    if (this.#state !== 'snapshot' || nowMs - this.#snapshotAtMs < timeoutMs) return
+    if (this.#state === 'snapshot' && nowMs - this.#snapshotAtMs >= timeoutMs) this.restart()
+  }
+
+  /** Begins again where the logs were last known to agree. */
+  restart(): void {
     this.#enter('probe')
     this.next = this.match + 1
   }

@@ -101,7 +101,7 @@ export class Raft {
   /** When {@link tick} has something to do. */
   get deadlineMs(): number {
     if (this.#leadership !== undefined) return this.#leadership.deadlineMs
-    return this.#isVoter || this.#leader !== undefined ? this.#timer.dueAtMs : Number.POSITIVE_INFINITY
+    return this.#mayStand || this.#leader !== undefined ? this.#timer.dueAtMs : Number.POSITIVE_INFINITY
   }
 
   /** Leader: what is known of a follower. */
@@ -135,7 +135,7 @@ export class Raft {
     this.#leadership?.tick(nowMs)
     this.#resignIfOver(nowMs)
     if (nowMs < this.deadlineMs) return
-    if (this.#isVoter) this.#ask(nowMs)
+    if (this.#mayStand) this.#ask(nowMs)
     else this.#follow(this.#term, undefined, nowMs)
   }
 
@@ -222,8 +222,15 @@ export class Raft {
     this.#log.trim(snapshot, firstIndex)
   }
 
-  get #isVoter(): boolean {
-    return isVoter(this.configuration, this.#options.self)
+  /**
+   * Whether this node stands for election when there is no leader. Whoever is being removed still does until its removal
+   * is committed: nobody else may have the entry that says so (thesis §4.2.2).
+   */
+  get #mayStand(): boolean {
+    const { self } = this.#options
+    if (isVoter(this.configuration, self)) return true
+    const { configurationIndex, committed } = this.#log
+    return configurationIndex > committed && isVoter(this.#log.configurationAt(configurationIndex - 1), self)
   }
 
   #isReady(): boolean {
@@ -261,7 +268,7 @@ export class Raft {
         this.#leadership?.appendRefusal(message, nowMs)
         break
       case 'timeoutNow':
-        if (this.#isVoter && this.#leader === message.from) this.#stand(true, nowMs)
+        if (this.#mayStand && this.#leader === message.from) this.#stand(true, nowMs)
         break
       case 'read':
         this.#leadership?.read(message.id, message.from)
