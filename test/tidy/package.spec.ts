@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { ROOT, runScript } from '../support/run-script.ts'
 
 interface Manifest {
@@ -54,6 +55,13 @@ describe('tidy: the package', () => {
     for (const entry of files.filter(file => file.isFile() && file.name.endsWith('.ts'))) {
       const text = readFileSync(join(entry.parentPath, entry.name), 'utf8')
       assert.doesNotMatch(text, /^(?:const .*= )?await /mu, entry.name)
+    }
+  })
+
+  it('has no module that cannot be loaded by itself', async () => {
+    const files = readdirSync(join(ROOT, 'src'), { withFileTypes: true, recursive: true })
+    for (const entry of files.filter(file => file.isFile() && file.name.endsWith('.ts'))) {
+      await import(pathToFileURL(join(entry.parentPath, entry.name)).href)
     }
   })
 
