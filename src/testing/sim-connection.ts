@@ -94,13 +94,9 @@ export class SimConnection {
   /** One end closes: that end is done at once, the other when it hears of it. */
   close(by: ConnectionEnd, reason: string): void {
     if (this.#closed) return
-    const peer = this.peerOf(by)
-    const told = this.#deps.conditions.isBlocked(by.clock.name, peer.clock.name)
-      ? this.#deps.conditions.options.breakAfterMs * 1000
-      : this.#deps.conditions.delayUs()
     this.#shut()
     this.#finish(by, reason)
-    peer.clock.arrive(told, () => this.#finish(peer, reason))
+    this.#notify(by, this.peerOf(by), reason)
   }
 
   /** It is dead and both ends notice. */
@@ -108,6 +104,23 @@ export class SimConnection {
     if (this.#closed) return
     this.#shut()
     for (const end of this.ends) end.clock.arrive(0, () => this.#finish(end, reason))
+  }
+
+  /** Tells the other end that it is over: as soon as the way is free, and after `breakAfterMs` it finds out by itself. */
+  #notify(by: ConnectionEnd, peer: ConnectionEnd, reason: string): void {
+    const { world, conditions } = this.#deps
+    const isFree = (): boolean => !conditions.isBlocked(by.clock.name, peer.clock.name)
+    const tell = (): void => void peer.clock.arrive(conditions.delayUs(), () => this.#finish(peer, reason))
+    if (isFree()) return tell()
+    const settle = (): void => {
+      timer.cancel()
+      forget()
+      tell()
+    }
+    const timer = world.after(conditions.options.breakAfterMs, settle)
+    const forget = conditions.onFreed(() => {
+      if (isFree()) settle()
+    })
   }
 
   #shut(): void {
