@@ -215,6 +215,7 @@ export class Libp2pHost implements Host {
     libp2p.addEventListener('peer:disconnect', ({ detail }) => {
       this.#events.emit('disconnected', { peer: detail.toString() as PeerId, reason: 'the connection is closed' })
     })
+    libp2p.addEventListener('connection:close', ({ detail }) => this.#onConnectionClosed(detail))
     libp2p.addEventListener('peer:identify', ({ detail }) => this.#onIdentified(detail))
     libp2p.services.pubsub.addEventListener('message', ({ detail }) => {
       if (detail.topic !== this.#topic || detail.type !== 'signed') return
@@ -231,6 +232,18 @@ export class Libp2pHost implements Host {
       return []
     }
     return this.#libp2p.getConnections(id)
+  }
+
+  /**
+   * Where both have dialed at once there are two connections. When the one that carries the gossip breaks, gossipsub
+   * does not see that the peer can still be reached: identifying it again tells it so.
+   */
+  #onConnectionClosed({ remotePeer }: Connection): void {
+    const other = this.#libp2p.getConnections(remotePeer).find(({ status }) => status === 'open')
+    if (other === undefined || this.#state !== 'started') return
+    this.#libp2p.services.identify.identify(other).catch((error: unknown) => {
+      this.#options.logger.debug('a peer was not identified again', { error: messageOf(error) })
+    })
   }
 
   /** Tells of nodes of other clusters, which open no link as they find no protocol in common. */

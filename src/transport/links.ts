@@ -202,9 +202,16 @@ export class Links {
       link.close('nobody needs it any more')
       return
     }
-    const wasLinked = peer.isLinked
     const rpc = ours ?? new Rpc(peer.id, link.class, this.#rpcDeps)
-    for (const old of peer.opened(rpc, ours !== undefined, this.#deps.clock.monotonicMs())) old.close('replaced')
+    let isNews = !peer.isLinked
+    const replaced = peer.opened(rpc, ours !== undefined, this.#deps.clock.monotonicMs())
+    if (replaced.length > 0 && link.class === 'control') {
+      // The peer has started anew, or lost the other link without our noticing: what was on it is gone.
+      for (const old of peer.all()) if (old !== rpc) old.close('the peer has linked anew')
+      this.#deps.onDown(peer.id, 'the peer has linked anew')
+      isNews = true
+    }
+    for (const old of replaced) old.close('replaced')
     rpc.attach(link)
     if (link.class !== 'control') {
       // A data link of somebody whose control link is gone serves nobody.
@@ -213,7 +220,7 @@ export class Links {
     }
     peer.hello = hello
     this.#answerWaiting(peer.id, hello)
-    if (wasLinked) return
+    if (!isNews) return
     if (this.#deps.host.self < peer.id && peer.rpc('data') === undefined) this.#open(peer, 'data')
     this.#deps.onUp(peer.id, hello)
   }
@@ -254,6 +261,7 @@ export class Links {
       for (const other of peer.all()) other.close(reason)
       this.#deps.onDown(peer.id, reason)
     }
+    if (rpc.class === 'control' && !peer.isLinked) this.#answerWaiting(peer.id, unreachable(peer.id, reason))
     this.#forgetIdle(peer)
   }
 

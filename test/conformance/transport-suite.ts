@@ -591,6 +591,19 @@ export function describeTransport(createLab: () => Lab): void {
       assert.deepEqual(b.ups, [])
     })
 
+    it('is down and up again when it links anew while its old link seems to be open', async () => {
+      const b = await node()
+      const bad = await stranger(b)
+      const first = await bad.open()
+      first.link.send(hello(b, 99))
+      await lab.until(() => b.ups.length === 1, 'the first link')
+      await lab.pass(1100)
+      const second = await bad.open()
+      second.link.send(hello(b, 99))
+      await lab.until(() => first.closed.length > 0, 'the first link to be closed')
+      assert.deepEqual([b.ups.length, b.downs.length, b.transport.isLinked(bad.host.self)], [2, 1, true])
+    })
+
     it('has no data link without a control link', async () => {
       const b = await node()
       const bad = await stranger(b, 'data')
