@@ -57,6 +57,8 @@ describe('two connections between the same nodes', () => {
       })
     }
     await a.connect(`/ip4/127.0.0.1/tcp/${port}`, never)
+    // Until it is known all about: only then is the second connection of no news to anybody.
+    await lab.pass(500)
     for (const socket of sockets) socket.destroy()
     await lab.pass(200)
     await bothHear()
