@@ -191,12 +191,12 @@ class Assembly implements NodeCore {
     }
   }
 
-  async get(keyspace: Uint8Array, key: Uint8Array, options: BackendOptions): Promise<RecordBytes | undefined> {
+  get(keyspace: Uint8Array, key: Uint8Array, options: BackendOptions): Promise<RecordBytes | undefined> {
     this.#assertRunning()
     return this.#coordinator.get(keyspace, key, options)
   }
 
-  async put(
+  put(
     keyspace: Uint8Array,
     key: Uint8Array,
     value: Uint8Array | undefined,

@@ -203,7 +203,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     return [...last.values()]
   }
 
-  async #fetch(key: K, options: ReadOptions): Promise<RecordBytes | undefined> {
+  #fetch(key: K, options: ReadOptions): Promise<RecordBytes | undefined> {
     throwIfAborted(options.signal, 'get')
     const { signal, timeoutMs } = checkedOptions(options)
     const keyBytes = this.#keys.encode(key)
@@ -215,7 +215,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     })
   }
 
-  async #store(key: K, value: Uint8Array | undefined, options: WriteOptions): Promise<{ readonly existed: boolean }> {
+  #store(key: K, value: Uint8Array | undefined, options: WriteOptions): Promise<{ readonly existed: boolean }> {
     throwIfAborted(options.signal, value === undefined ? 'delete' : 'put')
     const { signal, timeoutMs } = checkedOptions(options)
     const keyBytes = this.#keys.encode(key)

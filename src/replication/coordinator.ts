@@ -6,15 +6,17 @@ import { encodeRecord, isLive, recordHlc, type RecordBytes } from '../model/reco
 import type { Stamp } from '../model/stamp.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { majority } from '../placement/rules.ts'
+import { TimerWheel } from '../runtime/timer-wheel.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import { GetOperation } from './get-operation.ts'
 import type { OperationDeps, OperationOptions } from './operation.ts'
 import { PutOperation } from './put-operation.ts'
+import { Routes } from './routes.ts'
 import { decodePutReply, encodePut, type PutRequest } from './wire.ts'
 
 /** What a coordinator needs. */
-export interface CoordinatorDeps extends OperationDeps {
+export interface CoordinatorDeps extends Omit<OperationDeps, 'wheel' | 'routes'> {
   readonly ring: Ring
 }
 
@@ -37,14 +39,15 @@ export interface CoordinatorStats {
 
 /** Runs the operations of this node's app over the replicas of each key. */
 export class Coordinator {
-  readonly #deps: CoordinatorDeps
+  readonly #deps: CoordinatorDeps & OperationDeps
+  #routes: Routes | undefined
   readonly #requestTimeoutMs: number
   /** Operations under way, so that a stop can end them. */
   readonly #running = new Set<{ cancel(error: KilovoltError): void }>()
   readonly #stats = { reads: 0, writes: 0, failed: 0, timedOut: 0, restamped: 0, readRepairs: 0 }
 
   constructor(deps: CoordinatorDeps, requestTimeoutMs: number) {
-    this.#deps = deps
+    this.#deps = { ...deps, wheel: new TimerWheel(deps.clock), routes: () => this.#latestRoutes() }
     this.#requestTimeoutMs = requestTimeoutMs
   }
 
@@ -55,18 +58,13 @@ export class Coordinator {
   /** The newest live record that the level finds, or `undefined`. */
   async get(keyspace: Uint8Array, key: Uint8Array, options: CallOptions): Promise<RecordBytes | undefined> {
     this.#stats.reads++
+    const { clock, stamps } = this.#deps
+    const place = this.#place(keyspace, key)
+    const blocking = this.#isBlocking(options.requirement)
+    const operation = new GetOperation(this.#deps, place, this.#options(options), this.#repairer(place), blocking)
+    this.#running.add(operation)
     try {
-      const { clock, stamps } = this.#deps
-      const place = this.#place(keyspace, key)
-      const repair = this.#repairer(place)
-      const operation = new GetOperation(
-        this.#deps,
-        place,
-        this.#options(options),
-        repair,
-        this.#isBlocking(options.requirement)
-      )
-      const { record, repairs } = await this.#run(operation)
+      const { record, repairs } = await operation.run()
       this.#stats.readRepairs += repairs
       if (record === undefined) return undefined
       // What has been read is in the past of what is stamped here from now on.
@@ -74,6 +72,8 @@ export class Coordinator {
       return isLive(record, Math.max(clock.wallMs(), hlcToMs(stamps.last))) ? record : undefined
     } catch (error) {
       throw this.#failed(error)
+    } finally {
+      this.#running.delete(operation)
     }
   }
 
@@ -85,20 +85,20 @@ export class Coordinator {
     options: CallOptions
   ): Promise<{ readonly existed: boolean; readonly stamp: Stamp }> {
     this.#stats.writes++
+    let operation: PutOperation | undefined
     try {
       const next = this.#deps.stamps.next()
       const stamp = next instanceof Promise ? await next : next
       const record = encodeRecord({ stamp, value })
-      const result = await new PutOperation(
-        this.#deps,
-        this.#place(keyspace, key),
-        record,
-        this.#options(options)
-      ).run()
-      this.#stats.restamped += result.restamps
-      return { existed: result.existed, stamp }
+      operation = new PutOperation(this.#deps, this.#place(keyspace, key), record, this.#options(options))
+      this.#running.add(operation)
+      const { existed, restamps } = await operation.run()
+      this.#stats.restamped += restamps
+      return { existed, stamp }
     } catch (error) {
       throw this.#failed(error)
+    } finally {
+      if (operation !== undefined) this.#running.delete(operation)
     }
   }
 
@@ -112,13 +112,12 @@ export class Coordinator {
     this.#running.clear()
   }
 
-  async #run<Result>(operation: { run(): Promise<Result>; cancel(error: KilovoltError): void }): Promise<Result> {
-    this.#running.add(operation)
-    try {
-      return await operation.run()
-    } finally {
-      this.#running.delete(operation)
-    }
+  #latestRoutes(): Routes | undefined {
+    const { topology, self, rules } = this.#deps
+    const latest = topology()
+    if (latest === undefined) return undefined
+    if (this.#routes?.topology !== latest) this.#routes = new Routes(latest, self, rules)
+    return this.#routes
   }
 
   #place(keyspace: Uint8Array, key: Uint8Array): RecordKey {

@@ -41,10 +41,10 @@ export class GetOperation extends Operation<GetReply, GetResult> {
 
   readonly #repair: Repair
   readonly #blocking: boolean
-  /** What each replica that answered holds. */
-  readonly #held = new Map<StoreId, RecordBytes | undefined>()
+  /** Who has answered, and what each of them holds. */
+  #answered: StoreId[] = []
+  #held: (RecordBytes | undefined)[] = []
   #repairs = 0
-  #winner: RecordBytes | undefined
   #won = false
 
   /** @param blocking - whether a quorum must hold the answer before it is given */
@@ -55,7 +55,8 @@ export class GetOperation extends Operation<GetReply, GetResult> {
   }
 
   protected override phase(): void {
-    this.#held.clear()
+    this.#answered = []
+    this.#held = []
     this.#won = false
     super.phase()
   }
@@ -78,13 +79,15 @@ export class GetOperation extends Operation<GetReply, GetResult> {
       else this.no(store, 'fenced', false)
       return
     }
-    this.#held.set(store, reply.kind === 'record' ? reply.record : reply.kind === 'same' ? this.#own : undefined)
     if (this.#won) return
+    this.#held.push(reply.kind === 'record' ? reply.record : reply.kind === 'same' ? this.#own : undefined)
+    this.#answered.push(store)
     if (this.yes(store)) this.#decide()
   }
 
   get #own(): RecordBytes | undefined {
-    return this.#held.get(this.deps.self)
+    const at = this.#answered.indexOf(this.deps.self)
+    return at === -1 ? undefined : this.#held[at]
   }
 
   #request(): GetRequest {
@@ -99,25 +102,24 @@ export class GetOperation extends Operation<GetReply, GetResult> {
 
   #decide(): void {
     this.#won = true
-    for (const record of this.#held.values()) {
-      if (record !== undefined && (this.#winner === undefined || compareRecords(record, this.#winner) > 0))
-        this.#winner = record
+    let winner: RecordBytes | undefined
+    for (const record of this.#held) {
+      if (record !== undefined && (winner === undefined || compareRecords(record, winner) > 0)) winner = record
     }
-    const winner = this.#winner
-    const behind =
-      winner === undefined ? [] : [...this.#held].filter(([, record]) => !holds(record, winner)).map(([store]) => store)
-    if (winner === undefined || behind.length === 0) return this.succeed({ record: winner, repairs: 0 })
-    if (!this.#blocking) {
-      for (const store of behind) this.#mend(store, winner, () => {})
-      return this.succeed({ record: winner, repairs: this.#repairs })
+    if (winner === undefined || this.#held.every(record => holds(record, winner))) {
+      return this.succeed({ record: winner, repairs: 0 })
     }
-    this.#secure(winner)
+    if (this.#blocking) return this.#secure(winner)
+    for (const [i, store] of this.#answered.entries()) {
+      if (!holds(this.#held[i], winner)) this.#mend(store, winner, () => {})
+    }
+    this.succeed({ record: winner, repairs: this.#repairs })
   }
 
   /** Waits until a quorum of each set holds the winner, counting those that do already. */
   #secure(winner: RecordBytes): void {
     const level = this.requirement === 'all' ? 'all' : 'quorum'
-    const tally = new Tally(this.deps.rules.quorumSets(this.row), level)
+    const tally = new Tally(this.route.sets, level)
     const count = (store: StoreId, held: boolean): void => {
       const before = tally.state
       const state = held ? tally.yes(store) : tally.no(store)
@@ -125,8 +127,9 @@ export class GetOperation extends Operation<GetReply, GetResult> {
       if (state === 'won') this.succeed({ record: winner, repairs: this.#repairs })
       else if (state === 'lost') this.outOfReach()
     }
-    for (const store of new Set(this.deps.rules.quorumSets(this.row).flat())) {
-      if (this.#held.has(store) && holds(this.#held.get(store), winner)) count(store, true)
+    for (const store of this.route.replicas) {
+      const at = this.#answered.indexOf(store)
+      if (at !== -1 && holds(this.#held[at], winner)) count(store, true)
       else this.#mend(store, winner, held => count(store, held))
     }
   }

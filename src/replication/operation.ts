@@ -4,12 +4,14 @@ import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { type Requirement, Tally } from '../model/quorum.ts'
 import type { PlacementRules } from '../placement/rules.ts'
-import { type Row, rowOf, rowReplicas, type Topology } from '../placement/topology.ts'
-import type { Clock, Timer } from '../runtime/clock.ts'
+import type { Topology } from '../placement/topology.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { Deadline, type TimerWheel } from '../runtime/timer-wheel.ts'
 import type { RecordKey, StampSource } from '../storage/record-store.ts'
 import type { MessageType } from '../transport/message-type.ts'
 import type { Outcome, Transport } from '../transport/transport.ts'
 import type { Replica } from './replica.ts'
+import type { Route, Routes } from './routes.ts'
 
 /** What operations share. */
 export interface OperationDeps {
@@ -19,7 +21,11 @@ export interface OperationDeps {
   readonly stamps: StampSource
   readonly clock: Clock
   readonly rules: PlacementRules
+  /** One wheel for the deadlines of all operations. */
+  readonly wheel: TimerWheel
   readonly topology: () => Topology | undefined
+  /** Routes of the latest topology; `undefined` before this node is a member. */
+  readonly routes: () => Routes | undefined
   readonly catchUp: (epoch: number, timeoutMs: number) => Promise<unknown>
   /** Whether gossip holds a member for dead: it is not asked, but counted as failed at once. */
   readonly isDead: (store: StoreId) => boolean
@@ -45,22 +51,20 @@ const ALONE_TIMEOUT_MS = 1000
 const PHASES_MAX = 12
 
 /** An operation over the replicas of one row: asks all, counts, ends at the level, the deadline, or when out of reach. */
-export abstract class Operation<Reply, Result> {
+export abstract class Operation<Reply, Result> extends Deadline {
   protected readonly deps: OperationDeps
   protected readonly key: RecordKey
   protected readonly requirement: Requirement
   protected tally!: Tally
-  protected row!: Row
+  protected route!: Route
   protected epoch = 0
   readonly #options: OperationOptions
   readonly #deadlineMs: number
   readonly #deferred = createDeferred<Result>()
-  readonly #timer: Timer
-  readonly #forgetAbort: () => void
+  readonly #forgetAbort: (() => void) | undefined
   #answers: (string | undefined)[] = []
-  /** Replicas still to be asked, when they are asked one after another. */
-  #waiting: StoreId[] = []
-  #replicas: readonly StoreId[] = []
+  /** Place of the replica to be asked next. */
+  #next = 0
   #body: Uint8Array | undefined
   #phase = 0
   #ended = false
@@ -68,13 +72,20 @@ export abstract class Operation<Reply, Result> {
   #mayHaveRun = false
 
   constructor(deps: OperationDeps, key: RecordKey, options: OperationOptions) {
+    super()
     this.deps = deps
     this.key = key
     this.requirement = options.requirement
     this.#options = options
     this.#deadlineMs = deps.clock.monotonicMs() + options.timeoutMs
-    this.#timer = deps.clock.after(options.timeoutMs, () => this.fail(this.#timeoutError()))
-    this.#forgetAbort = onAbort(options.signal, () => this.fail(abortError(options.signal!, this.what)))
+    deps.wheel.add(this, options.timeoutMs)
+    const { signal } = options
+    this.#forgetAbort =
+      signal === undefined ? undefined : onAbort(signal, () => this.fail(abortError(signal, this.what)))
+  }
+
+  override expire(): void {
+    this.fail(this.#timeoutError())
   }
 
   /** "read" or "write", for messages. */
@@ -100,33 +111,31 @@ export abstract class Operation<Reply, Result> {
 
   /** Takes the latest topology and asks every replica of the row. */
   protected phase(): void {
-    const { topology, rules, self } = this.deps
-    const now = topology()
-    if (now === undefined)
+    const routes = this.deps.routes()
+    if (routes === undefined) {
       return this.fail(new KilovoltError('KV_NOT_JOINED', 'this node is not a member of a cluster yet'))
-    if (++this.#phase > PHASES_MAX) return this.fail(this.#timeoutError())
-    this.epoch = now.epoch
-    this.row = rowOf(now, this.key.partition)
-    const replicas = this.requirement === 'one' ? this.row.slots : rowReplicas(this.row)
-    // Oneself first: what the local copy holds is known before the others are asked.
-    this.#replicas = replicas.includes(self) ? [self, ...replicas.filter(store => store !== self)] : replicas
-    this.#answers = this.#replicas.map(() => undefined)
-    this.tally = new Tally(rules.quorumSets(this.row), this.requirement)
-    this.#waiting = [...this.#replicas]
+    }
+    const phase = ++this.#phase
+    if (phase > PHASES_MAX) return this.fail(this.#timeoutError())
+    this.epoch = routes.topology.epoch
+    this.route = routes.of(this.key.partition, this.requirement === 'one')
+    this.tally = new Tally(this.route.sets, this.requirement)
+    this.#answers = []
     this.#body = undefined
-    if (this.oneByOne) this.#askNext()
-    else
-      for (const phase = this.#phase; this.#waiting.length > 0 && phase === this.#phase && !this.#ended;)
-        this.#askNext()
+    this.#next = 0
+    const { length } = this.route.replicas
+    const last = this.oneByOne ? Math.min(1, length) : length
+    while (this.#next < last && phase === this.#phase && !this.#ended) this.#askNext()
     // More copies may be asked for than the row has.
     if (!this.#ended && this.tally.state === 'lost') this.outOfReach()
   }
 
   #askNext(): void {
-    const store = this.#waiting.shift()
+    const at = this.#next++
+    const store = this.route.replicas[at]
     if (store === undefined) return
     const phase = this.#phase
-    const { self, transport, topology, isDead } = this.deps
+    const { self, transport, isDead } = this.deps
     if (store === self) {
       this.askSelf((error, reply) => {
         if (phase !== this.#phase || this.#ended) return
@@ -135,12 +144,12 @@ export abstract class Operation<Reply, Result> {
       })
       return
     }
-    const peer = topology()?.members.get(store)?.peerId
+    const peer = this.route.peers[at]
     if (peer === undefined || isDead(store)) return this.no(store, 'down', false)
     this.#body ??= this.encode()
     // Who is asked alone must not use up the whole time while others could answer.
-    const timeoutMs =
-      this.oneByOne && this.#waiting.length > 0 ? Math.min(this.remainingMs, ALONE_TIMEOUT_MS) : this.remainingMs
+    const isAlone = this.oneByOne && this.#next < this.route.replicas.length
+    const timeoutMs = isAlone ? Math.min(this.remainingMs, ALONE_TIMEOUT_MS) : this.remainingMs
     transport.request(peer, { type: this.type, class: 'data', body: this.#body, timeoutMs }, outcome => {
       if (phase === this.#phase && !this.#ended) this.#onOutcome(store, outcome)
     })
@@ -163,13 +172,13 @@ export abstract class Operation<Reply, Result> {
   }
 
   protected yes(store: StoreId): boolean {
-    this.#answers[this.#replicas.indexOf(store)] = 'ok'
+    this.#answers[this.route.replicas.indexOf(store)] = 'ok'
     this.#mayHaveRun = true
     return this.tally.yes(store) === 'won'
   }
 
   protected no(store: StoreId, answer: string, mayHaveRun: boolean): void {
-    this.#answers[this.#replicas.indexOf(store)] = answer
+    this.#answers[this.route.replicas.indexOf(store)] = answer
     if (mayHaveRun) this.#mayHaveRun = true
     if (this.tally.no(store) === 'lost') this.outOfReach()
     else if (this.oneByOne && !this.#ended) this.#askNext()
@@ -209,7 +218,7 @@ export abstract class Operation<Reply, Result> {
     const pending = answers.some(({ answer }) => answer === 'pending')
     const outcome = this.what === 'write' && (this.#mayHaveRun || pending) ? 'unknown' : 'not-executed'
     const advice =
-      this.row.slots.length === 2 && this.requirement === 'quorum'
+      this.route.row.slots.length === 2 && this.requirement === 'quorum'
         ? '; with two copies a quorum is both of them: run a third node to survive a failure'
         : ''
     this.fail(
@@ -236,14 +245,17 @@ export abstract class Operation<Reply, Result> {
   }
 
   #listAnswers(): ReplicaAnswer[] {
-    return this.#replicas.map((store, i) => ({ store, answer: this.#answers[i] ?? 'pending' }))
+    return (this.#phase === 0 ? [] : this.route.replicas).map((store, i) => ({
+      store,
+      answer: this.#answers[i] ?? 'pending'
+    }))
   }
 
   #end(): boolean {
     if (this.#ended) return false
     this.#ended = true
-    this.#timer.cancel()
-    this.#forgetAbort()
+    this.deps.wheel.cancel(this)
+    this.#forgetAbort?.()
     return true
   }
 }

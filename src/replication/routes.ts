@@ -1,0 +1,46 @@
+import type { PeerId, StoreId } from '../model/node-id.ts'
+import type { PartitionId } from '../model/partition.ts'
+import type { PlacementRules } from '../placement/rules.ts'
+import { type Row, rowOf, rowReplicas, type Topology } from '../placement/topology.ts'
+
+/** Whom an operation on a partition asks, and what its level is counted against. */
+export interface Route {
+  readonly row: Row
+  /** Oneself first, if among them: what the local copy holds is known before the others are asked. */
+  readonly replicas: readonly StoreId[]
+  /** Where each of the replicas can be reached; `undefined` for oneself and for who is no member any more. */
+  readonly peers: readonly (PeerId | undefined)[]
+  /** The sets of which a quorum needs a majority each. */
+  readonly sets: readonly (readonly StoreId[])[]
+}
+
+/** Routes of one topology, each worked out when it is first needed: operations far outnumber epochs. */
+export class Routes {
+  readonly topology: Topology
+  readonly #self: StoreId
+  readonly #rules: PlacementRules
+  readonly #owners: (Route | undefined)[] = []
+  readonly #all: (Route | undefined)[] = []
+
+  constructor(topology: Topology, self: StoreId, rules: PlacementRules) {
+    this.topology = topology
+    this.#self = self
+    this.#rules = rules
+  }
+
+  /** @param ownersOnly - leave out who is only about to own the partition: level `one` does not count them */
+  of(partition: PartitionId, ownersOnly: boolean): Route {
+    return ownersOnly
+      ? (this.#owners[partition] ??= this.#route(partition, true))
+      : (this.#all[partition] ??= this.#route(partition, false))
+  }
+
+  #route(partition: PartitionId, ownersOnly: boolean): Route {
+    const row = rowOf(this.topology, partition)
+    const asked = ownersOnly ? row.slots : rowReplicas(row)
+    const others = asked.filter(store => store !== this.#self)
+    const replicas = others.length < asked.length ? [this.#self, ...others] : others
+    const peers = replicas.map(store => (store === this.#self ? undefined : this.topology.members.get(store)?.peerId))
+    return { row, replicas, peers, sets: this.#rules.quorumSets(row) }
+  }
+}

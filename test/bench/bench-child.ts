@@ -1,0 +1,168 @@
+// One process of the operations bench: a node, a bare database, or bare frames, driven over IPC by `operations.ts`.
+import { once } from 'node:events'
+import { MemoryLevel } from 'memory-level'
+import { createNode, type Keyspace, type Node } from 'kilovolt'
+import { silentLogger } from '../../src/runtime/logger.ts'
+import { systemClock } from '../../src/runtime/system-clock.ts'
+import type { Link } from '../../src/transport/host.ts'
+import { Libp2pHost } from '../../src/transport/libp2p-host.ts'
+import { createPeerKey } from '../../src/transport/peer-key.ts'
+import { runBareFrames, serveBareFrames } from './bare-frames.ts'
+import { closedLoop, type Measurement } from './measure.ts'
+
+/** What the parent asks for. */
+export type BenchCommand =
+  | { readonly kind: 'node'; readonly bootstrap: readonly string[] }
+  | { readonly kind: 'settled' }
+  | { readonly kind: 'fill' }
+  | {
+      readonly kind: 'operations'
+      readonly mix: Mix
+      readonly level: 'one' | 'quorum'
+      readonly inFlight: number
+      readonly seconds: number
+    }
+  | { readonly kind: 'bareDatabase'; readonly mix: Mix; readonly inFlight: number; readonly seconds: number }
+  | { readonly kind: 'bareHost' }
+  | {
+      readonly kind: 'bareFrames'
+      readonly addresses: readonly string[]
+      readonly mix: Mix
+      readonly inFlight: number
+      readonly seconds: number
+    }
+  | { readonly kind: 'cpu' }
+  | { readonly kind: 'stop' }
+
+/** Which operations a loop runs. */
+export type Mix = 'put' | 'get' | '50/50'
+
+const KEYS = 10_000
+const VALUE_BYTES = 100
+/** A record's bytes beyond key and value on the wire: place, flags, stamp. */
+const RECORD_OVERHEAD = 24
+
+const keys = Array.from({ length: KEYS }, (_, i) => `key:${String(i).padStart(12, '0')}`)
+const value = new Uint8Array(VALUE_BYTES).fill(118)
+const never = new AbortController().signal
+
+let node: Node | undefined
+let values: Keyspace<Uint8Array> | undefined
+let host: Libp2pHost | undefined
+let links: Link[] = []
+
+function isPut(mix: Mix, i: number): boolean {
+  return mix === 'put' || (mix === '50/50' && i % 2 === 0)
+}
+
+async function fill(): Promise<void> {
+  const batch = keys.map(key => ({ type: 'put', key, value }) as const)
+  for (let at = 0; at < KEYS; at += 1000) await values!.batch(batch.slice(at, at + 1000))
+}
+
+/** The same database in the same kind of process, by its asynchronous calls: what a node adds is the difference. */
+async function bareDatabase(mix: Mix, inFlight: number, seconds: number): Promise<Measurement> {
+  const database = new MemoryLevel<string, Uint8Array>({ storeEncoding: 'view', valueEncoding: 'view' })
+  await database.batch(keys.map(key => ({ type: 'put', key, value })))
+  const operation = (i: number): Promise<unknown> => {
+    const key = keys[(i * 7919) % KEYS]!
+    return isPut(mix, i) ? database.put(key, value) : database.get(key)
+  }
+  await closedLoop(operation, { inFlight, seconds: seconds / 3 })
+  const result = await closedLoop(operation, { inFlight, seconds })
+  await database.close()
+  return result
+}
+
+async function bareHost(): Promise<readonly string[]> {
+  host = await Libp2pHost.create({
+    peerKey: await createPeerKey(),
+    cluster: 'bare',
+    listen: ['/ip4/127.0.0.1/tcp/0'],
+    announce: [],
+    secret: undefined,
+    allow: undefined,
+    clock: systemClock,
+    logger: silentLogger
+  })
+  host.on('link', link =>
+    serveBareFrames(link, new Uint8Array(link.class === 'bulk' ? VALUE_BYTES + RECORD_OVERHEAD : 2))
+  )
+  await host.start()
+  return host.addresses
+}
+
+/** A frame of an operation's size to each peer, done at the first answer: what a quorum of three costs at the least. */
+async function bareFrames(
+  addresses: readonly string[],
+  mix: Mix,
+  inFlight: number,
+  seconds: number
+): Promise<Measurement> {
+  if (links.length === 0) {
+    for (const address of addresses) {
+      const peer = await host!.connect(address, never)
+      links.push(await host!.open(peer, 'data', never))
+    }
+  }
+  const body = new Uint8Array(mix === 'get' ? 24 : VALUE_BYTES + RECORD_OVERHEAD + 18)
+  const run = (durationMs: number) => runBareFrames({ links, quorum: 1, inFlight, body, durationMs })
+  await run((seconds * 1000) / 3)
+  const { requests, elapsedMs, latenciesMs } = await run(seconds * 1000)
+  const sorted = latenciesMs.toSorted()
+  const at = (part: number): number => (sorted[Math.floor(sorted.length * part)] ?? 0) * 1000
+  return {
+    operations: requests,
+    seconds: elapsedMs / 1000,
+    opsPerSecond: (requests / elapsedMs) * 1000,
+    p50Us: at(0.5),
+    p99Us: at(0.99)
+  }
+}
+
+async function operations(mix: Mix, level: 'one' | 'quorum', inFlight: number, seconds: number): Promise<Measurement> {
+  const options = { consistency: level }
+  const operation = (i: number): Promise<unknown> => {
+    const key = keys[(i * 7919) % KEYS]!
+    return isPut(mix, i) ? values!.put(key, value, options) : values!.get(key, options)
+  }
+  await closedLoop(operation, { inFlight, seconds: seconds / 3 })
+  return closedLoop(operation, { inFlight, seconds })
+}
+
+async function perform(command: BenchCommand): Promise<unknown> {
+  switch (command.kind) {
+    case 'node':
+      node = await createNode({ cluster: 'bench', bootstrap: command.bootstrap })
+      values = node.keyspace<Uint8Array>('values', { valueEncoding: 'view' })
+      return node.addresses
+    case 'settled':
+      return node?.settled()
+    case 'fill':
+      return fill()
+    case 'operations':
+      return operations(command.mix, command.level, command.inFlight, command.seconds)
+    case 'bareDatabase':
+      return bareDatabase(command.mix, command.inFlight, command.seconds)
+    case 'bareHost':
+      return bareHost()
+    case 'bareFrames':
+      return bareFrames(command.addresses, command.mix, command.inFlight, command.seconds)
+    case 'cpu': {
+      const { user, system } = process.cpuUsage()
+      return (user + system) / 1e6
+    }
+    case 'stop':
+      for (const link of links) link.close('done')
+      links = []
+      await host?.stop()
+      return node?.stop()
+  }
+}
+
+for (;;) {
+  const [{ id, command }] = (await once(process, 'message')) as [{ id: number; command: BenchCommand }]
+  process.send?.({ id, value: await perform(command) })
+  if (command.kind === 'stop') break
+}
+process.disconnect()

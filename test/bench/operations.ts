@@ -1,0 +1,119 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { BenchCommand, Mix } from './bench-child.ts'
+import { type Measurement, table } from './measure.ts'
+
+const MIXES: readonly Mix[] = ['put', 'get', '50/50']
+const IN_FLIGHT = [1, 64, 256]
+const LEVELS = ['one', 'quorum'] as const
+const SECONDS = 1.5
+const PROCESSES = 3
+
+/** A process of the bench. */
+class BenchProcess {
+  readonly #child: ChildProcess
+  readonly #waiting = new Map<number, (value: unknown) => void>()
+  #next = 1
+
+  constructor(execArgv: readonly string[] = []) {
+    const file = fileURLToPath(new URL('bench-child.ts', import.meta.url))
+    this.#child = fork(file, { execArgv: [...process.execArgv, ...execArgv] })
+    this.#child.on('message', (message: { id: number; value: unknown }) => {
+      this.#waiting.get(message.id)?.(message.value)
+      this.#waiting.delete(message.id)
+    })
+    this.#child.on('exit', code => {
+      if (this.#waiting.size > 0) throw new Error(`a process of the bench has ended with ${code}`)
+    })
+  }
+
+  ask<T>(command: BenchCommand): Promise<T> {
+    const id = this.#next++
+    return new Promise<T>(resolve => {
+      this.#waiting.set(id, value => resolve(value as T))
+      this.#child.send({ id, command })
+    })
+  }
+}
+
+/** CPU seconds that all processes have used. */
+async function cpuOf(processes: readonly BenchProcess[]): Promise<number> {
+  const each = await Promise.all(processes.map(one => one.ask<number>({ kind: 'cpu' })))
+  return each.reduce((sum, seconds) => sum + seconds, 0)
+}
+
+interface Timed extends Measurement {
+  readonly cpuPer100k: number
+}
+
+async function timed(processes: readonly BenchProcess[], command: BenchCommand): Promise<Timed> {
+  const before = await cpuOf(processes)
+  const result = await processes[0]!.ask<Measurement>(command)
+  const cpu = (await cpuOf(processes)) - before
+  // The warm-up is a third of the measured time and runs as fast.
+  return { ...result, cpuPer100k: (cpu / (result.operations * (4 / 3))) * 100_000 }
+}
+
+function columns({ opsPerSecond, p50Us, p99Us, cpuPer100k }: Timed): string[] {
+  const ms = (us: number): string => (us / 1000).toFixed(2)
+  return [Math.round(opsPerSecond).toLocaleString('en'), ms(p50Us), ms(p99Us), cpuPer100k.toFixed(2)]
+}
+
+async function bareHosts(): Promise<{ processes: BenchProcess[]; addresses: string[] }> {
+  const processes = Array.from({ length: PROCESSES }, () => new BenchProcess())
+  const addresses = await Promise.all(processes.map(one => one.ask<readonly string[]>({ kind: 'bareHost' })))
+  return { processes, addresses: addresses.slice(1).map(list => list[0]!) }
+}
+
+/**
+ * Operations of one of three processes with three copies each, beside their two limits in the same run: (a) the same
+ * database without kilovolt, (b) bare frames to the two others over the same kind of stream, done at the first answer.
+ *
+ * @param profile - a folder for CPU profiles of all processes
+ */
+export async function benchOperations(profile?: string): Promise<void> {
+  const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
+  const nodes = Array.from({ length: PROCESSES }, () => new BenchProcess(profiling))
+  const bootstrap = await nodes[0]!.ask<readonly string[]>({ kind: 'node', bootstrap: [] })
+  for (const one of nodes.slice(1)) await one.ask({ kind: 'node', bootstrap })
+  await Promise.all(nodes.map(one => one.ask({ kind: 'settled' })))
+  await nodes[0]!.ask({ kind: 'fill' })
+  const bare = await bareHosts()
+  const rows: string[][] = []
+  for (const mix of MIXES) {
+    for (const inFlight of IN_FLIGHT) {
+      const database = await timed(nodes.slice(0, 1), { kind: 'bareDatabase', mix, inFlight, seconds: SECONDS / 2 })
+      rows.push(['bare database', mix, String(inFlight), ...columns(database), '', ''])
+      const frames = await timed(bare.processes, {
+        kind: 'bareFrames',
+        addresses: bare.addresses,
+        mix,
+        inFlight,
+        seconds: SECONDS / 2
+      })
+      rows.push(['bare frames', mix, String(inFlight), ...columns(frames), '', ''])
+      for (const level of LEVELS) {
+        const result = await timed(nodes, { kind: 'operations', mix, level, inFlight, seconds: SECONDS })
+        const ratio = (limit: Measurement): string => (result.opsPerSecond / limit.opsPerSecond).toFixed(2)
+        rows.push([`kilovolt ${level}`, mix, String(inFlight), ...columns(result), ratio(database), ratio(frames)])
+      }
+    }
+    process.stderr.write(`${mix} done\n`)
+  }
+  await Promise.all([...nodes, ...bare.processes].map(one => one.ask({ kind: 'stop' })))
+  const head = [
+    'three copies on three processes',
+    'mix',
+    'in flight',
+    'ops/s',
+    'p50 ms',
+    'p99 ms',
+    'CPU s/100k',
+    '÷ (a)',
+    '÷ (b)'
+  ]
+  console.log(table(head, rows))
+  console.log(
+    '(a) the bare database in one process, asynchronous calls; (b) bare frames to two peers, done at the first answer'
+  )
+}
