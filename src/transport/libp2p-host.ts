@@ -1,13 +1,5 @@
 import '../base/promise-with-resolvers.ts'
-import type {
-  Connection,
-  ConnectionGater,
-  IdentifyResult,
-  Listener,
-  PeerId as Libp2pPeerId,
-  PeerInfo,
-  Stream
-} from '@libp2p/interface'
+import type { Connection, IdentifyResult, Listener, PeerId as Libp2pPeerId, PeerInfo, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2p } from 'libp2p'
@@ -16,8 +8,10 @@ import { createDeferred } from '../base/deferred.ts'
 import { Emitter } from '../base/emitter.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { PeerId } from '../model/node-id.ts'
-import type { Clock } from '../runtime/clock.ts'
+import type { Clock, Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
+import { createGater, inboundFailed } from './admission.ts'
+import { clusterProblem, isClusterProtocol, protocolOf, topicOf } from './cluster-protocol.ts'
 import type { Host, HostEvents, Link } from './host.ts'
 import { createLibp2pOptions, type Libp2pServices, STREAMS_MAX } from './libp2p-config.ts'
 import { dialError, flattenError, listenError } from './libp2p-error.ts'
@@ -50,6 +44,8 @@ export interface Libp2pHostOptions {
 
 /** How long to wait for a peer to say which protocols it knows, to explain why it refused ours, ms. */
 const IDENTIFY_WAIT_MS = 1000
+/** How long an inbound connection may be without a link, ms: strangers must not use up the places of members. */
+const LINKLESS_MS = 15_000
 /** Addresses of which it is remembered who answers there. */
 const KNOWN_ADDRESSES_MAX = 4096
 
@@ -63,6 +59,8 @@ export class Libp2pHost implements Host {
   readonly #listeners = new Set<Listener>()
   /** Who answered at an address, so that whoever is connected is not dialed again. */
   readonly #known = new Map<string, PeerId>()
+  /** When to look whether a connection has got a link, by the connection's id. */
+  readonly #timers = new Map<string, Timer>()
   #state: 'new' | 'started' | 'stopped' = 'new'
   #stopping: Promise<void> | undefined
 
@@ -114,7 +112,7 @@ export class Libp2pHost implements Host {
       const accept = (stream: Stream, connection: Connection): void =>
         this.#events.emit('link', this.#link(stream, connection, trafficClass))
       const limits = { maxInboundStreams: STREAMS_MAX, maxOutboundStreams: STREAMS_MAX }
-      await this.#libp2p.handle(this.#protocol(trafficClass), accept, limits)
+      await this.#libp2p.handle(protocolOf(this.#options.cluster, trafficClass), accept, limits)
     }
     try {
       await this.#libp2p.start()
@@ -170,7 +168,7 @@ export class Libp2pHost implements Host {
     if (connection === undefined) throw unreachable(`there is no connection to ${peer}`)
     try {
       const limits = { signal, maxOutboundStreams: STREAMS_MAX }
-      const stream = await connection.newStream(this.#protocol(trafficClass), limits)
+      const stream = await connection.newStream(protocolOf(this.#options.cluster, trafficClass), limits)
       return this.#link(stream, connection, trafficClass)
     } catch (error) {
       if (signal.aborted) throw abortError(signal, `opening a link to ${peer}`)
@@ -206,6 +204,8 @@ export class Libp2pHost implements Host {
     const wasStarted = this.#state === 'started'
     this.#state = 'stopped'
     if (wasStarted) await this.#libp2p.stop()
+    for (const timer of this.#timers.values()) timer.cancel()
+    this.#timers.clear()
   }
 
   #listen(): void {
@@ -215,6 +215,7 @@ export class Libp2pHost implements Host {
     libp2p.addEventListener('peer:disconnect', ({ detail }) => {
       this.#events.emit('disconnected', { peer: detail.toString() as PeerId, reason: 'the connection is closed' })
     })
+    libp2p.addEventListener('connection:open', ({ detail }) => this.#onConnectionOpen(detail))
     libp2p.addEventListener('connection:close', ({ detail }) => this.#onConnectionClosed(detail))
     libp2p.addEventListener('peer:identify', ({ detail }) => this.#onIdentified(detail))
     libp2p.services.pubsub.addEventListener('message', ({ detail }) => {
@@ -234,11 +235,27 @@ export class Libp2pHost implements Host {
     return this.#libp2p.getConnections(id)
   }
 
+  #onConnectionOpen(connection: Connection): void {
+    if (connection.direction !== 'inbound') return
+    const timer = this.#options.clock.after(LINKLESS_MS, () => {
+      this.#timers.delete(connection.id)
+      const peer = connection.remotePeer.toString() as PeerId
+      const all = this.#connections(peer)
+      if (all.some(({ streams }) => streams.some(({ protocol }) => this.#isLink(protocol)))) return
+      const error = new KilovoltError('KV_HANDSHAKE', `${peer} was connected for ${LINKLESS_MS} ms and opened no link`)
+      this.#events.emit('refused', { peer, error })
+      this.disconnect(peer, error.message)
+    })
+    this.#timers.set(connection.id, timer)
+  }
+
   /**
    * Where both have dialed at once there are two connections. When the one that carries the gossip breaks, gossipsub
    * does not see that the peer can still be reached: identifying it again tells it so.
    */
-  #onConnectionClosed({ remotePeer }: Connection): void {
+  #onConnectionClosed({ id, remotePeer }: Connection): void {
+    this.#timers.get(id)?.cancel()
+    this.#timers.delete(id)
     const other = this.#libp2p.getConnections(remotePeer).find(({ status }) => status === 'open')
     if (other === undefined || this.#state !== 'started') return
     this.#libp2p.services.identify.identify(other).catch((error: unknown) => {
@@ -272,8 +289,8 @@ export class Libp2pHost implements Host {
     }
   }
 
-  #protocol(trafficClass: TrafficClass): string {
-    return `/kilovolt/${encodeURIComponent(this.#options.cluster)}/1/${trafficClass}`
+  #isLink(protocol: string): boolean {
+    return TRAFFIC_CLASSES.some(trafficClass => protocol === protocolOf(this.#options.cluster, trafficClass))
   }
 
   #link(stream: Stream, connection: Connection, trafficClass: TrafficClass): Link {
@@ -285,10 +302,6 @@ export class Libp2pHost implements Host {
       onMalformed: error => this.#events.emit('refused', { peer, error })
     })
   }
-}
-
-function topicOf(cluster: string): string {
-  return `kilovolt/${encodeURIComponent(cluster)}/1`
 }
 
 function parseAddress(address: string): Multiaddr {
@@ -305,54 +318,4 @@ function withPeer(address: string, peer: PeerId): string {
 
 function unreachable(message: string, cause?: unknown): KilovoltError {
   return new KilovoltError('KV_UNREACHABLE', message, { cause, retryable: true })
-}
-
-function isClusterProtocol(protocol: string): boolean {
-  return /^\/kilovolt\/[^/]+\/\d+\/control$/u.test(protocol)
-}
-
-/** The error for a peer that says it belongs to other clusters only. */
-function clusterProblem(own: string, protocols: readonly string[]): KilovoltError | undefined {
-  const names = protocols.filter(isClusterProtocol).map(protocol => decodeName(protocol.split('/')[2]!))
-  if (names.length === 0 || names.includes(own)) return undefined
-  return new KilovoltError(
-    'KV_HANDSHAKE',
-    `this node belongs to cluster "${own}", the other to "${names.join('", "')}"`,
-    {
-      details: { own, other: names }
-    }
-  )
-}
-
-function decodeName(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
-}
-
-function createGater(allow: readonly string[] | undefined, events: Emitter<HostEvents>): ConnectionGater {
-  if (allow === undefined) return {}
-  const allowed = new Set(allow)
-  const error = (peer: string): KilovoltError =>
-    new KilovoltError('KV_HANDSHAKE', `${peer} is not on this node's list of peers`)
-  return {
-    denyInboundEncryptedConnection: id => {
-      const peer = id.toString() as PeerId
-      if (allowed.has(peer)) return false
-      events.emit('refused', { peer, error: error(peer) })
-      return true
-    },
-    denyOutboundEncryptedConnection: id => !allowed.has(id.toString())
-  }
-}
-
-function inboundFailed(events: Emitter<HostEvents>, remoteAddress: string, error: Error): void {
-  // The list of peers has spoken already, and a node that dials itself knows why it hung up.
-  if (['ConnectionInterceptedError', 'InvalidPeerIdError'].includes(error.name)) return
-  const message =
-    `a connection from ${remoteAddress} did not complete the handshake (${error.message}): ` +
-    'another secret, or no kilovolt node'
-  events.emit('refused', { peer: undefined, error: new KilovoltError('KV_HANDSHAKE', message, { cause: error }) })
 }

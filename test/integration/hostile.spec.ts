@@ -251,6 +251,16 @@ describe('a cluster that is attacked', () => {
     await worksBetween(a, b)
   })
 
+  it('sends away whoever stays connected and opens no link', async () => {
+    // A clock on which the quarter of a minute passes in a moment.
+    const clock = { ...systemClock, after: (ms: number, fn: () => void) => systemClock.after(ms / 30, fn) }
+    const [a, b] = await pair({ clock })
+    const idle = await stranger(b)
+    await lab.until(() => idle.getConnections().length === 0, 'the connection to be closed')
+    assert.deepEqual([b.refusals.length, b.refusals[0]!.peer], [1, idle.peerId.toString()])
+    await worksBetween(a, b)
+  })
+
   it('limits the streams of one peer', async () => {
     const [a, b] = await pair()
     const bad = await stranger(b)

@@ -1,0 +1,32 @@
+import type { ConnectionGater } from '@libp2p/interface'
+import type { Emitter } from '../base/emitter.ts'
+import { KilovoltError } from '../base/errors.ts'
+import type { PeerId } from '../model/node-id.ts'
+import type { HostEvents } from './host.ts'
+
+/** Lets only the listed peers connect, and be connected to; everybody without a list. */
+export function createGater(allow: readonly string[] | undefined, events: Emitter<HostEvents>): ConnectionGater {
+  if (allow === undefined) return {}
+  const allowed = new Set(allow)
+  const error = (peer: string): KilovoltError =>
+    new KilovoltError('KV_HANDSHAKE', `${peer} is not on this node's list of peers`)
+  return {
+    denyInboundEncryptedConnection: id => {
+      const peer = id.toString() as PeerId
+      if (allowed.has(peer)) return false
+      events.emit('refused', { peer, error: error(peer) })
+      return true
+    },
+    denyOutboundEncryptedConnection: id => !allowed.has(id.toString())
+  }
+}
+
+/** Tells of an inbound connection that did not become one. */
+export function inboundFailed(events: Emitter<HostEvents>, remoteAddress: string, error: Error): void {
+  // The list of peers has spoken already, and a node that dials itself knows why it hung up.
+  if (['ConnectionInterceptedError', 'InvalidPeerIdError'].includes(error.name)) return
+  const message =
+    `a connection from ${remoteAddress} did not complete the handshake (${error.message}): ` +
+    'another secret, or no kilovolt node'
+  events.emit('refused', { peer: undefined, error: new KilovoltError('KV_HANDSHAKE', message, { cause: error }) })
+}
