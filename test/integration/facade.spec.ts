@@ -141,7 +141,7 @@ describe('a node', () => {
     await write
     const read = await raw.get('a')
     assert.deepEqual(read, new Uint8Array([1, 2, 3]))
-    read!.fill(7)
+    read?.fill(7)
     assert.deepEqual(await raw.get('a'), new Uint8Array([1, 2, 3]))
     assert.equal(await node.get('a'), undefined)
   })

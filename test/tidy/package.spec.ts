@@ -4,14 +4,6 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ROOT, runScript } from '../support/run-script.ts'
 
-interface Manifest {
-  readonly dependencies: Readonly<Record<string, string>>
-  readonly scripts: Readonly<Record<string, string>>
-  readonly files: readonly string[]
-}
-
-const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Manifest
-
 describe('tidy: the package', () => {
   it('has the top level that was agreed, beside dot files', () => {
     const names = readdirSync(ROOT).filter(name => !name.startsWith('.'))

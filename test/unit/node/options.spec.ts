@@ -31,7 +31,7 @@ const WRONG: { readonly [K in keyof NodeOptions]-?: unknown } = {
 
 function problemsOf(options: object): readonly string[] {
   try {
-    resolveOptions(options as NodeOptions)
+    resolveOptions(options)
   } catch (error) {
     assert.ok(isKilovoltError(error, 'KV_CONFIG'))
     return error.details['problems'] as string[]
