@@ -51,7 +51,7 @@ export class Leadership {
   constructor(deps: LeadershipDeps, nowMs: number) {
     this.#deps = deps
     this.#reads = new ReadRounds(deps.options.readsMax)
-    this.#heartbeatAtMs = nowMs
+    this.#heartbeatAtMs = nowMs + deps.options.heartbeatMs
     this.#followConfiguration(nowMs)
     this.#termStart = deps.log.append(deps.term, { kind: 'empty' }).index
   }

@@ -191,15 +191,46 @@ export class RaftNetwork {
     return this.leader!
   }
 
-  /** Makes a node stand for election now, as if nobody had heard of a leader for long. */
+  /** Makes a node leader, as if nobody had heard of one for long. It may have to learn of later terms first. */
   elect(id: StoreId): RaftNode {
-    for (const node of this.nodes.values()) node.skewMs += 1000
+    const node = this.node(id)
+    for (let attempt = 0; attempt < 5 && !node.isLeader; attempt++) this.campaign(id, 20)
+    assert.ok(node.isLeader, `${id.slice(-2)} is elected`)
+    return node
+  }
+
+  /** Lets a node run out of patience, and then some time pass. */
+  campaign(id: StoreId, durationMs = 20): void {
+    for (const each of this.nodes.values()) each.skewMs += this.raftOptions.electionMinMs ?? 1000
     const node = this.node(id)
     node.skewMs += Math.max(0, node.raft!.deadlineMs - node.nowMs)
     node.tick()
-    this.until(`${id.slice(-2)} leads`, () => node.raft?.role === 'leader' && node.raft.log.committed > 0, 900)
-    return node
+    this.run(durationMs)
   }
+}
+
+/**
+ * A log whose entries have these terms; the first names the voters, the others are commands named after their term and
+ * index, so that equal places hold equal commands.
+ */
+export function stateOf(
+  terms: readonly number[],
+  voters: readonly StoreId[],
+  hardState: Partial<LogState['hardState']> = {}
+): LogState {
+  const entries = terms.map((term, i): Entry => {
+    const index = i + 1
+    if (index > 1) return { index, term, kind: 'command', command: utf8(`${term}/${index}`) }
+    return { index, term, kind: 'configuration', configuration: { voters, outgoing: [], learners: [] } }
+  })
+  const { term = terms.at(-1) ?? 0, vote, commit = 1 } = hardState
+  return { ...EMPTY_LOG_STATE, hardState: { term, vote, commit }, entries }
+}
+
+/** Terms of the entries that a node has. */
+export function termsOf({ raft }: RaftNode): number[] {
+  const { log } = raft!
+  return log.entriesFrom(log.firstIndex, Number.POSITIVE_INFINITY).map(({ term }) => term)
 }
 
 /** A log that begins with the given voters. */
