@@ -6,7 +6,9 @@ import { KilovoltError, messageOf } from '../base/errors.ts'
 export interface CustomEncoding<T> {
   /** For error messages. */
   readonly name: string
+  /** The bytes of a value. */
   readonly encode: (value: T) => Uint8Array
+  /** The value of such bytes. */
   readonly decode: (bytes: Uint8Array) => T
 }
 

@@ -8,9 +8,13 @@ import type { Store, StoreChange, StoreEntry, StoreRange } from './store.ts'
  * own type is invariant in its encodings and would refuse most.
  */
 export interface LevelDatabase {
+  /** `opening`, `open`, `closing` or `closed`. */
   readonly status: string
+  /** The manifest: what the database can do. */
   readonly supports: object
+  /** Opens it; does nothing when it is open. */
   open(): Promise<void>
+  /** Closes it; does nothing when it is closed. */
   close(): Promise<void>
 }
 

@@ -44,7 +44,7 @@ export class TestCluster {
   readonly #cluster: SimCluster
   readonly #options: TestClusterOptions
 
-  /** Made by {@link createTestCluster}. */
+  /** Made by {@link createTestCluster}. @internal */
   constructor(world: SimWorld, cluster: SimCluster, options: TestClusterOptions) {
     this.#world = world
     this.#cluster = cluster

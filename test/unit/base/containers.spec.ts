@@ -69,7 +69,13 @@ describe('base', () => {
     assert.equal(error.cause, 'x')
     const known = [isKilovoltError(error), isKilovoltError(error, 'KV_TIMEOUT')]
     const foreign = [isKilovoltError(error, 'KV_CONFIG'), isKilovoltError(new Error('x')), isKilovoltError('x')]
-    assert.deepEqual([known, foreign], [[true, true], [false, false, false]])
+    assert.deepEqual(
+      [known, foreign],
+      [
+        [true, true],
+        [false, false, false]
+      ]
+    )
     assert.equal(messageOf('text'), 'text')
     assert.throws(() => invariant(false, 'x'), { code: 'KV_INTERNAL' })
     assert.throws(() => unreachable('x' as never), { code: 'KV_INTERNAL' })

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict'
+import { hlcFromMs } from '../../../src/model/hlc.ts'
+import type { Actor, StoreId } from '../../../src/model/node-id.ts'
+import { Ring } from '../../../src/model/partition.ts'
+import { encodeRecord, type RecordBytes } from '../../../src/model/record.ts'
+import { SOUND_RULES } from '../../../src/placement/rules.ts'
+import type { Topology } from '../../../src/placement/topology.ts'
+import { Coordinator } from '../../../src/replication/coordinator.ts'
+import { Replica } from '../../../src/replication/replica.ts'
+import type { PutReply, PutRequest } from '../../../src/replication/wire.ts'
+import type { Clock } from '../../../src/runtime/clock.ts'
+import type { ApplyResult, RecordKey, RecordStore } from '../../../src/storage/record-store.ts'
+import type { Transport } from '../../../src/transport/transport.ts'
+import { store, topology } from '../cluster/fixtures.ts'
+
+const NOW_MS = 1_800_000_000_000
+const DRIFT_MS = 10_000
+const SELF: StoreId = store(1)
+const KEY: RecordKey = { partition: 0, keyspace: new Uint8Array(), key: new Uint8Array([1]) }
+
+const clock: Clock = {
+  monotonicMs: () => 0,
+  wallMs: () => NOW_MS,
+  after: () => ({ cancel() {} }),
+  soon: fn => queueMicrotask(fn)
+}
+
+function record(hlc: number): RecordBytes {
+  return encodeRecord({ stamp: { hlc, actor: '00000000000000aa' as Actor }, value: new Uint8Array([7]) })
+}
+
+/** One record, and what was observed. */
+function setUp(held?: RecordBytes, here: Topology | undefined = topology([{ n: 1 }, { n: 2 }, { n: 3 }])) {
+  const observed: number[] = []
+  const applied: RecordBytes[] = []
+  const records: RecordStore = {
+    get: () => held,
+    apply: (_key, offered, done) => {
+      applied.push(offered)
+      const result: ApplyResult = { outcome: 'applied', current: held }
+      done(undefined, result)
+    },
+    flushed: async () => {},
+    page: async () => [],
+    dropPartition: async () => {},
+    stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0 })
+  }
+  const stamps = {
+    last: 0,
+    next: () => ({ hlc: 1, actor: '00000000000000aa' as Actor }),
+    observe: (hlc: number) => void observed.push(hlc)
+  }
+  const common = {
+    self: SELF,
+    records,
+    stamps,
+    clock,
+    rules: SOUND_RULES,
+    topology: () => here,
+    catchUp: async () => here
+  }
+  return {
+    ...common,
+    observed,
+    applied,
+    replica: new Replica(common, { maxClockDriftMs: DRIFT_MS, requestTimeoutMs: 1000 })
+  }
+}
+
+function put(replica: Replica, more: Partial<PutRequest>, epoch = 10): Promise<PutReply | string> {
+  const request: PutRequest = { ...KEY, record: record(hlcFromMs(NOW_MS)), exempt: false, repair: false, ...more }
+  return new Promise(resolve => replica.put(request, epoch, (error, reply) => resolve(error?.code ?? reply!)))
+}
+
+describe('a replica', () => {
+  it('refuses a fresh write from the far future, and does not set its clock by it', async () => {
+    const { replica, observed, applied } = setUp()
+    assert.equal(await put(replica, { record: record(hlcFromMs(NOW_MS + DRIFT_MS + 1000)) }), 'KV_CLOCK_DRIFT')
+    assert.deepEqual([observed, applied], [[], []])
+  })
+
+  it('takes such a record as a repair: it was acknowledged elsewhere; its clock stays', async () => {
+    const { replica, observed, applied } = setUp()
+    const future = record(hlcFromMs(NOW_MS + DRIFT_MS + 1000))
+    assert.deepEqual(await put(replica, { record: future, repair: true }), { kind: 'stored', existed: false })
+    assert.deepEqual([observed.length, applied.length], [0, 1])
+  })
+
+  it('takes a write that directly succeeds a future record it holds: the key stays writable', async () => {
+    const poisoned = hlcFromMs(NOW_MS + 60_000)
+    const { replica } = setUp(record(poisoned))
+    assert.deepEqual(await put(replica, { record: record(poisoned + 1) }), { kind: 'stored', existed: true })
+    assert.equal(await put(replica, { record: record(hlcFromMs(NOW_MS + 120_000)) }), 'KV_CLOCK_DRIFT')
+  })
+
+  it('sends an older coordinator back to refresh, and level one through', async () => {
+    const row = { slots: [SELF], change: undefined, rowEpoch: 8 }
+    const { replica } = setUp(undefined, topology([{ n: 1 }], { rows: Array.from({ length: 64 }, () => row) }))
+    assert.deepEqual(await put(replica, {}, 7), { kind: 'fenced', epoch: 10 })
+    assert.deepEqual(await put(replica, {}, 8), { kind: 'stored', existed: false })
+    assert.deepEqual(await put(replica, { exempt: true }, 7), { kind: 'stored', existed: false })
+  })
+
+  it('sends away who takes it for an owner', async () => {
+    const { replica } = setUp(undefined, topology([{ n: 1 }, { n: 2 }], { slots: [2] }))
+    assert.deepEqual(await put(replica, {}), { kind: 'fenced', epoch: 10 })
+  })
+})
+
+describe('a coordinator', () => {
+  it('says that its node is no member yet', async () => {
+    const { replica, ...deps } = setUp()
+    const ring = new Ring(64, () => 0n)
+    const coordinator = new Coordinator(
+      { ...deps, replica, transport: {} as Transport, topology: () => undefined, isDead: () => false, ring },
+      1000
+    )
+    const options = { requirement: 'quorum', timeoutMs: undefined, signal: undefined } as const
+    await assert.rejects(coordinator.get(KEY.keyspace, KEY.key, options), { code: 'KV_NOT_JOINED' })
+    await assert.rejects(coordinator.put(KEY.keyspace, KEY.key, undefined, options), { code: 'KV_NOT_JOINED' })
+    assert.equal(coordinator.stats().failed, 2)
+  })
+})
