@@ -103,6 +103,12 @@ describe('a cluster of real processes', () => {
       const { partitions } = await node.status()
       assert.equal(partitions.underReplicated, 0)
     }
+    const copied = (await Promise.all(nodes.map(node => node.status()))).map(
+      ({ transfer }) => transfer.partitionsCopied
+    )
+    // From one to three owners each partition gets two more copies; the fourth and fifth node take two fifths of all.
+    const least = 256 * 2 + (256 * 3 * 2) / 5
+    assert.ok(copied.reduce((sum, count) => sum + count, 0) <= least * 1.05, `${copied.join(' + ')} copies`)
     const shares = await nodes[0]!.shares()
     for (const { slots } of shares) assert.ok(Math.abs(slots - (256 * 3) / 5) <= 1, JSON.stringify(shares))
   }).timeout(120_000)
