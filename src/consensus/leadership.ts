@@ -122,7 +122,7 @@ export class Leadership {
     const progress = this.#heard(from, round, nowMs)
     // Nobody can have more than there is.
     if (progress === undefined || match > this.#deps.log.lastIndex) return
-    if (progress.accepted(match)) this.#commit(nowMs)
+    if (progress.accepted(match, this.#deps.log.firstIndex)) this.#commit(nowMs)
   }
 
   appendRefusal({ from, prevIndex, hintIndex, hintTerm, round }: AppendRefusal, nowMs: number): void {
@@ -245,7 +245,7 @@ export class Leadership {
     // What is that long would be sent again and again to a store that is gone.
     if (snapshot === undefined || nowMs - progress.heardAtMs > options.electionMaxMs) return
     this.#deps.send({ kind: 'snapshot', ...this.#header(to), snapshot, round: this.#reads.round })
-    progress.sentSnapshot(snapshot.index, nowMs)
+    progress.sentSnapshot(nowMs)
   }
 
   /** An append without entries to everybody: it tells the commit index, asks whether the logs agree, and carries the round. */

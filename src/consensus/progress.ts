@@ -41,7 +41,6 @@ export class Progress {
   #probing = false
   #flights: Flight[] = []
   #flightBytes = 0
-  #snapshotIndex = 0
   #snapshotAtMs = 0
   readonly #limits: FlightLimits
 
@@ -82,9 +81,8 @@ export class Progress {
   }
 
   /** A snapshot was sent. */
-  sentSnapshot(index: number, nowMs: number): void {
+  sentSnapshot(nowMs: number): void {
     this.#enter('snapshot')
-    this.#snapshotIndex = index
     this.#snapshotAtMs = nowMs
   }
 
@@ -99,12 +97,15 @@ export class Progress {
     this.next = this.match + 1
   }
 
-  /** The follower has everything up to the index. False when that is no news. */
-  accepted(index: number): boolean {
+  /**
+   * The follower has everything up to the index; our log goes back to `firstIndex`. False when that is no news.
+   */
+  accepted(index: number, firstIndex: number): boolean {
     const isNews = index > this.match
     if (isNews) this.match = index
     if (this.#state === 'snapshot') {
-      if (this.match >= this.#snapshotIndex) {
+      // Whatever has brought it there, the rest of the way is in the log.
+      if (this.match + 1 >= firstIndex) {
         this.#enter('replicate')
         this.next = this.match + 1
       }
