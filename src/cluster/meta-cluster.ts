@@ -124,6 +124,7 @@ export class MetaCluster implements Cluster {
     this.#log.on('topology', topology => this.#onTopology(topology))
     this.#log.on('row', row => this.#events.emit('row', row))
     this.#group.on('leader', ({ leader }) => this.#onLeader(leader))
+    transport.on('link:up', ({ peer, hello }) => this.#onMet(peer, hello.clusterId))
   }
 
   get phase(): ClusterPhase {
@@ -303,6 +304,13 @@ export class MetaCluster implements Cluster {
     membership.announce({ clusterId: topology.clusterId, epoch: topology.epoch })
     this.#events.emit('topology', topology)
     this.#copier.follow(topology)
+  }
+
+  /** Two clusters of one name, founded apart, stay apart; somebody should know. */
+  #onMet(peer: PeerId, clusterId: ClusterId | undefined): void {
+    const own = this.#log.topology?.clusterId
+    if (own === undefined || clusterId === undefined || own === clusterId) return
+    this.#deps.logger.warn('another cluster of the same name was met: the two stay apart', { peer, own, clusterId })
   }
 
   #onLeader(leader: StoreId | undefined): void {

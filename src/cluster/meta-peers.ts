@@ -3,7 +3,7 @@ import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import type { Membership } from '../membership/membership.ts'
-import { idToBytes, type PeerId, type StoreId } from '../model/node-id.ts'
+import { type ClusterId, ID_BYTES, idFromBytes, idToBytes, type PeerId, type StoreId } from '../model/node-id.ts'
 import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { IncomingMessage, Responder, Transport } from '../transport/transport.ts'
@@ -143,7 +143,7 @@ export class MetaPeers {
   }
 
   reportCopied(rows: readonly RowRef[]): void {
-    const writer = new Writer(64)
+    const writer = this.#begin(64)
       .u8(Proposal.COPIED)
       .raw(idToBytes(this.#deps.membership.self.storeId))
       .varint(rows.length)
@@ -153,7 +153,7 @@ export class MetaPeers {
     const body = writer.finish()
     if (peer !== undefined) return this.#tell(peer, body)
     // Nobody known to lead: a voter is among the first members, and passes it on or refuses.
-    for (const other of this.#deps.transport.links()) this.#tell(other, body)
+    for (const other of this.#leaderCandidates()) this.#tell(other, body)
   }
 
   #lastKnownLeader: StoreId | undefined
@@ -174,7 +174,7 @@ export class MetaPeers {
     } catch (error) {
       if (!isKilovoltError(error, 'KV_NOT_LEADER')) throw error
     }
-    const body = new Writer(64).u8(Proposal.COMMAND).raw(encodeCommand(command)).finish()
+    const body = this.#begin(64).u8(Proposal.COMMAND).raw(encodeCommand(command)).finish()
     let last: unknown = new KilovoltError('KV_NOT_LEADER', 'nobody is known to lead', { retryable: true })
     for (const peer of this.#leaderCandidates()) {
       try {
@@ -191,10 +191,18 @@ export class MetaPeers {
   #leaderCandidates(): PeerId[] {
     const { leader, peerOf, transport } = this.#deps
     const known = [leader(), this.#lastKnownLeader].flatMap(id => (id === undefined ? [] : [peerOf(id)]))
-    const linked = this.#rotate(transport.links())
+    const foreign = this.#foreignPeers()
+    const linked = this.#rotate(transport.links()).filter(peer => !foreign.has(peer))
     return [...new Set([...known, ...linked])].filter(
       (peer): peer is PeerId => peer !== undefined && peer !== transport.self
     )
+  }
+
+  /** Peers of clusters of the same name that were founded apart, and those without any. */
+  #foreignPeers(): ReadonlySet<PeerId> {
+    const own = this.#deps.log.topology?.clusterId
+    const foreign = [...this.#deps.membership.view.values()].filter(({ clusterId }) => clusterId !== own)
+    return new Set(foreign.map(({ peerId }) => peerId))
   }
 
   /** A refusal of `KV_NOT_LEADER` ends with the leader's store id, if its sender knew one. */
@@ -219,13 +227,29 @@ export class MetaPeers {
   }
 
   #onDelta({ body }: IncomingMessage, respond: Responder): void {
-    if (this.#deps.log.topology === undefined)
-      return respond.refuse(new KilovoltError('KV_NOT_JOINED', 'this node is no member itself'))
-    respond.reply(this.#deps.log.encodeDelta(new Reader(body).varint()))
+    const reader = new Reader(body)
+    const refusal = this.#strangerError(reader)
+    if (refusal !== undefined) return respond.refuse(refusal)
+    respond.reply(this.#deps.log.encodeDelta(reader.varint()))
+  }
+
+  /** Requests begin with the cluster they are meant for: a cluster of the same name that was founded apart has another log. */
+  #begin(size: number): Writer {
+    return new Writer(size).raw(idToBytes(this.#deps.log.topology!.clusterId))
+  }
+
+  #strangerError(reader: Reader): KilovoltError | undefined {
+    const own = this.#deps.log.topology?.clusterId
+    if (own === undefined) return new KilovoltError('KV_NOT_JOINED', 'this node is no member itself')
+    const meant = idFromBytes<ClusterId>(reader.raw(ID_BYTES))
+    if (meant === own) return undefined
+    return new KilovoltError('KV_HANDSHAKE', `this node belongs to cluster ${own}, the request is for ${meant}`)
   }
 
   #onPropose({ body }: IncomingMessage, respond: Responder): void {
     const reader = new Reader(body)
+    const refusal = this.#strangerError(reader)
+    if (refusal !== undefined) return respond.refuse(refusal)
     if (reader.u8() === Proposal.COPIED) {
       const store = readStore(reader)
       const rows: RowRef[] = []
@@ -259,7 +283,7 @@ export class MetaPeers {
       )
       .map(({ peerId }) => peerId)
     const sources = ahead.length > 0 ? ahead : this.#leaderCandidates()
-    const body = new Writer(8).varint(log.epoch).finish()
+    const body = this.#begin(32).varint(log.epoch).finish()
     for (const peer of this.#rotate(sources).slice(0, 3)) {
       try {
         return log.applyDelta(await this.#ask(peer, MessageType.META_DELTA, body, timeoutMs))
