@@ -39,11 +39,6 @@ export function votersOf({ voters, outgoing }: Configuration): StoreId[] {
   return [...new Set([...voters, ...outgoing])]
 }
 
-/** Whether a store has a vote or receives the log. */
-export function isMember(configuration: Configuration, store: StoreId): boolean {
-  return isVoter(configuration, store) || configuration.learners.includes(store)
-}
-
 /** Everybody it names, each once. */
 export function membersOf({ voters, outgoing, learners }: Configuration): StoreId[] {
   return [...new Set([...voters, ...outgoing, ...learners])]

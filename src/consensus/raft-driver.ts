@@ -153,7 +153,10 @@ export class RaftDriver {
       raft.advance(this.#now())
       await this.#trim()
       // A long log is applied in slices, so that the event loop runs in between.
-      if (raft.log.applied < raft.log.committed) await new Promise<void>(resolve => clock.soon(resolve))
+      const { applied, committed, stable } = raft.log
+      if (ready.committed.length > 0 && applied < Math.min(committed, stable)) {
+        await new Promise<void>(resolve => clock.soon(resolve))
+      }
       if (this.#stopped) return
       this.#turn()
     }

@@ -20,10 +20,6 @@ export class WaitingRoom {
     this.#max = max
   }
 
-  get size(): number {
-    return this.#waiting.size
-  }
-
   get isFull(): boolean {
     return this.#waiting.size >= this.#max
   }

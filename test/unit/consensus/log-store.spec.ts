@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { MemoryLevel } from 'memory-level'
+import { crc32 } from 'node:zlib'
 import { utf8 } from '../../../src/base/bytes.ts'
 import { type ErrorCode, isKilovoltError } from '../../../src/base/errors.ts'
+import { Writer } from '../../../src/codec/writer.ts'
 import { LogStore, bootstrapGroup } from '../../../src/consensus/log-store.ts'
 import type { Entry, Snapshot } from '../../../src/consensus/messages.ts'
 import { EMPTY_LOG_STATE, type LogState } from '../../../src/consensus/raft-log.ts'
@@ -184,6 +186,18 @@ describe('the log of a group that cannot be trusted (R5)', () => {
       await assert.rejects(reopened(store), coded('KV_CORRUPT'))
     })
   }
+
+  it('is refused in another way when a later version has written it', async () => {
+    const { store } = await filled()
+    const key = raftStateKey(GROUP, 0)
+    const body = Uint8Array.of(2, 1, 2, 3)
+    const value = new Writer()
+      .u32(crc32(body, crc32(key)))
+      .raw(body)
+      .finish()
+    await store.batch([{ key, value }], { sync: true })
+    await assert.rejects(reopened(store), coded('KV_STORAGE_FORMAT'))
+  })
 
   it('is refused for any flipped bit, wherever it is', async () => {
     const { store } = await filled()

@@ -86,6 +86,14 @@ describe('the bytes of consensus messages', () => {
     )
   })
 
+  it('are those of the format of version 1', () => {
+    const header = { from: storeId(1), to: storeId(2), term: 5 }
+    const entries: Entry[] = [{ index: 8, term: 5, kind: 'command', command: utf8('hi') }]
+    const body = { prevIndex: 7, prevTerm: 4, commit: 300, round: 9, entries }
+    const bytes = toHex(encodeRaftMessage(0, { kind: 'append', ...header, ...body }))
+    assert.equal(bytes, `0002${storeId(1)}${storeId(2)}050704ac0209010501026869`)
+  })
+
   it('share no memory with what they were read from', () => {
     const command = utf8('abc')
     const entries: Entry[] = [{ index: 1, term: 1, kind: 'command', command }]
