@@ -40,6 +40,24 @@ export function restProblem(nodes: readonly SimNode[], expected: readonly string
   return view?.message
 }
 
+/**
+ * Whether one node's data may be lost now: all machines run, and whoever the latest topology counts on (members, owners)
+ * is among them, so that every acknowledged write has all the copies that it was promised.
+ */
+export function canLoseOne(nodes: readonly SimNode[], expected: readonly string[]): boolean {
+  // Of fewer copies than three none may be lost.
+  if (expected.length < 3 || nodes.length < expected.length) return false
+  const running = new Set(nodes.map(({ core }) => core.storeId))
+  const latest = nodes
+    .map(({ core }) => core.cluster.topology)
+    .reduce((a, b) => (a !== undefined && (b === undefined || a.epoch > b.epoch) ? a : b))
+  return (
+    latest !== undefined &&
+    [...latest.members.values()].every(({ storeId, status }) => status === 'up' && running.has(storeId)) &&
+    latest.rows.every(({ slots }) => slots.length >= 3 && slots.every(store => running.has(store)))
+  )
+}
+
 /** What each node's disk holds of some keys of the default keyspace, and who owns them. */
 export function replicaPictures(nodes: readonly SimNode[], keys: readonly string[]): ReplicaPicture[] {
   const topology = nodes[0]?.core.cluster.topology

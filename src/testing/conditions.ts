@@ -1,3 +1,4 @@
+import type { TrafficClass } from '../transport/transport.ts'
 import type { Random } from '../runtime/random.ts'
 
 /** How the network behaves. Chances are whole numbers in ten thousand, so that a seed means the same everywhere. */
@@ -8,6 +9,8 @@ export interface NetworkOptions {
   readonly delayMeanMs?: number
   /** Frames and gossip that vanish. TCP does not do this; peers that drop what they cannot take do. Default 0 */
   readonly lossPer10k?: number
+  /** Frames of reads and writes that vanish on top of that, as an overloaded replica drops requests. Default 0 */
+  readonly dataLossPer10k?: number
   /** Frames and gossip that come twice. Default 0 */
   readonly duplicatePer10k?: number
   /** Frames that overtake or fall behind others of their link. Default 0 */
@@ -34,6 +37,7 @@ const DEFAULTS: Required<NetworkOptions> = {
   delayMinMs: 0.2,
   delayMeanMs: 0.5,
   lossPer10k: 0,
+  dataLossPer10k: 0,
   duplicatePer10k: 0,
   reorderPer10k: 0,
   bytesPerMs: 100_000,
@@ -100,12 +104,12 @@ export class Conditions {
     return this.#clogged.size === 0 ? 0 : (this.#clogged.get(lane(from, to)) ?? 0)
   }
 
-  /** Draws what becomes of one frame. */
-  fate(): Fate {
-    const { lossPer10k, duplicatePer10k, reorderPer10k } = this.#options
+  /** Draws what becomes of one frame, or of gossip. */
+  fate(trafficClass?: TrafficClass): Fate {
+    const { lossPer10k, dataLossPer10k, duplicatePer10k, reorderPer10k } = this.#options
     return {
       delayUs: this.delayUs(),
-      lost: this.#roll(lossPer10k),
+      lost: this.#roll(trafficClass === 'data' ? lossPer10k + dataLossPer10k : lossPer10k),
       duplicate: this.#roll(duplicatePer10k),
       reorder: this.#roll(reorderPer10k)
     }

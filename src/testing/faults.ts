@@ -8,6 +8,8 @@ export type Fault =
   | { readonly kind: 'crash'; readonly node: string; readonly machine: boolean; readonly forMs: number }
   /** The process stops in good order and is started again later. */
   | { readonly kind: 'restart'; readonly node: string; readonly forMs: number }
+  /** The node hands over what it owns and leaves for good; later a stranger starts on the machine, its disk empty. */
+  | { readonly kind: 'leave'; readonly node: string; readonly forMs: number }
   /** Groups of machines that do not reach each other. */
   | { readonly kind: 'split'; readonly groups: readonly (readonly string[])[]; readonly forMs: number }
   /** Nothing gets from one machine to another, while the way back is free. */
@@ -57,7 +59,7 @@ export function drawFaults(random: Random, nodes: readonly string[], plan: Fault
   for (const drawnMs of times.toSorted((a, b) => a - b)) {
     const fault = drawFault(random, nodes, plan)
     const lastsMs = 'forMs' in fault ? fault.forMs : 0
-    const isOutage = fault.kind === 'crash' || fault.kind === 'restart'
+    const isOutage = fault.kind === 'crash' || fault.kind === 'restart' || fault.kind === 'leave'
     const atMs = isOutage ? Math.max(drawnMs, freeAtMs) : drawnMs
     if (atMs > plan.toMs) continue
     if (isOutage) freeAtMs = atMs + lastsMs + OUTAGE_GAP_MS
@@ -79,6 +81,7 @@ function drawFault(random: Random, nodes: readonly string[], plan: FaultPlan): F
     case 'crash':
       return { kind, node, machine: plan.machineCrashes === true && random.chance(1, 2), forMs }
     case 'restart':
+    case 'leave':
       return { kind, node, forMs }
     case 'split':
       return { kind, groups: drawGroups(random, nodes), forMs }

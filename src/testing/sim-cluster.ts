@@ -1,4 +1,4 @@
-import { KilovoltError } from '../base/errors.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { Hash64 } from '../model/partition.ts'
 import type { View } from '../model/view.ts'
@@ -7,6 +7,7 @@ import type { Fault } from './faults.ts'
 import { type MachineOptions, SimMachine } from './sim-machine.ts'
 import { SimNetwork } from './sim-network.ts'
 import { SimNode, type SimNodeOptions } from './sim-node.ts'
+import type { DiskOptions } from './sim-disk.ts'
 import type { SimWorld } from './sim-world.ts'
 
 /** A machine and how the nodes on it are set up. */
@@ -34,12 +35,16 @@ export interface SimClusterDeps {
 
 interface Member {
   readonly machine: SimMachine
+  /** What its disk is like when nothing is wrong with it. */
+  readonly usualDisk: DiskOptions
   readonly bootstrap: 'founder' | 'others' | 'all'
   readonly options: SimNodeOptions
 }
 
 /** How long to wait before a node that failed to start is started again, ms. */
 const RETRY_MS = 1000
+/** How long a node may take to hand over what it owns, ms. */
+const LEAVE_MS = 10_000
 
 /** Production nodes on simulated machines, and everything that can be done to them. */
 export class SimCluster {
@@ -51,11 +56,14 @@ export class SimCluster {
   readonly #nodes = new Map<string, SimNode>()
   /** Machines that are to run a node: one that fails to start is started again. */
   readonly #wanted = new Set<string>()
+  /** What the network is like when nothing is wrong with it. */
+  #usualNetwork: NetworkOptions
 
   constructor(deps: SimClusterDeps) {
     this.#deps = deps
     this.world = deps.world
     this.network = new SimNetwork(deps.world, deps.network)
+    this.#usualNetwork = this.network.conditions.options
   }
 
   /** Names of all machines, in order of their making. */
@@ -81,8 +89,10 @@ export class SimCluster {
   add({ machine, bootstrap, ...options }: MemberOptions): void {
     const address = `/ip4/10.0.0.${this.#members.size + 1}/tcp/7400`
     const deps = { world: this.world, network: this.network, topic: 'simulation' }
+    const made = new SimMachine(deps, { ...machine, address })
     this.#members.set(machine.name, {
-      machine: new SimMachine(deps, { ...machine, address }),
+      machine: made,
+      usualDisk: made.disk.options,
       bootstrap: bootstrap ?? (this.#members.size === 0 ? 'founder' : 'others'),
       options
     })
@@ -112,13 +122,14 @@ export class SimCluster {
     this.#ended(node)
   }
 
-  /** Hands a node's data over and ends it. */
+  /** Hands a node's data over, ends it and empties its disk. @throws KilovoltError as `Node.leave` does; the node stays then */
   async leave(name: string, timeoutMs: number): Promise<void> {
     this.#wanted.delete(name)
     const node = this.#nodes.get(name)
     if (node === undefined) return
     await node.leave(timeoutMs)
     this.#ended(node)
+    node.machine.disk.wipe()
   }
 
   /** Makes a fault happen; one that lasts ends by itself. */
@@ -132,6 +143,16 @@ export class SimCluster {
       case 'restart':
         void this.stop(fault.node).then(() => later(fault.forMs, () => this.start(fault.node)))
         return
+      case 'leave':
+        this.leave(fault.node, LEAVE_MS).then(
+          () => later(fault.forMs, () => this.start(fault.node)),
+          (error: unknown) => {
+            // It stays when nobody takes its data in time, and is stopped when something else comes in between.
+            if (!isKilovoltError(error)) throw error
+            this.start(fault.node)
+          }
+        )
+        return
       case 'split':
         this.network.split(fault.groups)
         return later(fault.forMs, () => this.network.heal())
@@ -143,9 +164,8 @@ export class SimCluster {
       case 'cut':
         return this.network.cut(fault.a, fault.b)
       case 'weather': {
-        const before = conditions.options
         conditions.set(fault.options)
-        return later(fault.forMs, () => conditions.set(before))
+        return later(fault.forMs, () => conditions.set(this.#usualNetwork))
       }
       case 'stall':
         return this.#nodes.get(fault.node)?.clock.stall(fault.forMs)
@@ -154,10 +174,9 @@ export class SimCluster {
       case 'drift':
         return this.machine(fault.node).oscillator.drift(this.world.nowUs, fault.ppm)
       case 'disk': {
-        const { disk } = this.machine(fault.node)
-        const before = disk.options
-        disk.set(fault.options)
-        return later(fault.forMs, () => disk.set(before))
+        const { machine, usualDisk } = this.#member(fault.node)
+        machine.disk.set(fault.options)
+        return later(fault.forMs, () => machine.disk.set(usualDisk))
       }
     }
   }
@@ -165,8 +184,11 @@ export class SimCluster {
   /** Ends all faults and starts whatever does not run. */
   heal(names: readonly string[] = this.names): void {
     this.network.heal()
-    this.network.conditions.set({ ...this.#deps.network, ...CALM })
+    this.#usualNetwork = { ...this.#usualNetwork, ...CALM }
+    this.network.conditions.set(this.#usualNetwork)
     for (const name of names) {
+      const { machine, usualDisk } = this.#member(name)
+      machine.disk.set(usualDisk)
       this.#nodes.get(name)?.clock.resume()
       this.start(name)
     }
@@ -213,4 +235,4 @@ export class SimCluster {
   }
 }
 
-const CALM: NetworkOptions = { lossPer10k: 0, duplicatePer10k: 0, reorderPer10k: 0 }
+const CALM: NetworkOptions = { lossPer10k: 0, dataLossPer10k: 0, duplicatePer10k: 0, reorderPer10k: 0 }

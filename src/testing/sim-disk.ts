@@ -84,7 +84,15 @@ export class SimDisk {
   /** The process has closed the disk. What is not permanent is gone with it. */
   release(): void {
     this.#open = false
-    if (!this.#options.permanent) this.#wipe()
+    if (!this.#options.permanent) this.wipe()
+  }
+
+  /** Empties the disk; nothing may have it open. */
+  wipe(): void {
+    this.#values.clear()
+    this.#keys = []
+    this.#unsynced = []
+    this.#pending = []
   }
 
   /** The process has ended without closing it. */
@@ -156,13 +164,6 @@ export class SimDisk {
   fails(): boolean {
     const { failPer10k } = this.#options
     return failPer10k > 0 && this.#random.chance(failPer10k, 10_000)
-  }
-
-  #wipe(): void {
-    this.#values.clear()
-    this.#keys = []
-    this.#unsynced = []
-    this.#pending = []
   }
 
   #put(key: string, value: Uint8Array | undefined): void {

@@ -74,7 +74,7 @@ export class SimLink implements Link {
     const { conditions, lane } = this.#deps
     const twin = this.#twin!
     const copy = copyBytes(frame)
-    const { lost, duplicate, reorder } = conditions.fate()
+    const { lost, duplicate, reorder } = conditions.fate(this.class)
     const first = this.#sent++ === 0
     const deliver = (): void => twin.#receive(copy)
     // The first frame is never overtaken: nobody sends a second one before the hello has been answered.

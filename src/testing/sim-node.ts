@@ -2,6 +2,7 @@ import { createDeferred } from '../base/deferred.ts'
 import type { ConsistencyLevel } from '../model/quorum.ts'
 import { assembleNode, type NodeConfig, type NodeCore } from '../node/assemble.ts'
 import { KilovoltNode } from '../node/kilovolt-node.ts'
+import type { WriteOptions } from '../node/keyspace.ts'
 import type { Node } from '../node/node.ts'
 import { resolveOptions } from '../node/options.ts'
 import { type PlacementRules, SOUND_RULES } from '../placement/rules.ts'
@@ -19,6 +20,8 @@ export interface SimNodeOptions {
   /** Rules of ownership change. Default: the sound ones. */
   readonly rules?: PlacementRules
   readonly logger?: Logger
+  /** Copies that clients ask for when they mean a quorum: what a wrong majority would be. Default: a real quorum. */
+  readonly quorum?: { readonly r?: number; readonly w?: number }
 }
 
 /** What a node needs. */
@@ -102,16 +105,32 @@ export class SimNode implements ClientTarget {
     consistency: ConsistencyLevel,
     timeoutMs: number
   ): Promise<{ value: string; version: string } | undefined> {
-    const entry = await this.node.getEntry(key, { consistency, timeoutMs })
+    await this.#turn()
+    const r = consistency === 'quorum' ? this.#options.quorum?.r : undefined
+    const entry = await this.node.getEntry(key, r === undefined ? { consistency, timeoutMs } : { r, timeoutMs })
     return entry === undefined ? undefined : { value: entry.value as string, version: entry.version }
   }
 
   async put(key: string, value: string, consistency: ConsistencyLevel, timeoutMs: number): Promise<void> {
-    await this.node.put(key, value, { consistency, timeoutMs })
+    await this.#turn()
+    await this.node.put(key, value, this.#write(consistency, timeoutMs))
   }
 
   async delete(key: string, consistency: ConsistencyLevel, timeoutMs: number): Promise<void> {
-    await this.node.delete(key, { consistency, timeoutMs })
+    await this.#turn()
+    await this.node.delete(key, this.#write(consistency, timeoutMs))
+  }
+
+  #write(consistency: ConsistencyLevel, timeoutMs: number): WriteOptions {
+    const w = consistency === 'quorum' ? this.#options.quorum?.w : undefined
+    return w === undefined ? { consistency, timeoutMs } : { w, timeoutMs }
+  }
+
+  /** A client's call waits for its process, which may stand still. Never resolves when the process ends. */
+  #turn(): Promise<void> {
+    return new Promise(resolve => {
+      this.clock.arrive(0, resolve)
+    })
   }
 
   async #end(): Promise<void> {

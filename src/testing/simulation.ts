@@ -1,6 +1,7 @@
 import { isKilovoltError } from '../base/errors.ts'
+import { pause } from '../runtime/clock.ts'
 import type { Hash64 } from '../model/partition.ts'
-import { replicaPictures, restProblem } from './at-rest.ts'
+import { canLoseOne, replicaPictures, restProblem } from './at-rest.ts'
 import { checkAcknowledged } from './checkers/acknowledged.ts'
 import { History } from './checkers/history.ts'
 import { checkLeftovers } from './checkers/leftovers.ts'
@@ -51,10 +52,15 @@ export interface SimulationReport {
 
 /** How long a single operation at rest, or the stop of a node, may take, ms. */
 const AT_REST_MS = 30_000
+/** Attempts at a read at rest, and the pause between two, ms. */
+const READS_MAX = 3
+const RETRY_READ_MS = 500
 /** How often the healed cluster is asked whether it is at rest, ms. */
 const REST_CHECK_MS = 250
 /** How long it must have been at rest, ms. */
 const CALM_MS = 2000
+/** Least time between two losses, in which the voters of the meta group are replaced, ms. */
+const LOSS_GAP_MS = 6000
 /** When a fault that must wait is tried again, ms. */
 const RETRY_FAULT_MS = 500
 
@@ -71,6 +77,7 @@ export class Simulation {
   readonly #workload: Workload
   readonly #watch: Watch
   readonly #violations: Violation[] = []
+  #nextLossMs = 0
   readonly #final = new Map<string, string | undefined>()
 
   constructor(plan: SimulationPlan, hash: Hash64) {
@@ -120,11 +127,16 @@ export class Simulation {
   }
 
   /**
-   * Applies a fault, one that loses data only while every copy is where it should be: of three copies one may be lost at
+   * Applies a fault; one that takes a member away only while every copy is where it should be: of three copies one may be lost at
    * a time, and more is promised to nobody.
    */
   #apply(fault: TimedFault): void {
-    if (!this.#losesData(fault) || restProblem(this.#cluster.nodes, this.#cluster.names) === undefined) {
+    const { nodes, names } = this.#cluster
+    const { nowMs } = this.#world
+    const loses = this.#losesData(fault)
+    if (!loses && fault.kind !== 'leave') return this.#cluster.apply(fault)
+    if (nowMs >= this.#nextLossMs && canLoseOne(nodes, names)) {
+      if (loses) this.#nextLossMs = nowMs + LOSS_GAP_MS
       return this.#cluster.apply(fault)
     }
     if (this.#world.nowMs + RETRY_FAULT_MS < this.#plan.chaosMs) {
@@ -160,14 +172,14 @@ export class Simulation {
     return problem === undefined
   }
 
-  /** Reads each key twice, at two levels and from two nodes; the first read mends what is behind. */
+  /** Reads each key at quorum from two nodes, then at `all`, which mends what is behind. */
   async #readAll(): Promise<void> {
     const { nodes } = this.#cluster
     const keys = this.#workload.keys
     const read = async (key: string, node: SimNode, level: 'all' | 'quorum'): Promise<void> => {
       const operation = this.#history.begin({ client: 'checker', kind: 'get', key, level })
       try {
-        const found = await this.#world.settle(node.get(key, level, AT_REST_MS), { limitMs: 2 * AT_REST_MS })
+        const found = await this.#world.settle(patiently(node, key, level), { limitMs: 2 * AT_REST_MS })
         this.#history.returned(operation, found?.value, found?.version)
         this.#final.set(key, found?.value)
       } catch (error) {
@@ -176,8 +188,9 @@ export class Simulation {
       }
     }
     for (const [i, key] of keys.entries()) {
-      await read(key, nodes[i % nodes.length]!, 'all')
+      await read(key, nodes[i % nodes.length]!, 'quorum')
       await read(key, nodes[(i + 1) % nodes.length]!, 'quorum')
+      await read(key, nodes[i % nodes.length]!, 'all')
     }
     this.#violations.push(...checkReplicas(replicaPictures(nodes, keys)))
     if (this.#final.size === keys.length) {
@@ -222,5 +235,17 @@ export class Simulation {
 
   #report(rule: string, message: string): void {
     this.#violations.push({ rule, message })
+  }
+}
+
+/** Reads, and reads again when told that it may help: a link may be closed, to be opened anew, at any time. */
+async function patiently(node: SimNode, key: string, level: 'all' | 'quorum'): ReturnType<SimNode['get']> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await node.get(key, level, AT_REST_MS / READS_MAX)
+    } catch (error) {
+      if (attempt === READS_MAX || !isKilovoltError(error) || !error.retryable) throw error
+      await pause(node.clock, RETRY_READ_MS)
+    }
   }
 }
