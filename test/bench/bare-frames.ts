@@ -24,11 +24,11 @@ class Sender {
   }
 }
 
-/** Answers every question on a link with a body of its own: the least that a server of requests can do. */
-export function serveBareFrames(link: Link, answer: Uint8Array): void {
+/** Answers every question on a link: the least that a server of requests can do. */
+export function serveBareFrames(link: Link, answer: (question: Uint8Array) => Uint8Array): void {
   const sender = new Sender(link)
   link.onFrame = frame => {
-    for (const { id } of decodeFrame(frame)) sender.add({ type: ANSWER, id, epoch: 0, body: answer })
+    for (const { id, body } of decodeFrame(frame)) sender.add({ type: ANSWER, id, epoch: 0, body: answer(body) })
   }
 }
 
@@ -40,7 +40,8 @@ export interface BareFramesOptions {
   readonly quorum: number
   /** Requests under way at any time. */
   readonly inFlight: number
-  readonly body: Uint8Array
+  /** Bodies of the requests, which take turns. */
+  readonly bodies: readonly Uint8Array[]
   readonly durationMs: number
 }
 
@@ -57,7 +58,7 @@ export interface BareFramesResult {
  * What the transport costs is the difference to this.
  */
 export async function runBareFrames(options: BareFramesOptions): Promise<BareFramesResult> {
-  const { links, quorum, inFlight, body, durationMs } = options
+  const { links, quorum, inFlight, bodies, durationMs } = options
   const senders = links.map(link => new Sender(link))
   const asked = new Map<number, { readonly atMs: number; answers: number }>()
   const latenciesMs: number[] = []
@@ -73,6 +74,7 @@ export async function runBareFrames(options: BareFramesOptions): Promise<BareFra
       }
       const id = nextId++
       asked.set(id, { atMs: nowMs, answers: 0 })
+      const body = bodies[id % bodies.length]!
       for (const sender of senders) sender.add({ type: QUESTION, id, epoch: 0, body })
     }
     for (const link of links) {

@@ -1,5 +1,7 @@
 // One process of the operations bench: a node, a bare database, or bare frames, driven over IPC by `operations.ts`.
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { type Profiler, Session } from 'node:inspector/promises'
 import { MemoryLevel } from 'memory-level'
 import { createNode, type Keyspace, type Node } from 'kilovolt'
 import { silentLogger } from '../../src/runtime/logger.ts'
@@ -32,6 +34,8 @@ export type BenchCommand =
       readonly seconds: number
     }
   | { readonly kind: 'cpu' }
+  | { readonly kind: 'profileStart' }
+  | { readonly kind: 'profileStop'; readonly file: string }
   | { readonly kind: 'stop' }
 
 /** Which operations a loop runs. */
@@ -39,8 +43,11 @@ export type Mix = 'put' | 'get' | '50/50'
 
 const KEYS = 10_000
 const VALUE_BYTES = 100
-/** A record's bytes beyond key and value on the wire: place, flags, stamp. */
-const RECORD_OVERHEAD = 24
+/** A record on the wire: stamp and flags, then the value. */
+const RECORD_BYTES = 24 + VALUE_BYTES
+/** A request that reads, and one that writes: keyspace and key, and the record. */
+const READ_BYTES = 24
+const WRITE_BYTES = READ_BYTES + RECORD_BYTES
 
 const keys = Array.from({ length: KEYS }, (_, i) => `key:${String(i).padStart(12, '0')}`)
 const value = new Uint8Array(VALUE_BYTES).fill(118)
@@ -50,6 +57,7 @@ let node: Node | undefined
 let values: Keyspace<Uint8Array> | undefined
 let host: Libp2pHost | undefined
 let links: Link[] = []
+const inspector = new Session()
 
 function isPut(mix: Mix, i: number): boolean {
   return mix === 'put' || (mix === '50/50' && i % 2 === 0)
@@ -85,9 +93,9 @@ async function bareHost(): Promise<readonly string[]> {
     clock: systemClock,
     logger: silentLogger
   })
-  host.on('link', link =>
-    serveBareFrames(link, new Uint8Array(link.class === 'bulk' ? VALUE_BYTES + RECORD_OVERHEAD : 2))
-  )
+  const acknowledgement = new Uint8Array(2)
+  const record = new Uint8Array(RECORD_BYTES)
+  host.on('link', link => serveBareFrames(link, ({ length }) => (length === READ_BYTES ? record : acknowledgement)))
   await host.start()
   return host.addresses
 }
@@ -105,8 +113,9 @@ async function bareFrames(
       links.push(await host!.open(peer, 'data', never))
     }
   }
-  const body = new Uint8Array(mix === 'get' ? 24 : VALUE_BYTES + RECORD_OVERHEAD + 18)
-  const run = (durationMs: number) => runBareFrames({ links, quorum: 1, inFlight, body, durationMs })
+  const [read, write] = [new Uint8Array(READ_BYTES), new Uint8Array(WRITE_BYTES)]
+  const bodies = { put: [write], get: [read], '50/50': [write, read] }[mix]
+  const run = (durationMs: number) => runBareFrames({ links, quorum: 1, inFlight, bodies, durationMs })
   await run((seconds * 1000) / 3)
   const { requests, elapsedMs, latenciesMs } = await run(seconds * 1000)
   const sorted = latenciesMs.toSorted()
@@ -128,6 +137,21 @@ async function operations(mix: Mix, level: 'one' | 'quorum', inFlight: number, s
   }
   await closedLoop(operation, { inFlight, seconds: seconds / 3 })
   return closedLoop(operation, { inFlight, seconds })
+}
+
+async function startProfile(): Promise<void> {
+  inspector.connect()
+  await inspector.post('Profiler.enable')
+  await inspector.post('Profiler.setSamplingInterval', { interval: 200 })
+  await inspector.post('Profiler.start')
+}
+
+/** Writes the profile to a file, for the tools of browsers, and returns it. */
+async function stopProfile(file: string): Promise<Profiler.Profile> {
+  const { profile } = await inspector.post('Profiler.stop')
+  inspector.disconnect()
+  await writeFile(file, JSON.stringify(profile))
+  return profile
 }
 
 async function perform(command: BenchCommand): Promise<unknown> {
@@ -152,6 +176,10 @@ async function perform(command: BenchCommand): Promise<unknown> {
       const { user, system } = process.cpuUsage()
       return (user + system) / 1e6
     }
+    case 'profileStart':
+      return startProfile()
+    case 'profileStop':
+      return stopProfile(command.file)
     case 'stop':
       for (const link of links) link.close('done')
       links = []

@@ -1,8 +1,8 @@
 // npm run bench                        operations against their limits, some two minutes
 // npm run bench -- membership [n]      how quickly joins and deaths are noticed, n rounds (20)
-// npm run bench -- profile <folder>    operations, with CPU profiles of all three processes
+// npm run bench -- profile <folder>    where the time of quorum operations goes; the profiles go to a folder
 import { benchMembership } from './membership.ts'
-import { benchOperations } from './operations.ts'
+import { benchOperations, profileOperations } from './operations.ts'
 
 const [what = 'operations', argument] = process.argv.slice(2)
 
@@ -11,7 +11,7 @@ switch (what) {
     await benchOperations()
     break
   case 'profile':
-    await benchOperations(argument ?? 'profiles')
+    await profileOperations(argument ?? 'profiles')
     break
   case 'membership':
     await benchMembership(Number(argument ?? 20))

@@ -1,6 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process'
+import { mkdir } from 'node:fs/promises'
+import type { Profiler } from 'node:inspector/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { BenchCommand, Mix } from './bench-child.ts'
+import { costTable } from './costs.ts'
 import { type Measurement, table } from './measure.ts'
 
 const MIXES: readonly Mix[] = ['put', 'get', '50/50']
@@ -65,19 +69,22 @@ async function bareHosts(): Promise<{ processes: BenchProcess[]; addresses: stri
   return { processes, addresses: addresses.slice(1).map(list => list[0]!) }
 }
 
-/**
- * Operations of one of three processes with three copies each, beside their two limits in the same run: (a) the same
- * database without kilovolt, (b) bare frames to the two others over the same kind of stream, done at the first answer.
- *
- * @param profile - a folder for CPU profiles of all processes
- */
-export async function benchOperations(profile?: string): Promise<void> {
-  const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
-  const nodes = Array.from({ length: PROCESSES }, () => new BenchProcess(profiling))
+/** A settled cluster with data in it. */
+async function startNodes(): Promise<readonly BenchProcess[]> {
+  const nodes = Array.from({ length: PROCESSES }, () => new BenchProcess())
   const bootstrap = await nodes[0]!.ask<readonly string[]>({ kind: 'node', bootstrap: [] })
   for (const one of nodes.slice(1)) await one.ask({ kind: 'node', bootstrap })
   await Promise.all(nodes.map(one => one.ask({ kind: 'settled' })))
   await nodes[0]!.ask({ kind: 'fill' })
+  return nodes
+}
+
+/**
+ * Operations of one of three processes with three copies each, beside their two limits in the same run: (a) the same
+ * database without kilovolt, (b) bare frames to the two others over the same kind of stream, done at the first answer.
+ */
+export async function benchOperations(): Promise<void> {
+  const nodes = await startNodes()
   const bare = await bareHosts()
   const rows: string[][] = []
   for (const mix of MIXES) {
@@ -116,4 +123,30 @@ export async function benchOperations(profile?: string): Promise<void> {
   console.log(
     '(a) the bare database in one process, asynchronous calls; (b) bare frames to two peers, done at the first answer'
   )
+}
+
+/**
+ * Where the time of quorum operations goes: a table of each process's most expensive files and functions, and the whole
+ * profiles in a folder.
+ */
+export async function profileOperations(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  const nodes = await startNodes()
+  for (const mix of ['put', 'get'] as const) {
+    const operations = { kind: 'operations', mix, level: 'quorum', inFlight: 64, seconds: 3 } as const
+    await nodes[0]!.ask(operations)
+    await Promise.all(nodes.map(one => one.ask({ kind: 'profileStart' })))
+    const result = await timed(nodes, operations)
+    const profiles = await Promise.all(
+      nodes.map((one, i) =>
+        one.ask<Profiler.Profile>({ kind: 'profileStop', file: join(folder, `${mix}-quorum-64-${i}.cpuprofile`) })
+      )
+    )
+    // The warm-up is profiled too, so the count is that of both.
+    const count = result.operations * (4 / 3)
+    console.log(`\n${mix}, quorum, 64 in flight: ${columns(result).join('  ')}`)
+    console.log(costTable('coordinating process', profiles[0]!, count))
+    console.log(costTable('one of the two others', profiles[1]!, count))
+  }
+  await Promise.all(nodes.map(one => one.ask({ kind: 'stop' })))
 }

@@ -58,7 +58,7 @@ function createMesh(host: Libp2pHost, digit: string): Mesh {
 /** The other process: answers requests at one address, bare frames at another. */
 async function serve(): Promise<void> {
   const bare = await createHost()
-  bare.on('link', link => serveBareFrames(link, body))
+  bare.on('link', link => serveBareFrames(link, () => body))
   await bare.start()
   const host = await createHost()
   const mesh = createMesh(host, 'b')
@@ -109,7 +109,7 @@ async function main(): Promise<void> {
   await mesh.start()
   for (const round of ['warm-up', 'measured']) {
     for (const inFlight of [1, 64, 256]) {
-      const bare = await runBareFrames({ links: [link], quorum: 1, inFlight, body, durationMs: DURATION_MS })
+      const bare = await runBareFrames({ links: [link], quorum: 1, inFlight, bodies: [body], durationMs: DURATION_MS })
       const floor = summary(bare.latenciesMs, bare.elapsedMs)
       const through = await runMesh(mesh, addresses.mesh, inFlight)
       const share = (through.perSecond / floor.perSecond).toFixed(2)
