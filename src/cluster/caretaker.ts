@@ -11,6 +11,8 @@ export interface CaretakerInput {
   readonly topology: Topology
   readonly nowMs: number
   readonly isDead: (store: StoreId) => boolean
+  /** Voters of the meta group: they are members for as long as they vote. */
+  readonly voters: readonly StoreId[]
   readonly rules: PlacementRules
 }
 
@@ -109,16 +111,19 @@ export class Caretaker {
       if (status === 'down' && this.#isDue(member, deadMs, input))
         commands.push({ kind: 'setStatus', storeId, status: 'evicted' })
       const gone = status === 'leaving' || (status === 'evicted' && member.volatile)
-      if (gone && !ownsAnything(topology.rows, storeId)) commands.push({ kind: 'removeMember', storeId })
+      if (gone && !input.voters.includes(storeId) && !ownsAnything(topology.rows, storeId))
+        commands.push({ kind: 'removeMember', storeId })
     }
     return commands
   }
 
   /** Whether a dead member's copies are to be rebuilt elsewhere: long enough dead, and somebody else is there to take them. */
-  #isDue({ volatile }: TopologyMember, deadMs: number, { topology, nowMs }: CaretakerInput): boolean {
+  #isDue({ storeId, volatile }: TopologyMember, deadMs: number, { topology, nowMs }: CaretakerInput): boolean {
     const after = volatile ? this.#options.evictVolatileAfterMs : this.#options.evictDiskAfterMs
+    if (deadMs < after || this.isHolding(nowMs)) return false
     const takers = [...topology.members.values()].filter(({ status, weight }) => status === 'up' && weight > 0)
-    return deadMs >= after && !this.isHolding(nowMs) && takers.length >= topology.replicas
+    const replaceable = ({ slots }: Row): boolean => takers.some(taker => !slots.includes(taker.storeId))
+    return topology.rows.every(row => !row.slots.includes(storeId) || replaceable(row))
   }
 
   #endings({ topology, isDead }: CaretakerInput): Command[] {
@@ -151,7 +156,12 @@ export class Caretaker {
       partitions: topology.rows.length,
       replicas: topology.replicas
     })
-    const changes = planChanges({ topology, target, live, rules, limits: { rowsPerNode: ROWS_PER_NODE } })
+    // What a member in memory had is gone with it: a row that has lost its majority so is rebuilt from what is left.
+    const lost = (store: StoreId): boolean => {
+      const member = topology.members.get(store)
+      return member === undefined || (member.volatile && member.status === 'evicted')
+    }
+    const changes = planChanges({ topology, target, live, lost, rules, limits: { rowsPerNode: ROWS_PER_NODE } })
     this.#plannedMs = nowMs
     if (changes.length === 0) return []
     return [

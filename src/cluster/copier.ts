@@ -2,7 +2,7 @@ import { messageOf } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { isRowReplica, type Topology } from '../placement/topology.ts'
-import type { Clock, Timer } from '../runtime/clock.ts'
+import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Mover } from './cluster.ts'
 import type { RowRef } from './commands.ts'
@@ -98,10 +98,8 @@ export class Copier {
     } catch (error) {
       if (!task.abort.signal.aborted) {
         logger.debug('a copy failed and is tried again', { partition: task.partition, error: messageOf(error) })
-        clock.after(RETRY_MS, () => {
-          if (task.state === 'copying') task.state = 'waiting'
-          this.#work()
-        })
+        await pause(clock, RETRY_MS, task.abort.signal)
+        task.state = 'waiting'
       }
     } finally {
       this.#copying--

@@ -2,7 +2,7 @@ import { abortError } from '../base/abort.ts'
 import { createDeferred } from '../base/deferred.ts'
 import { Emitter } from '../base/emitter.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
-import { bootstrapGroup } from '../consensus/log-store.ts'
+import { bootstrapGroup, holdsGroup } from '../consensus/log-store.ts'
 import { RaftGroup } from '../consensus/raft-group.ts'
 import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, type PeerId, type StoreId } from '../model/node-id.ts'
@@ -78,6 +78,7 @@ export class MetaCluster implements Cluster {
   #careTimer: Timer | undefined
   #caring = false
   #changingVoters = false
+  #renewing = false
   #groupStarted = false
 
   constructor(deps: MetaClusterDeps, options: MetaClusterOptions) {
@@ -146,14 +147,38 @@ export class MetaCluster implements Cluster {
   async start(signal?: AbortSignal): Promise<void> {
     const known = await this.#log.load()
     this.#peers.listen()
-    if (known && this.#log.topology?.members.has(this.#options.self) === true) {
-      await this.#startGroup()
-      this.#become('member')
-      // Where it can be reached may have changed since.
-      void this.#renew()
-      return
-    }
+    if ((known && this.#isMember) || (await holdsGroup(this.#deps.store, META_GROUP))) return this.#resume()
     await this.#admission.run(signal)
+  }
+
+  get #isMember(): boolean {
+    return this.#log.topology?.members.has(this.#options.self) === true
+  }
+
+  /** Goes on where an earlier life on this store ended, however early that was. */
+  async #resume(): Promise<void> {
+    const { clock } = this.#deps
+    await this.#startGroup()
+    const { voters } = this.#group.members()
+    if (voters.length === 1 && voters[0] === this.#options.self) {
+      await this.#elected()
+      await this.#group.readBarrier(PROPOSE_TIMEOUT_MS)
+      // It may have ended between the first entry of the log and the one that founds the cluster.
+      if (this.#log.topology === undefined) await this.#proposeFounding()
+    }
+    const deadline = clock.monotonicMs() + this.#options.joinTimeoutMs
+    while (this.#log.topology === undefined) {
+      if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+      if (clock.monotonicMs() >= deadline) {
+        throw new KilovoltError('KV_JOIN_TIMEOUT', 'the other voters of this node’s cluster did not answer in time', {
+          retryable: true
+        })
+      }
+      await pause(clock, LOOK_EVERY_MS, this.#abort.signal)
+    }
+    this.#become('member')
+    // Where it can be reached may have changed since, and it may have been forgotten meanwhile.
+    void this.#renew()
   }
 
   async catchUp(epoch: number, timeoutMs: number): Promise<Topology> {
@@ -171,7 +196,9 @@ export class MetaCluster implements Cluster {
       const member = topology?.members.get(self)
       if (topology === undefined || member === undefined) break
       // The last one has nobody to hand over to.
-      const others = [...topology.members.values()].filter(({ storeId, status }) => storeId !== self && status === 'up')
+      const others = [...topology.members.values()].filter(
+        ({ storeId, status }) => storeId !== self && status !== 'evicted'
+      )
       if (others.length === 0) break
       if (signal?.aborted === true || clock.monotonicMs() >= deadline) {
         await this.#stay()
@@ -217,17 +244,23 @@ export class MetaCluster implements Cluster {
   }
 
   async #found(): Promise<void> {
-    const { self, name, partitions, replicas } = this.#options
-    const { store, random, logger } = this.#deps
+    const { self } = this.#options
+    const { store } = this.#deps
     this.#become('joining')
     await bootstrapGroup(store, META_GROUP, self)
     await this.#startGroup()
     await this.#elected()
+    await this.#proposeFounding()
+    this.#become('member')
+  }
+
+  async #proposeFounding(): Promise<void> {
+    const { name, partitions, replicas } = this.#options
+    const { random, logger } = this.#deps
     const clusterId: ClusterId = idFromBytes(random.bytes(ID_BYTES))
     const found: Command = { kind: 'found', clusterId, name, partitions, replicas, member: this.#describe() }
     await this.#group.propose(encodeCommand(found), PROPOSE_TIMEOUT_MS)
     logger.info('founded a cluster', { cluster: name, clusterId })
-    this.#become('member')
   }
 
   /** A group of one elects itself as soon as it has started. */
@@ -246,7 +279,7 @@ export class MetaCluster implements Cluster {
     this.#become('joining')
     try {
       await this.#peers.join(this.#describe(), PROPOSE_TIMEOUT_MS)
-      if (this.#log.topology?.members.has(this.#options.self) !== true) {
+      if (!this.#isMember) {
         throw new KilovoltError('KV_JOIN_TIMEOUT', 'the cluster did not admit this node')
       }
       await this.#startGroup()
@@ -273,10 +306,14 @@ export class MetaCluster implements Cluster {
   }
 
   async #renew(): Promise<void> {
+    if (this.#renewing) return
+    this.#renewing = true
     try {
       await this.#peers.propose({ kind: 'addMember', member: this.#describe() }, this.#options.joinTimeoutMs)
     } catch (error) {
       this.#deps.logger.debug('the present addresses could not be announced yet', { error: messageOf(error) })
+    } finally {
+      this.#renewing = false
     }
   }
 
@@ -304,6 +341,8 @@ export class MetaCluster implements Cluster {
     membership.announce({ clusterId: topology.clusterId, epoch: topology.epoch })
     this.#events.emit('topology', topology)
     this.#copier.follow(topology)
+    // Whoever was cut off for so long that it was forgotten asks to be let in again.
+    if (this.#phase === 'member' && !topology.members.has(this.#options.self)) void this.#renew()
   }
 
   /** Two clusters of one name, founded apart, stay apart; somebody should know. */
@@ -342,7 +381,8 @@ export class MetaCluster implements Cluster {
         const status = membership.statusOf(store)
         return status === 'dead' || status === 'left'
       }
-      for (const command of caretaker.look({ topology, nowMs, isDead, rules })) {
+      const { voters } = this.#group.members()
+      for (const command of caretaker.look({ topology, nowMs, isDead, voters, rules })) {
         await this.#group.propose(encodeCommand(command), PROPOSE_TIMEOUT_MS)
       }
       void this.#keepVoters(caretaker, nowMs)

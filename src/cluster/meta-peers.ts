@@ -46,7 +46,7 @@ export class MetaPeers {
   readonly #waiting = new Set<() => void>()
   #pulling: Promise<void> | undefined
   #timer: Timer | undefined
-  #stopped = false
+  readonly #abort = new AbortController()
   #turn = 0
 
   constructor(deps: MetaPeersDeps) {
@@ -72,7 +72,7 @@ export class MetaPeers {
   }
 
   stop(): void {
-    this.#stopped = true
+    this.#abort.abort()
     this.#timer?.cancel()
     for (const off of this.#unsubscribe) off()
     for (const wake of this.#waiting) wake()
@@ -107,8 +107,8 @@ export class MetaPeers {
         await this.catchUp(epoch, Math.max(1, deadline - clock.monotonicMs()))
         return
       } catch (error) {
-        if (this.#stopped || clock.monotonicMs() >= deadline) throw error
-        await pause(clock, RETRY_MS)
+        if (this.#abort.signal.aborted || clock.monotonicMs() >= deadline) throw error
+        await pause(clock, RETRY_MS, this.#abort.signal)
       }
     }
   }
@@ -118,7 +118,7 @@ export class MetaPeers {
     const { clock, log } = this.#deps
     const deadline = clock.monotonicMs() + timeoutMs
     while (log.epoch < epoch) {
-      if (this.#stopped) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+      if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
       if (clock.monotonicMs() >= deadline) {
         throw new KilovoltError(
           'KV_TIMEOUT',
@@ -294,11 +294,11 @@ export class MetaPeers {
   }
 
   #pullSoon(): void {
-    if (this.#pulling === undefined && !this.#stopped) void this.pull(ATTEMPT_MS)
+    if (this.#pulling === undefined && !this.#abort.signal.aborted) void this.pull(ATTEMPT_MS)
   }
 
   #scheduleLagCheck(): void {
-    if (this.#stopped) return
+    if (this.#abort.signal.aborted) return
     this.#timer = this.#deps.clock.after(ANTI_LAG_MS, () => {
       const { log, membership } = this.#deps
       const own = log.topology?.clusterId

@@ -197,6 +197,11 @@ export class LogStore {
   }
 }
 
+/** Whether a store takes part in a group already. @throws KilovoltError `KV_CORRUPT`, `KV_STORAGE` */
+export async function holdsGroup(store: Store, group: number): Promise<boolean> {
+  return (await new LogStore(store, group).load()) !== EMPTY_LOG_STATE
+}
+
 /**
  * Writes the first entry of a new group, which makes a store its only voter: what founding a cluster comes down to.
  *
@@ -204,7 +209,7 @@ export class LogStore {
  */
 export async function bootstrapGroup(store: Store, group: number, self: StoreId): Promise<void> {
   const log = new LogStore(store, group)
-  if ((await log.load()) !== EMPTY_LOG_STATE) {
+  if (await holdsGroup(store, group)) {
     throw new KilovoltError('KV_CONFIG', `the store takes part in group ${group} already, so it cannot found it again`)
   }
   const configuration = { voters: [self], outgoing: [], learners: [] }

@@ -5,16 +5,25 @@ import type { Link } from '../../src/transport/host.ts'
 const QUESTION = 200
 const ANSWER = 201
 
-/** Gathers the messages of one turn into a frame, and nothing else: no deadlines, no bounds, no errors. */
+/** Whether the messages of one turn of the event loop travel as one frame, or each as a frame of its own. */
+export type Framing = 'gathered' | 'single'
+
+/** Makes frames of messages, and nothing else: no deadlines, no bounds, no errors. */
 class Sender {
   readonly #link: Link
+  readonly #framing: Framing
   #messages: Message[] = []
 
-  constructor(link: Link) {
+  constructor(link: Link, framing: Framing) {
     this.#link = link
+    this.#framing = framing
   }
 
   add(message: Message): void {
+    if (this.#framing === 'single') {
+      this.#link.send(encodeFrame([message]))
+      return
+    }
     if (this.#messages.push(message) > 1) return
     setImmediate(() => {
       const messages = this.#messages
@@ -25,8 +34,12 @@ class Sender {
 }
 
 /** Answers every question on a link: the least that a server of requests can do. */
-export function serveBareFrames(link: Link, answer: (question: Uint8Array) => Uint8Array): void {
-  const sender = new Sender(link)
+export function serveBareFrames(
+  link: Link,
+  answer: (question: Uint8Array) => Uint8Array,
+  framing: Framing = 'gathered'
+): void {
+  const sender = new Sender(link, framing)
   link.onFrame = frame => {
     for (const { id, body } of decodeFrame(frame)) sender.add({ type: ANSWER, id, epoch: 0, body: answer(body) })
   }
@@ -42,6 +55,8 @@ export interface BareFramesOptions {
   readonly inFlight: number
   /** Bodies of the requests, which take turns. */
   readonly bodies: readonly Uint8Array[]
+  /** Default `'gathered'`. */
+  readonly framing?: Framing
   readonly durationMs: number
 }
 
@@ -58,8 +73,8 @@ export interface BareFramesResult {
  * What the transport costs is the difference to this.
  */
 export async function runBareFrames(options: BareFramesOptions): Promise<BareFramesResult> {
-  const { links, quorum, inFlight, bodies, durationMs } = options
-  const senders = links.map(link => new Sender(link))
+  const { links, quorum, inFlight, bodies, framing = 'gathered', durationMs } = options
+  const senders = links.map(link => new Sender(link, framing))
   const asked = new Map<number, { readonly atMs: number; answers: number }>()
   const latenciesMs: number[] = []
   const startMs = performance.now()

@@ -9,7 +9,7 @@ import { systemClock } from '../../src/runtime/system-clock.ts'
 import type { Link } from '../../src/transport/host.ts'
 import { Libp2pHost } from '../../src/transport/libp2p-host.ts'
 import { createPeerKey } from '../../src/transport/peer-key.ts'
-import { runBareFrames, serveBareFrames } from './bare-frames.ts'
+import { type Framing, runBareFrames, serveBareFrames } from './bare-frames.ts'
 import { closedLoop, type Measurement } from './measure.ts'
 
 /** What the parent asks for. */
@@ -29,11 +29,13 @@ export type BenchCommand =
   | {
       readonly kind: 'bareFrames'
       readonly addresses: readonly string[]
+      readonly framing: Framing
       readonly mix: Mix
       readonly inFlight: number
       readonly seconds: number
     }
   | { readonly kind: 'cpu' }
+  | { readonly kind: 'transport' }
   | { readonly kind: 'profileStart' }
   | { readonly kind: 'profileStop'; readonly file: string }
   | { readonly kind: 'stop' }
@@ -56,7 +58,7 @@ const never = new AbortController().signal
 let node: Node | undefined
 let values: Keyspace<Uint8Array> | undefined
 let host: Libp2pHost | undefined
-let links: Link[] = []
+const bareLinks: Record<Framing, Link[]> = { gathered: [], single: [] }
 const inspector = new Session()
 
 function isPut(mix: Mix, i: number): boolean {
@@ -95,27 +97,35 @@ async function bareHost(): Promise<readonly string[]> {
   })
   const acknowledgement = new Uint8Array(2)
   const record = new Uint8Array(RECORD_BYTES)
-  host.on('link', link => serveBareFrames(link, ({ length }) => (length === READ_BYTES ? record : acknowledgement)))
+  host.on('link', link =>
+    serveBareFrames(
+      link,
+      ({ length }) => (length === READ_BYTES ? record : acknowledgement),
+      link.class === 'data' ? 'gathered' : 'single'
+    )
+  )
   await host.start()
   return host.addresses
 }
 
-/** A frame of an operation's size to each peer, done at the first answer: what a quorum of three costs at the least. */
-async function bareFrames(
-  addresses: readonly string[],
-  mix: Mix,
-  inFlight: number,
-  seconds: number
-): Promise<Measurement> {
+/** An operation's bytes to each peer, done at the first answer: what a quorum of three costs at the least. */
+async function bareFrames({
+  addresses,
+  framing,
+  mix,
+  inFlight,
+  seconds
+}: BenchCommand & { readonly kind: 'bareFrames' }): Promise<Measurement> {
+  const links = bareLinks[framing]
   if (links.length === 0) {
     for (const address of addresses) {
       const peer = await host!.connect(address, never)
-      links.push(await host!.open(peer, 'data', never))
+      links.push(await host!.open(peer, framing === 'gathered' ? 'data' : 'bulk', never))
     }
   }
   const [read, write] = [new Uint8Array(READ_BYTES), new Uint8Array(WRITE_BYTES)]
   const bodies = { put: [write], get: [read], '50/50': [write, read] }[mix]
-  const run = (durationMs: number) => runBareFrames({ links, quorum: 1, inFlight, bodies, durationMs })
+  const run = (durationMs: number) => runBareFrames({ links, quorum: 1, inFlight, bodies, framing, durationMs })
   await run((seconds * 1000) / 3)
   const { requests, elapsedMs, latenciesMs } = await run(seconds * 1000)
   const sorted = latenciesMs.toSorted()
@@ -171,18 +181,19 @@ async function perform(command: BenchCommand): Promise<unknown> {
     case 'bareHost':
       return bareHost()
     case 'bareFrames':
-      return bareFrames(command.addresses, command.mix, command.inFlight, command.seconds)
+      return bareFrames(command)
     case 'cpu': {
       const { user, system } = process.cpuUsage()
       return (user + system) / 1e6
     }
+    case 'transport':
+      return node?.status().transport
     case 'profileStart':
       return startProfile()
     case 'profileStop':
       return stopProfile(command.file)
     case 'stop':
-      for (const link of links) link.close('done')
-      links = []
+      for (const link of [...bareLinks.gathered, ...bareLinks.single]) link.close('done')
       await host?.stop()
       return node?.stop()
   }

@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import type { Profiler } from 'node:inspector/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { TransportStats } from '../../src/transport/transport.ts'
 import type { BenchCommand, Mix } from './bench-child.ts'
 import { costTable } from './costs.ts'
 import { type Measurement, table } from './measure.ts'
@@ -12,6 +13,12 @@ const IN_FLIGHT = [1, 64, 256]
 const LEVELS = ['one', 'quorum'] as const
 const SECONDS = 1.5
 const PROCESSES = 3
+const LEGEND = `
+(a) the database alone, in one process, by its asynchronous calls
+(b) the operation's bytes to the two other processes over the same kind of stream, done at the first answer; what one
+    turn of the event loop says to one peer is one frame, as in kilovolt
+(c) the same with a frame for each message`
+const FRAMES = { gathered: '(b) bare frames', single: '(c) bare frames, one a message' } as const
 
 /** A process of the bench. */
 class BenchProcess {
@@ -44,6 +51,21 @@ class BenchProcess {
 async function cpuOf(processes: readonly BenchProcess[]): Promise<number> {
   const each = await Promise.all(processes.map(one => one.ask<number>({ kind: 'cpu' })))
   return each.reduce((sum, seconds) => sum + seconds, 0)
+}
+
+interface Sent {
+  readonly messages: number
+  readonly frames: number
+}
+
+/** What each process has sent so far. */
+function framesOf(nodes: readonly BenchProcess[]): Promise<readonly Sent[]> {
+  return Promise.all(
+    nodes.map(async one => {
+      const { messagesSent, framesSent } = await one.ask<TransportStats>({ kind: 'transport' })
+      return { messages: messagesSent, frames: framesSent }
+    })
+  )
 }
 
 interface Timed extends Measurement {
@@ -81,7 +103,7 @@ async function startNodes(): Promise<readonly BenchProcess[]> {
 
 /**
  * Operations of one of three processes with three copies each, beside their two limits in the same run: (a) the same
- * database without kilovolt, (b) bare frames to the two others over the same kind of stream, done at the first answer.
+ * database without kilovolt, (b) and (c) bare frames to the two others over the same kind of stream, done at the first answer.
  */
 export async function benchOperations(): Promise<void> {
   const nodes = await startNodes()
@@ -90,19 +112,19 @@ export async function benchOperations(): Promise<void> {
   for (const mix of MIXES) {
     for (const inFlight of IN_FLIGHT) {
       const database = await timed(nodes.slice(0, 1), { kind: 'bareDatabase', mix, inFlight, seconds: SECONDS / 2 })
-      rows.push(['bare database', mix, String(inFlight), ...columns(database), '', ''])
-      const frames = await timed(bare.processes, {
-        kind: 'bareFrames',
-        addresses: bare.addresses,
-        mix,
-        inFlight,
-        seconds: SECONDS / 2
-      })
-      rows.push(['bare frames', mix, String(inFlight), ...columns(frames), '', ''])
+      rows.push(['(a) bare database', mix, String(inFlight), ...columns(database), '', '', ''])
+      const limits: Measurement[] = [database]
+      for (const framing of ['gathered', 'single'] as const) {
+        const { addresses } = bare
+        const command = { kind: 'bareFrames', addresses, framing, mix, inFlight, seconds: SECONDS / 2 } as const
+        const frames = await timed(bare.processes, command)
+        limits.push(frames)
+        rows.push([FRAMES[framing], mix, String(inFlight), ...columns(frames), '', '', ''])
+      }
       for (const level of LEVELS) {
         const result = await timed(nodes, { kind: 'operations', mix, level, inFlight, seconds: SECONDS })
-        const ratio = (limit: Measurement): string => (result.opsPerSecond / limit.opsPerSecond).toFixed(2)
-        rows.push([`kilovolt ${level}`, mix, String(inFlight), ...columns(result), ratio(database), ratio(frames)])
+        const ratios = limits.map(({ opsPerSecond }) => (result.opsPerSecond / opsPerSecond).toFixed(2))
+        rows.push([`kilovolt ${level}`, mix, String(inFlight), ...columns(result), ...ratios])
       }
     }
     process.stderr.write(`${mix} done\n`)
@@ -117,12 +139,11 @@ export async function benchOperations(): Promise<void> {
     'p99 ms',
     'CPU s/100k',
     '÷ (a)',
-    '÷ (b)'
+    '÷ (b)',
+    '÷ (c)'
   ]
   console.log(table(head, rows))
-  console.log(
-    '(a) the bare database in one process, asynchronous calls; (b) bare frames to two peers, done at the first answer'
-  )
+  console.log(LEGEND)
 }
 
 /**
@@ -136,7 +157,9 @@ export async function profileOperations(folder: string): Promise<void> {
     const operations = { kind: 'operations', mix, level: 'quorum', inFlight: 64, seconds: 3 } as const
     await nodes[0]!.ask(operations)
     await Promise.all(nodes.map(one => one.ask({ kind: 'profileStart' })))
+    const before = await framesOf(nodes)
     const result = await timed(nodes, operations)
+    const after = await framesOf(nodes)
     const profiles = await Promise.all(
       nodes.map((one, i) =>
         one.ask<Profiler.Profile>({ kind: 'profileStop', file: join(folder, `${mix}-quorum-64-${i}.cpuprofile`) })
@@ -145,6 +168,10 @@ export async function profileOperations(folder: string): Promise<void> {
     // The warm-up is profiled too, so the count is that of both.
     const count = result.operations * (4 / 3)
     console.log(`\n${mix}, quorum, 64 in flight: ${columns(result).join('  ')}`)
+    const gathered = after.map(
+      ({ messages, frames }, i) => (messages - before[i]!.messages) / (frames - before[i]!.frames)
+    )
+    console.log(`messages in a frame, sent by each process: ${gathered.map(each => each.toFixed(1)).join('  ')}`)
     console.log(costTable('coordinating process', profiles[0]!, count))
     console.log(costTable('one of the two others', profiles[1]!, count))
   }

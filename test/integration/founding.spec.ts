@@ -68,7 +68,10 @@ describe('founding over real links', () => {
     )
     assert.deepEqual([await one.get('whose'), await two.get('whose')], ['one', 'two'])
     const sides = [one, two].map(node => node.members().filter(({ membership }) => membership === 'up').length)
-    assert.deepEqual(sides.toSorted((a, b) => a - b), [1, 2])
+    assert.deepEqual(
+      sides.toSorted((a, b) => a - b),
+      [1, 2]
+    )
     assert.ok(
       warnings.some(message => message.includes('another cluster')),
       warnings.join('; ')

@@ -9,7 +9,13 @@ const OPTIONS = { evictVolatileAfterMs: 15_000, evictDiskAfterMs: 300_000, warmU
 const numbers = (n: number): { n: number }[] => Array.from({ length: n }, (_, i) => ({ n: i + 1 }))
 
 function look(caretaker: Caretaker, of: Topology, nowMs: number, dead: readonly number[] = []): Command[] {
-  const input: CaretakerInput = { topology: of, nowMs, isDead: id => dead.map(store).includes(id), rules: SOUND_RULES }
+  const input: CaretakerInput = {
+    topology: of,
+    nowMs,
+    isDead: id => dead.map(store).includes(id),
+    voters: [],
+    rules: SOUND_RULES
+  }
   return caretaker.look(input)
 }
 
@@ -25,6 +31,7 @@ function atRest(members: number): Topology {
       topology: of,
       nowMs: 0,
       isDead: () => false,
+      voters: [],
       rules: SOUND_RULES
     })
     const begin = commands.find(command => command.kind === 'changeBegin')

@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict'
+import type { Hash64 } from '../../../src/model/partition.ts'
+import type { Topology } from '../../../src/placement/topology.ts'
+import { loadHash64 } from '../../../src/runtime/hash.ts'
+import { restProblem } from '../../../src/testing/at-rest.ts'
+import { type MemberOptions, SimCluster } from '../../../src/testing/sim-cluster.ts'
+import type { SimNode } from '../../../src/testing/sim-node.ts'
+import { SimWorld } from '../../../src/testing/sim-world.ts'
+
+const PATIENCE_MS = 120_000
+
+/** Production nodes over a simulated network: named by letters, started on demand. */
+class Lab {
+  readonly world: SimWorld
+  readonly cluster: SimCluster
+
+  constructor(hash: Hash64, seed = 1) {
+    this.world = new SimWorld({ seed })
+    this.cluster = new SimCluster({ world: this.world, hash })
+  }
+
+  add(name: string, options: Partial<MemberOptions> & { readonly disk?: boolean } = {}): void {
+    const { disk = false, config, ...rest } = options
+    this.cluster.add({
+      machine: { name, disk: { permanent: disk } },
+      config: { partitions: 64, ...config },
+      ...rest
+    })
+  }
+
+  start(...names: string[]): void {
+    for (const name of names) this.cluster.start(name)
+  }
+
+  node(name: string): SimNode {
+    const node = this.cluster.node(name)
+    assert.ok(node !== undefined, `${name} runs`)
+    return node
+  }
+
+  topology(name: string): Topology {
+    const { topology } = this.node(name).core.cluster
+    assert.ok(topology !== undefined, `${name} knows a topology`)
+    return topology
+  }
+
+  async until(what: string, condition: () => boolean, limitMs = PATIENCE_MS): Promise<void> {
+    const endMs = this.world.nowMs + limitMs
+    while (!condition()) {
+      assert.ok(this.world.nowMs < endMs, `${what}: not within ${limitMs} ms`)
+      await this.world.advance(50)
+    }
+  }
+
+  /** All of these run and no others, in one cluster at one epoch, and nothing is left to do. */
+  async settled(...names: string[]): Promise<void> {
+    const endMs = this.world.nowMs + PATIENCE_MS
+    for (;;) {
+      const problem = restProblem(this.cluster.nodes, names)
+      if (problem === undefined) return
+      assert.ok(this.world.nowMs < endMs, problem)
+      await this.world.advance(100)
+    }
+  }
+
+  async stop(): Promise<void> {
+    const nodes = this.cluster.nodes
+    for (const name of this.cluster.names) await this.world.settle(this.cluster.stop(name))
+    for (const node of nodes) assert.equal(node.leftTimers, 0, `${node.name} leaves no timer behind`)
+  }
+}
+
+function owned(topology: Topology): number[] {
+  const counts = new Map([...topology.members.keys()].map(store => [store, 0]))
+  for (const { slots } of topology.rows) for (const store of slots) counts.set(store, (counts.get(store) ?? 0) + 1)
+  return [...counts.values()].toSorted((a, b) => a - b)
+}
+
+describe('a cluster of simulated nodes', () => {
+  let hash: Hash64
+  let lab: Lab
+
+  before(async () => {
+    hash = await loadHash64()
+  })
+
+  beforeEach(() => {
+    lab = new Lab(hash)
+  })
+
+  afterEach(async () => {
+    await lab.stop()
+  })
+
+  it('grows from one to five: rows balanced, everybody at the same topology', async () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e']) lab.add(name)
+    lab.start('a')
+    await lab.settled('a')
+    assert.deepEqual(owned(lab.topology('a')), [64])
+    lab.start('b', 'c')
+    await lab.settled('a', 'b', 'c')
+    assert.deepEqual(owned(lab.topology('a')), [64, 64, 64])
+    lab.start('d', 'e')
+    await lab.settled('a', 'b', 'c', 'd', 'e')
+    assert.deepEqual(owned(lab.topology('e')), [38, 38, 38, 39, 39])
+    for (const name of ['b', 'c', 'd', 'e']) assert.deepEqual(lab.topology(name), lab.topology('a'))
+  })
+
+  it('forms by a list that names everybody, whoever has the smallest id', async () => {
+    for (const name of ['a', 'b', 'c']) lab.add(name, { bootstrap: 'all' })
+    lab.start('a', 'b', 'c')
+    await lab.settled('a', 'b', 'c')
+  })
+
+  it('forms although somebody who may not found has the smallest id', async () => {
+    for (let seed = 1; seed <= 6; seed++) {
+      const one = new Lab(hash, seed)
+      for (const name of ['a', 'b', 'c']) one.add(name, { bootstrap: 'all' })
+      one.add('x', { bootstrap: 'others' })
+      one.add('y', { bootstrap: 'all', config: { found: false, partitions: 64 } })
+      one.start('a', 'b', 'c', 'x', 'y')
+      await one.settled('a', 'b', 'c', 'x', 'y')
+      await one.stop()
+    }
+  })
+
+  it('does not evict the dead member of a disk cluster, and takes it back with what it has', async () => {
+    for (const name of ['a', 'b', 'c', 'd']) lab.add(name, { disk: true })
+    lab.start('a', 'b', 'c', 'd')
+    await lab.settled('a', 'b', 'c', 'd')
+    const id = lab.node('d').core.storeId
+    const { rows } = lab.topology('a')
+    lab.cluster.crash('d')
+    await lab.until('it is down', () => lab.topology('a').members.get(id)?.status === 'down')
+    await lab.world.advance(60_000)
+    assert.deepEqual(lab.topology('a').rows, rows)
+    lab.start('d')
+    await lab.settled('a', 'b', 'c', 'd')
+    assert.equal(lab.node('d').core.storeId, id)
+    assert.deepEqual(lab.topology('d').rows, rows)
+  })
+
+  it('rebuilds the copies of a member in memory that died, and forgets it', async () => {
+    for (const name of ['a', 'b', 'c', 'd']) lab.add(name)
+    lab.start('a', 'b', 'c', 'd')
+    await lab.settled('a', 'b', 'c', 'd')
+    const id = lab.node('d').core.storeId
+    lab.cluster.crash('d')
+    await lab.until('it is forgotten', () => !lab.topology('a').members.has(id))
+    assert.deepEqual(owned(lab.topology('a')), [64, 64, 64])
+  })
+
+  it('goes on when the leader dies in the middle of a move', async () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) lab.add(name, { disk: true })
+    lab.start('a', 'b', 'c', 'd', 'e')
+    await lab.settled('a', 'b', 'c', 'd', 'e')
+    lab.start('f', 'g')
+    const moving = (): boolean => lab.topology('b').rows.some(({ change }) => change !== undefined)
+    await lab.until('rows move', moving)
+    const leader = lab.cluster.nodes.find(({ core }) => core.cluster.leader === core.storeId)!
+    lab.cluster.crash(leader.name)
+    await lab.world.advance(500)
+    lab.start(leader.name)
+    await lab.settled('a', 'b', 'c', 'd', 'e', 'f', 'g')
+  })
+
+  it('takes a member in memory back that was cut off for so long that it was forgotten', async () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e']) lab.add(name)
+    lab.start('a', 'b', 'c', 'd', 'e')
+    await lab.settled('a', 'b', 'c', 'd', 'e')
+    const id = lab.node('e').core.storeId
+    lab.cluster.network.split([['a', 'b', 'c', 'd'], ['e']])
+    await lab.until('it is forgotten', () => !lab.topology('a').members.has(id))
+    lab.cluster.network.heal()
+    await lab.settled('a', 'b', 'c', 'd', 'e')
+    assert.equal(lab.node('e').core.storeId, id)
+  })
+
+  it('hands over what a leaving member owns, also when it leads and is the only voter', async () => {
+    lab.add('a')
+    lab.add('b')
+    lab.start('a', 'b')
+    await lab.settled('a', 'b')
+    const id = lab.node('a').core.storeId
+    await lab.world.settle(lab.node('a').put('k', 'v', 'quorum', 5000))
+    await lab.world.settle(lab.cluster.leave('a', 30_000))
+    assert.ok(!lab.topology('b').members.has(id))
+    await lab.settled('b')
+    assert.equal((await lab.world.settle(lab.node('b').get('k', 'quorum', 5000)))?.value, 'v')
+  })
+
+  it('stays when nobody takes over what it owns', async () => {
+    lab.add('a')
+    lab.add('b')
+    lab.start('a', 'b')
+    await lab.settled('a', 'b')
+    lab.cluster.crash('b')
+    await lab.until('it is down', () => [...lab.topology('a').members.values()].some(({ status }) => status === 'down'))
+    await assert.rejects(lab.world.settle(lab.node('a').core.cluster.leave(3000)), { code: 'KV_TIMEOUT' })
+    assert.equal(lab.node('a').core.cluster.phase, 'member')
+  })
+
+  it('comes back after all of it was killed, however young it was', async () => {
+    for (const atMs of [0, 20, 60, 200, 800, 3000]) {
+      const one = new Lab(hash, atMs + 1)
+      for (const name of ['a', 'b', 'c']) one.add(name, { disk: true, bootstrap: 'all' })
+      one.start('a', 'b', 'c')
+      await one.until('it is founded', () => one.cluster.nodes.length > 0)
+      await one.world.advance(atMs)
+      for (const name of one.cluster.names) one.cluster.crash(name, { machine: true })
+      await one.world.advance(2000)
+      one.start('a', 'b', 'c')
+      await one.settled('a', 'b', 'c')
+      await one.stop()
+    }
+  })
+
+  it('founds again alone on a disk that was killed in the midst of founding', async () => {
+    for (let atMs = 0; atMs < 40; atMs++) {
+      const one = new Lab(hash, atMs + 1)
+      one.add('a', { disk: true, bootstrap: 'founder' })
+      one.start('a')
+      await one.world.advance(atMs)
+      one.cluster.crash('a')
+      await one.world.advance(100)
+      one.start('a')
+      await one.settled('a')
+      await one.stop()
+    }
+  })
+})
