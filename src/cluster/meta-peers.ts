@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { createDeferred } from '../base/deferred.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
@@ -51,6 +52,8 @@ export class MetaPeers {
 
   constructor(deps: MetaPeersDeps) {
     this.#deps = deps
+    // Many joins and reports may be waiting at the same time; each takes its listener away again.
+    setMaxListeners(0, this.#abort.signal)
   }
 
   listen(): void {

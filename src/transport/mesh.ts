@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { onAbort, throwIfAborted } from '../base/abort.ts'
 import { Emitter } from '../base/emitter.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
@@ -53,6 +54,8 @@ export class Mesh implements Transport {
   constructor(deps: MeshDeps) {
     const { host, clock, random, logger, hello, check } = deps
     this.#deps = deps
+    // Each dial under way listens to it, and there may be as many as peers.
+    setMaxListeners(0, this.#abort.signal)
     this.#redialer = new Redialer({
       self: host.self,
       clock,
