@@ -30,8 +30,12 @@ interface Applied {
 
 /** Entries kept for those who lag; who is further behind gets a snapshot. */
 const RECENT_MAX = 2048
+/** Bytes of entries in one answer, at least one entry: who lacks more asks again. */
+const DELTA_BYTES_MAX = 1024 * 1024
 /** Pause between two writes of the snapshot to the store, ms. */
 const PERSIST_EVERY_MS = 1000
+/** What an entry without its command takes at most. */
+const ENTRY_BYTES = 16
 const SNAPSHOT_KEY = Uint8Array.of(0)
 const Delta = { ENTRIES: 0, SNAPSHOT: 1 } as const
 
@@ -97,8 +101,16 @@ export class MetaLog implements StateMachine {
     const missing = this.#recent.filter(({ index }) => index > epoch)
     const complete = missing.length > 0 ? missing[0]!.index === epoch + 1 : epoch >= this.epoch
     if (!complete) return new Writer(16_384).u8(Delta.SNAPSHOT).raw(this.snapshot()).finish()
-    const writer = new Writer(1024).u8(Delta.ENTRIES).varint(missing.length)
-    for (const { index, command } of missing) {
+    let bytes = 0
+    const fits = ({ command }: Applied): boolean => {
+      const isFirst = bytes === 0
+      bytes += ENTRY_BYTES + (command?.length ?? 0)
+      return isFirst || bytes <= DELTA_BYTES_MAX
+    }
+    const over = missing.findIndex(entry => !fits(entry))
+    const sent = over === -1 ? missing : missing.slice(0, over)
+    const writer = new Writer(1024).u8(Delta.ENTRIES).varint(sent.length)
+    for (const { index, command } of sent) {
       writer.varint(index).bool(command !== undefined)
       if (command !== undefined) writer.bytes(command)
     }
@@ -117,11 +129,16 @@ export class MetaLog implements StateMachine {
     }
   }
 
+  /** Resolves when the present state is in the store; what cannot be stored now is tried again with the next entry. */
+  async flush(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#persist())
+    await this.#writing
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true
     this.#persistTimer?.cancel()
-    await this.#writing
-    if (this.epoch > this.#persisted) await this.#persist()
+    await this.flush()
   }
 
   #changed(rows: readonly RowEvent[]): void {
@@ -131,12 +148,13 @@ export class MetaLog implements StateMachine {
     if (this.#stopped || !this.#deps.store.permanent || this.#persistTimer !== undefined) return
     this.#persistTimer = this.#deps.clock.after(PERSIST_EVERY_MS, () => {
       this.#persistTimer = undefined
-      this.#writing = this.#persist()
+      void this.flush()
     })
   }
 
   async #persist(): Promise<void> {
     const { epoch } = this
+    if (epoch <= this.#persisted || !this.#deps.store.permanent) return
     try {
       await this.#deps.store.batch([{ key: metaKey(SNAPSHOT_KEY), value: this.snapshot() }], { sync: false })
       this.#persisted = epoch

@@ -1,3 +1,4 @@
+import { KilovoltError } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import { actorOf, type ClusterId, ID_BYTES, idFromBytes, idToBytes, type StoreId } from '../model/node-id.ts'
@@ -23,6 +24,7 @@ export interface RowEvent {
 }
 
 const MEMBERS_MAX = 4096
+const ROWS_MAX = 4096
 const TEXT_BYTES_MAX = 256
 
 /**
@@ -58,13 +60,18 @@ export class MetaState {
     return this.#topology
   }
 
-  /** Applies an entry; one that does not fit the state does nothing but advance the epoch. */
+  /**
+   * Applies an entry; one that does not fit the state does nothing but advance the epoch.
+   *
+   * @throws KilovoltError `KV_PROTOCOL` for a command that this version cannot read. The state stays as it was: to go on
+   *   without an entry would be to part from all others.
+   */
   apply(index: number, bytes: Uint8Array | undefined): readonly RowEvent[] {
     if (index <= this.#epoch) return []
+    const command = bytes === undefined ? undefined : decodeCommand(bytes)
     this.#epoch = index
     this.#topology = undefined
-    if (bytes === undefined) return []
-    return this.#execute(decodeCommand(bytes))
+    return command === undefined ? [] : this.#execute(command)
   }
 
   snapshot(): Uint8Array {
@@ -83,37 +90,21 @@ export class MetaState {
     return writer.finish()
   }
 
-  /** Replaces the state, unless it is later already. Whether it was replaced. */
+  /**
+   * Replaces the state, unless it is later already, or that of another cluster. Whether it was replaced.
+   *
+   * @throws KilovoltError `KV_PROTOCOL`; the state stays as it was
+   */
   restore(snapshot: Uint8Array): boolean {
-    const reader = new Reader(snapshot)
-    const epoch = reader.varint()
+    const { epoch, founded } = readSnapshot(snapshot)
     if (epoch <= this.#epoch) return false
-    const founded = reader.bool()
-    if (founded) {
-      this.#clusterId = idFromBytes(reader.raw(ID_BYTES))
-      this.#name = reader.text(TEXT_BYTES_MAX)
-      this.#replicas = reader.varint()
-      const members = new Map<StoreId, TopologyMember>()
-      for (let left = reader.count(MEMBERS_MAX); left > 0; left--) {
-        const member: TopologyMember = {
-          ...readMember(reader),
-          status: readStatus(reader),
-          joinedEpoch: reader.varint()
-        }
-        members.set(member.storeId, member)
-      }
-      const rows: Row[] = []
-      for (let left = reader.count(MEMBERS_MAX); left > 0; left--) {
-        const slots = readStores(reader)
-        const rowEpoch = reader.varint()
-        rows.push({
-          slots,
-          rowEpoch,
-          change: reader.bool() ? { next: readStores(reader), copies: readCopies(reader) } : undefined
-        })
-      }
-      this.#members = members
-      this.#rows = rows
+    if (founded !== undefined) {
+      if (this.#clusterId !== undefined && this.#clusterId !== founded.clusterId) return false
+      this.#clusterId = founded.clusterId
+      this.#name = founded.name
+      this.#replicas = founded.replicas
+      this.#members = founded.members
+      this.#rows = founded.rows
     }
     this.#epoch = epoch
     this.#topology = undefined
@@ -161,7 +152,7 @@ export class MetaState {
     const collides = [...this.#members.keys()].some(
       id => id !== member.storeId && actorOf(id) === actorOf(member.storeId)
     )
-    if (collides || this.#members.size >= MEMBERS_MAX) return
+    if (collides || (known === undefined && this.#members.size >= MEMBERS_MAX)) return
     this.#setMember({ ...member, status: 'up', joinedEpoch: known?.joinedEpoch ?? this.#epoch })
   }
 
@@ -182,9 +173,10 @@ export class MetaState {
   #begin(begins: readonly RowBegin[]): readonly RowEvent[] {
     const rows = [...this.#rows]
     const events: RowEvent[] = []
-    for (const { partition, rowEpoch, next, copies } of begins) {
+    for (const begin of begins) {
+      const { partition, rowEpoch, next, copies } = begin
       const row = rows[partition]
-      if (row === undefined || row.change !== undefined || row.rowEpoch !== rowEpoch || !this.#isLegal(row, next))
+      if (row === undefined || row.change !== undefined || row.rowEpoch !== rowEpoch || !this.#isLegal(row, begin))
         continue
       rows[partition] = { slots: row.slots, change: { next, copies }, rowEpoch: this.#epoch }
       events.push({ partition, event: 'begin' })
@@ -193,8 +185,8 @@ export class MetaState {
     return events
   }
 
-  /** At most one slot changes at a time, to a member, and no member twice in a row. */
-  #isLegal({ slots }: Row, next: readonly StoreId[]): boolean {
+  /** At most one slot changes at a time, to a member, no member twice in a row, and only old owners are copied from. */
+  #isLegal({ slots }: Row, { next, copies }: RowBegin): boolean {
     const added = next.filter(id => !slots.includes(id))
     const removed = slots.filter(id => !next.includes(id))
     const distinct = new Set(next).size === next.length
@@ -203,7 +195,8 @@ export class MetaState {
       distinct &&
       added.length <= 1 &&
       removed.length <= 1 &&
-      added.every(id => this.#members.has(id))
+      added.every(id => this.#members.has(id)) &&
+      copies.every(({ to, from }) => next.includes(to) && from.every(id => id !== to && slots.includes(id)))
     )
   }
 
@@ -223,4 +216,33 @@ export class MetaState {
     if (events.length > 0) this.#rows = rows
     return events
   }
+}
+
+/** What a snapshot says. */
+interface ReadSnapshot {
+  readonly epoch: number
+  readonly founded: Pick<Topology, 'clusterId' | 'name' | 'replicas' | 'rows' | 'members'> | undefined
+}
+
+function readSnapshot(snapshot: Uint8Array): ReadSnapshot {
+  const reader = new Reader(snapshot)
+  const epoch = reader.varint()
+  if (!reader.bool()) return { epoch, founded: undefined }
+  const clusterId: ClusterId = idFromBytes(reader.raw(ID_BYTES))
+  const name = reader.text(TEXT_BYTES_MAX)
+  const replicas = reader.varint()
+  const members = new Map<StoreId, TopologyMember>()
+  for (let left = reader.count(MEMBERS_MAX); left > 0; left--) {
+    const member: TopologyMember = { ...readMember(reader), status: readStatus(reader), joinedEpoch: reader.varint() }
+    members.set(member.storeId, member)
+  }
+  const rows: Row[] = []
+  for (let left = reader.count(ROWS_MAX); left > 0; left--) {
+    const slots = readStores(reader)
+    const rowEpoch = reader.varint()
+    const change = reader.bool() ? { next: readStores(reader), copies: readCopies(reader) } : undefined
+    rows.push({ slots, rowEpoch, change })
+  }
+  if (!isPartitionCount(rows.length)) throw new KilovoltError('KV_PROTOCOL', `a snapshot of ${rows.length} partitions`)
+  return { epoch, founded: { clusterId, name, replicas, members, rows } }
 }

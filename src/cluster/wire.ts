@@ -1,3 +1,4 @@
+import { utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
@@ -94,8 +95,10 @@ export function writeMember(writer: Writer, member: NewMember): Writer {
     .raw(idToBytes(member.storeId))
     .text(member.peerId)
     .varint(Math.round(member.weight * 1000))
-  writer.text(member.zone).text(member.region).bool(member.volatile).varint(member.addresses.length)
-  for (const address of member.addresses) writer.text(address)
+  // What is written must be readable by everybody, and a machine with many interfaces may have more addresses than that.
+  const addresses = member.addresses.filter(address => utf8(address).length <= TEXT_BYTES_MAX).slice(0, ADDRESSES_MAX)
+  writer.text(member.zone).text(member.region).bool(member.volatile).varint(addresses.length)
+  for (const address of addresses) writer.text(address)
   return writer
 }
 

@@ -62,6 +62,38 @@ describe('the state of the meta group', () => {
     assert.ok(topology.rows.every(({ slots }) => slots.length === 1 && slots[0] === store(1)))
   })
 
+  it('keeps what it knows of a member that renews it, and lets nobody in with the name of another’s stamps', () => {
+    const renewed = apply([FOUND, { kind: 'setStatus', storeId: store(1), status: 'leaving' }])
+    renewed.apply(3, encodeCommand({ kind: 'addMember', member: member(1, { zone: 'z' }) }))
+    const { status, joinedEpoch, zone } = renewed.topology!.members.get(store(1))!
+    assert.deepEqual({ status, joinedEpoch, zone }, { status: 'up', joinedEpoch: 1, zone: 'z' })
+  })
+
+  it('is the same wherever the same entries were applied, in one go or from a snapshot on', () => {
+    fc.assert(
+      fc.property(fc.array(anyCommand, { maxLength: 30 }), fc.nat(), (commands, at) => {
+        const all = [FOUND, ...commands]
+        const whole = apply(all)
+        const part = 1 + (at % all.length)
+        const resumed = new MetaState()
+        resumed.restore(apply(all.slice(0, part)).snapshot())
+        for (const [i, command] of all.entries()) resumed.apply(i + 1, encodeCommand(command))
+        assert.deepEqual(resumed.topology, whole.topology)
+        assert.deepEqual(resumed.snapshot(), whole.snapshot())
+      })
+    )
+  })
+
+  it('writes no member that others could not read, however many addresses its machine has', () => {
+    const addresses = [
+      `/dns4/${'x'.repeat(300)}/tcp/1`,
+      ...Array.from({ length: 100 }, (_, i) => `/ip4/10.0.0.${i}/tcp/1`)
+    ]
+    const command: Command = { kind: 'addMember', member: member(2, { addresses }) }
+    const read = decodeCommand(encodeCommand(command))
+    assert.deepEqual(read.kind === 'addMember' && read.member.addresses, addresses.slice(1, 33))
+  })
+
   it('skips entries it has applied already, so that two sources may feed it', () => {
     const state = apply([FOUND, { kind: 'addMember', member: member(2) }])
     state.apply(1, encodeCommand({ kind: 'removeMember', storeId: store(2) }))
@@ -92,6 +124,16 @@ describe('the state of the meta group', () => {
       { kind: 'changeBegin', rows: [{ partition: 0, rowEpoch: 1, next: [store(2), store(3)], copies: [] }] },
       { kind: 'changeBegin', rows: [{ partition: 0, rowEpoch: 1, next: [store(1), store(4)], copies: [] }] },
       { kind: 'changeBegin', rows: [{ partition: 0, rowEpoch: 1, next: [], copies: [] }] },
+      ...[
+        { to: store(3), from: [store(1)] },
+        { to: store(2), from: [store(3)] },
+        { to: store(2), from: [store(2)] }
+      ].map((copy): Command => ({
+        kind: 'changeBegin',
+        rows: [{ partition: 0, rowEpoch: 1, next: [store(1), store(2)], copies: [copy] }]
+      })),
+      { kind: 'changeEnd', rows: [{ partition: 0, rowEpoch: 1 }] },
+      { kind: 'changeAbort', rows: [{ partition: 99, rowEpoch: 1 }] },
       { kind: 'addMember', member: { ...member(2), storeId: twin } },
       { kind: 'removeMember', storeId: store(1) },
       { kind: 'setStatus', storeId: store(5), status: 'down' },
