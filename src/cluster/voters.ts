@@ -25,20 +25,19 @@ export function voterTarget(members: number): 1 | 3 | 5 {
 
 /**
  * The voters that the group should have; the present ones when nothing needs to change. Prefers who votes already, the
- * leader first, then disk over memory, then a zone that has no voter yet, then who joined first.
+ * leader first, then the living, then disk over memory, then a zone that has no voter yet, then who joined first.
  */
-export function chooseVoters({ topology, voters, leader, deadForMs }: VoterInput): readonly StoreId[] {
-  const gone = (store: StoreId): boolean => {
-    const member = topology.members.get(store)
-    if (member === undefined || member.status === 'leaving' || member.status === 'evicted') return true
-    return deadForMs(store) >= (member.volatile ? REPLACE_VOLATILE_MS : REPLACE_DISK_MS)
-  }
-  const kept = voters.filter(store => !gone(store))
+export function chooseVoters(input: VoterInput): readonly StoreId[] {
+  const { topology, voters, leader, deadForMs } = input
+  const members = voters.flatMap(store => topology.members.get(store) ?? [])
+  const kept = members.filter(member => !isGone(member, deadForMs)).sort(byWorth(leader, deadForMs))
   const candidates = [...topology.members.values()].filter(
     ({ storeId, status }) => status === 'up' && deadForMs(storeId) === 0 && !voters.includes(storeId)
   )
-  const target = voterTarget(kept.length + candidates.length)
-  const chosen = [...kept].sort((a, b) => Number(b === leader) - Number(a === leader)).slice(0, Math.max(target, 1))
+  // A log on disk comes back: its place is kept until somebody takes it.
+  const waiting = members.filter(member => isGone(member, deadForMs) && isExpected(member))
+  const target = voterTarget(kept.length + candidates.length + waiting.length)
+  const chosen = kept.slice(0, target).map(({ storeId }) => storeId)
   while (chosen.length < target) {
     const best = bestCandidate(
       candidates.filter(({ storeId }) => !chosen.includes(storeId)),
@@ -48,12 +47,36 @@ export function chooseVoters({ topology, voters, leader, deadForMs }: VoterInput
     if (best === undefined) break
     chosen.push(best.storeId)
   }
+  for (const { storeId } of waiting) if (chosen.length < target) chosen.push(storeId)
   // An even number would need as many answers as the odd one above it: rather wait than pass through it.
   if (chosen.length % 2 === 0 && chosen.length > 1) chosen.pop()
   const alive = chosen.filter(store => deadForMs(store) === 0).length
   // Never move to a group that could not answer.
   if (alive * 2 <= chosen.length) return voters
   return sameMembers(chosen, voters) ? voters : chosen
+}
+
+/** Whether somebody else should vote in its place. */
+function isGone(member: TopologyMember, deadForMs: VoterInput['deadForMs']): boolean {
+  const { storeId, status, volatile } = member
+  if (status === 'leaving' || status === 'evicted') return true
+  return deadForMs(storeId) >= (volatile ? REPLACE_VOLATILE_MS : REPLACE_DISK_MS)
+}
+
+function isExpected({ status, volatile }: TopologyMember): boolean {
+  return !volatile && status !== 'leaving' && status !== 'evicted'
+}
+
+function byWorth(
+  leader: StoreId,
+  deadForMs: VoterInput['deadForMs']
+): (a: TopologyMember, b: TopologyMember) => number {
+  const isDead = ({ storeId }: TopologyMember): number => Number(deadForMs(storeId) > 0)
+  return (a, b) =>
+    Number(b.storeId === leader) - Number(a.storeId === leader) ||
+    isDead(a) - isDead(b) ||
+    Number(a.volatile) - Number(b.volatile) ||
+    a.joinedEpoch - b.joinedEpoch
 }
 
 function bestCandidate(

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
+import fc from 'fast-check'
 import { chooseVoters, voterTarget } from '../../../src/cluster/voters.ts'
 import type { StoreId } from '../../../src/model/node-id.ts'
-import type { Topology } from '../../../src/placement/topology.ts'
+import type { MemberStatus, Topology } from '../../../src/placement/topology.ts'
 import { store, topology } from './fixtures.ts'
 
 const numbers = (n: number): { n: number }[] => Array.from({ length: n }, (_, i) => ({ n: i + 1 }))
@@ -55,5 +56,50 @@ describe('voters', () => {
 
   it('are never an even number, so a dead one without successor leaves with another', () => {
     assert.deepEqual(choose(topology(numbers(3)), [1, 2, 3], { 3: 10_000 }).length % 2, 1)
+  })
+
+  it('on disk are not given up for nobody: the log of a dead one comes back', () => {
+    const three = topology(numbers(3).map(one => ({ ...one, volatile: false })))
+    assert.deepEqual(choose(three, [1, 2, 3], { 3: 600_000 }), [1, 2, 3])
+    const four = topology(numbers(4).map(one => ({ ...one, volatile: false })))
+    assert.deepEqual(choose(four, [1, 2, 3], { 3: 600_000 }), [1, 2, 4])
+    const gone = topology([
+      { n: 1, volatile: false },
+      { n: 2, volatile: false },
+      { n: 3, volatile: false, status: 'leaving' }
+    ])
+    assert.deepEqual(choose(gone, [1, 2, 3]), [1])
+  })
+
+  it('shrink to the living, and to those on disk, before the others', () => {
+    const of = topology([{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4, volatile: false }])
+    assert.deepEqual(choose(of, [1, 2, 3, 4], { 2: 1000 }), [1, 3, 4])
+  })
+
+  it('have no member that is not in the log', () => {
+    assert.deepEqual(choose(topology([{ n: 1 }, { n: 2 }, { n: 3 }]), [1, 2, 9]), [1, 2, 3])
+  })
+
+  it('are settled in one step: choosing again changes nothing, and a majority is alive', () => {
+    const anyMember = fc.record({
+      volatile: fc.boolean(),
+      zone: fc.constantFrom('a', 'b', 'c'),
+      status: fc.constantFrom<MemberStatus>('up', 'up', 'up', 'down', 'leaving', 'evicted'),
+      deadMs: fc.constantFrom(0, 0, 0, 1000, 10_000, 60_000)
+    })
+    fc.assert(
+      fc.property(fc.array(anyMember, { minLength: 1, maxLength: 8 }), fc.nat(), (members, draw) => {
+        const of = topology(members.map((one, i) => ({ ...one, n: i + 1 })))
+        const dead = Object.fromEntries(members.map(({ deadMs }, i) => [i + 1, i === 0 ? 0 : deadMs]))
+        const before = members.map((_, i) => i + 1).filter(n => n === 1 || (draw >> n) % 2 === 1)
+        const after = choose(of, before, dead)
+        assert.ok(after.length > 0 && new Set(after).size === after.length)
+        if (after.join() === before.join()) return
+        assert.ok(after.filter(n => dead[n] === 0).length * 2 > after.length)
+        assert.equal(after.length % 2, 1)
+        const leader = after.includes(1) ? 1 : after.find(n => dead[n] === 0)!
+        assert.deepEqual(choose(of, [leader, ...after.filter(n => n !== leader)], dead), after)
+      })
+    )
   })
 })
