@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict'
+import { Copier } from '../../../src/cluster/copier.ts'
+import type { CopyTask } from '../../../src/cluster/cluster.ts'
+import type { RowRef } from '../../../src/cluster/commands.ts'
+import { createDeferred, type Deferred } from '../../../src/base/deferred.ts'
+import { silentLogger } from '../../../src/runtime/logger.ts'
+import type { Row, Topology } from '../../../src/placement/topology.ts'
+import type { SimClock } from '../../../src/testing/sim-clock.ts'
+import { SimWorld } from '../../../src/testing/sim-world.ts'
+import { store, topology } from './fixtures.ts'
+
+interface Copy extends CopyTask {
+  readonly signal: AbortSignal
+  readonly done: Deferred<void>
+}
+
+/** A copier of store 2 whose copies end when the test says so. */
+class Bench {
+  readonly world: SimWorld = new SimWorld()
+  readonly clock: SimClock = this.world.clock('n')
+  readonly copies: Copy[] = []
+  readonly drops: number[] = []
+  readonly reports: (readonly RowRef[])[] = []
+  readonly copier: Copier = new Copier({
+    self: store(2),
+    clock: this.clock,
+    logger: silentLogger,
+    mover: {
+      copy: (task, signal) => {
+        const done = createDeferred<void>()
+        this.copies.push({ ...task, signal, done })
+        return done.promise
+      },
+      drop: async partition => void this.drops.push(partition)
+    },
+    report: rows => void this.reports.push(rows)
+  })
+
+  get partitions(): number[] {
+    return this.copies.map(({ partition }) => partition)
+  }
+}
+
+/** The first rows grow by store 2; the others are store 1's. */
+function growing(count: number, rowEpoch = 7): Topology {
+  const row = (i: number): Row => ({
+    slots: [store(1)],
+    change: i < count ? { next: [store(1), store(2)], copies: [{ to: store(2), from: [store(1)] }] } : undefined,
+    rowEpoch: i < count ? rowEpoch : 1
+  })
+  return topology([{ n: 1 }, { n: 2 }], { rows: Array.from({ length: 64 }, (_, i) => row(i)) })
+}
+
+describe('the copier', () => {
+  let bench: Bench
+
+  beforeEach(() => {
+    bench = new Bench()
+  })
+
+  afterEach(() => {
+    bench.copier.stop()
+    assert.equal(bench.clock.pending, 0, 'no timer is left')
+  })
+
+  it('fetches what rows assign to it, four at a time, with the epoch of the change', async () => {
+    bench.copier.follow(growing(6))
+    assert.deepEqual(bench.partitions, [0, 1, 2, 3])
+    assert.deepEqual(bench.copies[0]!.from, [store(1)])
+    assert.equal(bench.copies[0]!.epoch, 7)
+    bench.copies[1]!.done.resolve()
+    await bench.world.advance(1)
+    assert.deepEqual(bench.partitions, [0, 1, 2, 3, 4])
+  })
+
+  it('reports what is done, and again until the change is over, as the report or the leader may be lost', async () => {
+    bench.copier.follow(growing(1))
+    assert.deepEqual(bench.reports, [])
+    bench.copies[0]!.done.resolve()
+    await bench.world.advance(10)
+    const report = [{ partition: 0, rowEpoch: 7 }]
+    assert.deepEqual(bench.reports, [report])
+    await bench.world.advance(2500)
+    assert.deepEqual(bench.reports, [report, report, report])
+    bench.copier.follow(topology([{ n: 1 }, { n: 2 }], { slots: [1, 2] }))
+    await bench.world.advance(5000)
+    assert.equal(bench.reports.length, 3)
+  })
+
+  it('tries a copy that failed again', async () => {
+    bench.copier.follow(growing(1))
+    bench.copies[0]!.done.reject(new Error('the source is away'))
+    await bench.world.advance(400)
+    assert.equal(bench.copies.length, 1)
+    await bench.world.advance(200)
+    assert.equal(bench.copies.length, 2)
+    bench.copies[1]!.done.resolve()
+    await bench.world.advance(1)
+    assert.equal(bench.reports.length, 1)
+  })
+
+  it('leaves no timer when it is stopped while a failed copy waits', async () => {
+    bench.copier.follow(growing(1))
+    bench.copies[0]!.done.reject(new Error('the source is away'))
+    await bench.world.advance(1)
+    assert.equal(bench.clock.pending, 1)
+  })
+
+  it('gives up a copy whose change was aborted, drops what came of it, and begins anew with the next', async () => {
+    bench.copier.follow(growing(1))
+    const [first] = bench.copies
+    bench.copier.follow(growing(0))
+    assert.ok(first!.signal.aborted)
+    assert.deepEqual(bench.drops, [0])
+    first!.done.reject(new Error('aborted'))
+    await bench.world.advance(1000)
+    bench.copier.follow(growing(1, 9))
+    assert.deepEqual(
+      bench.copies.map(({ epoch }) => epoch),
+      [7, 9]
+    )
+  })
+
+  it('does not report under a later change what it copied for an earlier one', async () => {
+    bench.copier.follow(growing(1))
+    bench.copies[0]!.done.resolve()
+    await bench.world.advance(1)
+    bench.copier.follow(growing(1, 9))
+    await bench.world.advance(3000)
+    assert.deepEqual(bench.reports, [[{ partition: 0, rowEpoch: 7 }]])
+    assert.equal(bench.copies.length, 2)
+  })
+
+  it('C4: drops a partition only when it has no part in its row any more', () => {
+    const two = topology([{ n: 1 }, { n: 2 }, { n: 3 }], { slots: [1, 2] })
+    bench.copier.follow(two)
+    const handing: Row = {
+      slots: [store(1), store(2)],
+      change: { next: [store(1), store(3)], copies: [{ to: store(3), from: [store(2)] }] },
+      rowEpoch: 11
+    }
+    bench.copier.follow({ ...two, rows: two.rows.map((row, i) => (i === 5 ? handing : row)) })
+    assert.deepEqual(bench.drops, [], 'while the row changes the leaver is still asked')
+    const handed: Row = { slots: [store(1), store(3)], change: undefined, rowEpoch: 12 }
+    bench.copier.follow({ ...two, rows: two.rows.map((row, i) => (i === 5 ? handed : row)) })
+    assert.deepEqual(bench.drops, [5])
+  })
+})
