@@ -20,6 +20,8 @@ const LEGEND = `
 (c) the same with a frame for each message`
 const FRAMES = { gathered: '(b) bare frames', single: '(c) bare frames, one a message' } as const
 
+type Operations = BenchCommand & { readonly kind: 'operations' }
+
 /** A process of the bench. */
 class BenchProcess {
   readonly #child: ChildProcess
@@ -53,19 +55,35 @@ async function cpuOf(processes: readonly BenchProcess[]): Promise<number> {
   return each.reduce((sum, seconds) => sum + seconds, 0)
 }
 
-interface Sent {
-  readonly messages: number
-  readonly frames: number
-}
-
-/** What each process has sent so far. */
-function framesOf(nodes: readonly BenchProcess[]): Promise<readonly Sent[]> {
+/** What each process has used and sent so far. */
+function usageOf(
+  nodes: readonly BenchProcess[]
+): Promise<readonly { cpu: number; messages: number; frames: number }[]> {
   return Promise.all(
     nodes.map(async one => {
+      const cpu = await one.ask<number>({ kind: 'cpu' })
       const { messagesSent, framesSent } = await one.ask<TransportStats>({ kind: 'transport' })
-      return { messages: messagesSent, frames: framesSent }
+      return { cpu, messages: messagesSent, frames: framesSent }
     })
   )
+}
+
+/** Prints what each process does for an operation. */
+async function reportShares(nodes: readonly BenchProcess[], command: Operations): Promise<void> {
+  const before = await usageOf(nodes)
+  const { operations, opsPerSecond, p50Us } = await nodes[0]!.ask<Measurement>(command)
+  const after = await usageOf(nodes)
+  const count = withWarmUp(operations)
+  const { mix, level, inFlight } = command
+  console.log(
+    `\n${mix}, ${level}, ${inFlight} in flight: ${Math.round(opsPerSecond)} ops/s, p50 ${(p50Us / 1000).toFixed(2)} ms`
+  )
+  const rows = after.map(({ cpu, messages, frames }, i) => {
+    const was = before[i]!
+    const sent = (messages - was.messages) / (frames - was.frames)
+    return [i === 0 ? 'coordinating' : 'other', (((cpu - was.cpu) / count) * 1e6).toFixed(1), sent.toFixed(1)]
+  })
+  console.log(table(['process', 'CPU µs/op', 'messages in a frame'], rows))
 }
 
 interface Timed extends Measurement {
@@ -76,8 +94,12 @@ async function timed(processes: readonly BenchProcess[], command: BenchCommand):
   const before = await cpuOf(processes)
   const result = await processes[0]!.ask<Measurement>(command)
   const cpu = (await cpuOf(processes)) - before
-  // The warm-up is a third of the measured time and runs as fast.
-  return { ...result, cpuPer100k: (cpu / (result.operations * (4 / 3))) * 100_000 }
+  return { ...result, cpuPer100k: (cpu / withWarmUp(result.operations)) * 100_000 }
+}
+
+/** The warm-up takes a third of the measured time, and runs as fast. */
+function withWarmUp(operations: number): number {
+  return operations * (4 / 3)
 }
 
 function columns({ opsPerSecond, p50Us, p99Us, cpuPer100k }: Timed): string[] {
@@ -155,23 +177,16 @@ export async function profileOperations(folder: string): Promise<void> {
   const nodes = await startNodes()
   for (const mix of ['put', 'get'] as const) {
     const operations = { kind: 'operations', mix, level: 'quorum', inFlight: 64, seconds: 3 } as const
-    await nodes[0]!.ask(operations)
+    // Once without the profiler, which costs something itself.
+    await reportShares(nodes, operations)
     await Promise.all(nodes.map(one => one.ask({ kind: 'profileStart' })))
-    const before = await framesOf(nodes)
     const result = await timed(nodes, operations)
-    const after = await framesOf(nodes)
     const profiles = await Promise.all(
       nodes.map((one, i) =>
         one.ask<Profiler.Profile>({ kind: 'profileStop', file: join(folder, `${mix}-quorum-64-${i}.cpuprofile`) })
       )
     )
-    // The warm-up is profiled too, so the count is that of both.
-    const count = result.operations * (4 / 3)
-    console.log(`\n${mix}, quorum, 64 in flight: ${columns(result).join('  ')}`)
-    const gathered = after.map(
-      ({ messages, frames }, i) => (messages - before[i]!.messages) / (frames - before[i]!.frames)
-    )
-    console.log(`messages in a frame, sent by each process: ${gathered.map(each => each.toFixed(1)).join('  ')}`)
+    const count = withWarmUp(result.operations)
     console.log(costTable('coordinating process', profiles[0]!, count))
     console.log(costTable('one of the two others', profiles[1]!, count))
   }
