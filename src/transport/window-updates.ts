@@ -1,0 +1,45 @@
+import type { Stream } from '@libp2p/interface'
+
+/** What is used here of a stream of `@chainsafe/libp2p-yamux` beyond the interface of libp2p. */
+interface YamuxStream {
+  readonly state: number
+  readonly recvWindow: number
+  readonly recvWindowCapacity: number
+  sendWindowUpdate: () => void
+}
+
+const ESTABLISHED = 3
+
+/**
+ * Keeps a yamux stream's window updates from ending the process, and from doubling its packets.
+ *
+ * Version 8.0.1 sends an update from a microtask after every data frame. When the connection has been lost in the same
+ * turn, that throws where nobody can catch it, and the exception is the whole process's. Here it is dropped: the loss of
+ * the connection is reported by the stream itself. And as the protocol's reference implementation does, an update is sent
+ * only when half of the window is used. The window is never overdrawn by waiting, and never stays shut: whoever has used
+ * it up is told at once.
+ *
+ * This replaces a method of this one stream, never of a class. Where the stream is not as expected it is left as it is;
+ * true when it was changed.
+ */
+export function tameWindowUpdates(stream: Stream): boolean {
+  if (!isYamuxStream(stream)) return false
+  const send = stream.sendWindowUpdate.bind(stream)
+  stream.sendWindowUpdate = () => {
+    if (stream.state === ESTABLISHED && stream.recvWindowCapacity * 2 > stream.recvWindow) return
+    try {
+      send()
+    } catch {
+      // The connection is gone; the stream's close event tells.
+    }
+  }
+  return true
+}
+
+function isYamuxStream(stream: Stream): stream is Stream & YamuxStream {
+  const { state, recvWindow, recvWindowCapacity, sendWindowUpdate } = stream as Stream & Partial<YamuxStream>
+  return (
+    typeof sendWindowUpdate === 'function' &&
+    [state, recvWindow, recvWindowCapacity].every(value => typeof value === 'number')
+  )
+}

@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict'
+import type { Stream } from '@libp2p/interface'
+import { tameWindowUpdates } from '../../../src/transport/window-updates.ts'
+
+/** As much of a yamux stream as matters, with a window of 1,000 of which `free` are left. */
+function fakeStream(state: number, free: number, send: () => void) {
+  return { state, recvWindow: 1000, recvWindowCapacity: free, sendWindowUpdate: send }
+}
+
+describe('window updates', () => {
+  it('are sent when half of the window is used, or the stream is not open yet', () => {
+    let sent = 0
+    const cases = [fakeStream(3, 900, () => sent++), fakeStream(3, 500, () => sent++), fakeStream(0, 900, () => sent++)]
+    for (const stream of cases) {
+      assert.ok(tameWindowUpdates(stream as unknown as Stream))
+      stream.sendWindowUpdate()
+    }
+    assert.equal(sent, 2)
+  })
+
+  it('throw nothing when the connection is gone', () => {
+    const stream = fakeStream(3, 0, () => {
+      throw new Error('Cannot write to a stream that is closed')
+    })
+    tameWindowUpdates(stream as unknown as Stream)
+    assert.doesNotThrow(() => stream.sendWindowUpdate())
+  })
+
+  it('of any other stream are left alone', () => {
+    assert.equal(tameWindowUpdates({} as Stream), false)
+  })
+})
