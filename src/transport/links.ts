@@ -279,6 +279,7 @@ export class Links {
 
   /** Closes the connection with a peer with whom there is nothing more to say, once it may have learnt why. */
   #linger(peer: PeerId, reason: string): void {
+    if (this.#abort.signal.aborted) return
     const linger = new Linger(() => {
       this.#lingering.delete(linger)
       this.#disconnectIdle(peer, reason)
