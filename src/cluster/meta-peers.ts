@@ -7,7 +7,7 @@ import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, idToBytes, type PeerId, type StoreId } from '../model/node-id.ts'
 import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import { MessageType } from '../transport/message-type.ts'
-import type { IncomingMessage, Responder, Transport } from '../transport/transport.ts'
+import type { IncomingMessage, MessageHandler, Responder, Transport } from '../transport/transport.ts'
 import type { Command, NewMember, RowRef } from './commands.ts'
 import type { MetaLog } from './meta-log.ts'
 import { decodeCommand, encodeCommand, readMember, readStore, writeMember } from './wire.ts'
@@ -48,6 +48,8 @@ export class MetaPeers {
   #pulling: Promise<void> | undefined
   #timer: Timer | undefined
   readonly #abort = new AbortController()
+  /** Whom somebody named as the leader last: what a member without a vote knows of it. */
+  #lastKnownLeader: StoreId | undefined
   #turn = 0
 
   constructor(deps: MetaPeersDeps) {
@@ -58,9 +60,18 @@ export class MetaPeers {
 
   listen(): void {
     const { transport, membership, log } = this.#deps
-    transport.handle(MessageType.JOIN, (message, respond) => this.#onJoin(message, respond))
-    transport.handle(MessageType.META_DELTA, (message, respond) => this.#onDelta(message, respond))
-    transport.handle(MessageType.META_PROPOSE, (message, respond) => this.#onPropose(message, respond))
+    const handle = (type: MessageType, handler: MessageHandler): void =>
+      transport.handle(type, (message, respond) => {
+        try {
+          handler(message, respond)
+        } catch (error) {
+          // Bytes that make no sense are their sender's fault, not this node's.
+          respond.refuse(asError(error))
+        }
+      })
+    handle(MessageType.JOIN, (message, respond) => this.#onJoin(message, respond))
+    handle(MessageType.META_DELTA, (message, respond) => this.#onDelta(message, respond))
+    handle(MessageType.META_PROPOSE, (message, respond) => this.#onPropose(message, respond))
     this.#unsubscribe.push(
       log.on('topology', () => {
         for (const wake of this.#waiting) wake()
@@ -159,16 +170,21 @@ export class MetaPeers {
     for (const other of this.#leaderCandidates()) this.#tell(other, body)
   }
 
-  #lastKnownLeader: StoreId | undefined
-
   #tell(peer: PeerId, body: Uint8Array): void {
     this.#deps.transport.request(
       peer,
       { type: MessageType.META_PROPOSE, class: 'control', body, timeoutMs: ATTEMPT_MS },
       outcome => {
         if (outcome.kind === 'refused') this.#learnLeader(outcome.error)
+        // Whoever is told in vain may lead no more: the next report goes to everybody.
+        else if (outcome.kind !== 'reply') this.#missed(peer)
       }
     )
+  }
+
+  #missed(peer: PeerId): void {
+    const leader = this.#lastKnownLeader
+    if (leader !== undefined && this.#deps.peerOf(leader) === peer) this.#lastKnownLeader = undefined
   }
 
   async #proposeOnce(command: Command): Promise<number> {
@@ -183,7 +199,8 @@ export class MetaPeers {
       try {
         return new Reader(await this.#ask(peer, MessageType.META_PROPOSE, body, ATTEMPT_MS)).varint()
       } catch (error) {
-        if (isKilovoltError(error)) this.#learnLeader(error)
+        if (isKilovoltError(error, 'KV_NOT_LEADER')) this.#learnLeader(error)
+        else this.#missed(peer)
         last = error
       }
     }
@@ -217,12 +234,7 @@ export class MetaPeers {
   #onJoin({ body }: IncomingMessage, respond: Responder): void {
     if (!this.#deps.isMember())
       return respond.refuse(new KilovoltError('KV_NOT_JOINED', 'this node is no member itself'))
-    let member: NewMember
-    try {
-      member = readMember(new Reader(body))
-    } catch (error) {
-      return respond.refuse(error as KilovoltError)
-    }
+    const member = readMember(new Reader(body))
     this.propose({ kind: 'addMember', member }, ATTEMPT_MS).then(
       () => respond.reply(this.#deps.log.encodeDelta(-1)),
       (error: unknown) => respond.refuse(asError(error))
@@ -314,6 +326,8 @@ export class MetaPeers {
   }
 
   #ask(peer: PeerId, type: MessageType, body: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    // Whoever goes from one peer to the next must not go on when the node has stopped meanwhile.
+    if (this.#abort.signal.aborted) return Promise.reject(new KilovoltError('KV_NODE_STOPPED', 'the node stops'))
     const { promise, resolve, reject } = createDeferred<Uint8Array>()
     this.#deps.transport.request(peer, { type, class: 'control', body, timeoutMs }, outcome => {
       if (outcome.kind === 'reply') resolve(new Uint8Array(outcome.body))

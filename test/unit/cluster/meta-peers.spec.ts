@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict'
+import type { Command, RowRef } from '../../../src/cluster/commands.ts'
+import { MetaLog } from '../../../src/cluster/meta-log.ts'
+import { MetaPeers } from '../../../src/cluster/meta-peers.ts'
+import { encodeCommand } from '../../../src/cluster/wire.ts'
+import { KilovoltError } from '../../../src/base/errors.ts'
+import { Reader } from '../../../src/codec/reader.ts'
+import { Writer } from '../../../src/codec/writer.ts'
+import type { Membership } from '../../../src/membership/membership.ts'
+import { type ClusterId, ID_BYTES, idToBytes, type PeerId, type StoreId } from '../../../src/model/node-id.ts'
+import { silentLogger } from '../../../src/runtime/logger.ts'
+import { SimDisk } from '../../../src/testing/sim-disk.ts'
+import { SimStore } from '../../../src/testing/sim-store.ts'
+import { SimWorld } from '../../../src/testing/sim-world.ts'
+import { MessageType } from '../../../src/transport/message-type.ts'
+import type { MessageHandler, Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
+import { CLUSTER, member, store } from './fixtures.ts'
+
+const peer = (n: number): PeerId => `peer-${n}` as PeerId
+const COPIED: readonly RowRef[] = [{ partition: 3, rowEpoch: 7 }]
+
+/** Member 1 without a vote, linked to members 2 and 3, whose answers the test gives. */
+class Bench {
+  readonly world: SimWorld = new SimWorld()
+  readonly handlers = new Map<number, MessageHandler>()
+  readonly asked: PeerId[] = []
+  readonly copied: (readonly [StoreId, readonly RowRef[]])[] = []
+  leads = false
+  answer: (to: PeerId) => Outcome = () => ({ kind: 'reply', epoch: 0, body: new Uint8Array(0) })
+  readonly log: MetaLog = new MetaLog({
+    store: new SimStore({ disk: new SimDisk(this.world.random.fork('disk'), {}), clock: this.world.clock('disk') }),
+    clock: this.world.clock('log'),
+    logger: silentLogger
+  })
+  readonly peers: MetaPeers
+
+  constructor() {
+    const { world, handlers, asked, log } = this
+    const clock = world.clock('n')
+    const transport = {
+      self: peer(1),
+      links: () => [peer(2), peer(3)],
+      isLinked: () => true,
+      handle: (type: number, handler: MessageHandler) => void handlers.set(type, handler),
+      request: (to: PeerId, _request: OutgoingRequest, done: (outcome: Outcome) => void) => {
+        asked.push(to)
+        clock.soon(() => done(this.answer(to)))
+      }
+    }
+    const view = new Map([1, 2, 3].map(n => [store(n), { storeId: store(n), peerId: peer(n), clusterId: CLUSTER }]))
+    const membership = { self: view.get(store(1)), view, on: () => () => {} }
+    this.peers = new MetaPeers({
+      // The slices that it uses.
+      transport: transport as unknown as Transport,
+      membership: membership as unknown as Membership,
+      clock,
+      log,
+      leader: () => (this.leads ? store(1) : undefined),
+      isMember: () => true,
+      propose: () => Promise.reject(new KilovoltError('KV_NOT_LEADER', 'not here')),
+      copied: (by, rows) => void this.copied.push([by, rows]),
+      peerOf: id => view.get(id)?.peerId
+    })
+    const found: Command = {
+      kind: 'found',
+      clusterId: CLUSTER,
+      name: 'test',
+      partitions: 64,
+      replicas: 3,
+      member: member(1)
+    }
+    log.apply(1, encodeCommand(found))
+    this.peers.listen()
+  }
+
+  /** Hands a request to its handler and returns what was answered. */
+  ask(type: number, body: Uint8Array): Uint8Array | KilovoltError {
+    let answer: Uint8Array | KilovoltError | undefined
+    const respond = {
+      reply: (bytes: Uint8Array) => void (answer = bytes),
+      refuse: (error: KilovoltError) => void (answer = error)
+    }
+    this.handlers.get(type)!({ from: peer(2), epoch: 0, body }, respond)
+    assert.ok(answer !== undefined, 'it answers at once')
+    return answer
+  }
+
+  /** Whom a report of copies goes to. */
+  async report(): Promise<PeerId[]> {
+    this.asked.length = 0
+    this.peers.reportCopied(COPIED)
+    const told = [...this.asked]
+    await this.world.advance(10)
+    return told.toSorted()
+  }
+}
+
+function refuse(message: string): Outcome {
+  return { kind: 'refused', error: new KilovoltError('KV_NOT_LEADER', message) }
+}
+
+describe('talking to the other members', () => {
+  let bench: Bench
+
+  beforeEach(() => {
+    bench = new Bench()
+  })
+
+  afterEach(() => {
+    bench.peers.stop()
+  })
+
+  it('tells everybody while it knows no leader, then the one who was named', async () => {
+    bench.answer = to =>
+      to === peer(3) ? { kind: 'reply', epoch: 0, body: new Uint8Array(0) } : refuse(`${store(3)} leads`)
+    assert.deepEqual(await bench.report(), [peer(2), peer(3)])
+    assert.deepEqual(await bench.report(), [peer(3)])
+  })
+
+  it('tells everybody again when whoever was named does not answer any more', async () => {
+    bench.answer = to => (to === peer(3) ? { kind: 'lost' } : refuse(`${store(3)} leads`))
+    await bench.report()
+    bench.answer = () => ({ kind: 'unsent', reason: 'no link' })
+    await bench.report()
+    assert.deepEqual(await bench.report(), [peer(2), peer(3)])
+  })
+
+  it('takes reports of copies as the leader only', () => {
+    const body = new Writer(64)
+      .raw(idToBytes(CLUSTER))
+      .u8(1)
+      .raw(idToBytes(store(2)))
+      .varint(1)
+      .varint(3)
+      .varint(7)
+      .finish()
+    assert.ok(bench.ask(MessageType.META_PROPOSE, body) instanceof KilovoltError)
+    assert.deepEqual(bench.copied, [])
+    bench.leads = true
+    assert.ok(!(bench.ask(MessageType.META_PROPOSE, body) instanceof KilovoltError))
+    assert.deepEqual(bench.copied, [[store(2), [{ partition: 3, rowEpoch: 7 }]]])
+  })
+
+  it('asks nobody any more once it has stopped, though it was going from one peer to the next', async () => {
+    bench.answer = () => ({ kind: 'lost' })
+    const pulled = bench.peers.pull(100)
+    assert.equal(bench.asked.length, 1)
+    bench.peers.stop()
+    await bench.world.settle(pulled)
+    assert.equal(bench.asked.length, 1)
+  })
+
+  it('gives a member of its own cluster what it lacks, and one of another nothing', () => {
+    const ask = (cluster: ClusterId): Uint8Array | KilovoltError =>
+      bench.ask(MessageType.META_DELTA, new Writer(32).raw(idToBytes(cluster)).varint(0).finish())
+    const delta = ask(CLUSTER)
+    assert.ok(!(delta instanceof KilovoltError) && new Reader(delta).remaining > ID_BYTES)
+    const refusal = ask('d'.repeat(32) as ClusterId)
+    assert.ok(refusal instanceof KilovoltError && refusal.code === 'KV_HANDSHAKE')
+  })
+
+  it('refuses bytes that make no sense as its sender’s fault', () => {
+    const garbled = [
+      new Uint8Array(0),
+      idToBytes(CLUSTER),
+      new Writer(32).raw(idToBytes(CLUSTER)).u8(0).u8(99).finish()
+    ]
+    for (const type of [MessageType.JOIN, MessageType.META_DELTA, MessageType.META_PROPOSE]) {
+      for (const body of garbled) {
+        if (type === MessageType.META_DELTA && body.length > ID_BYTES) continue
+        const answer = bench.ask(type, body)
+        assert.ok(answer instanceof KilovoltError && answer.code === 'KV_PROTOCOL', String(answer))
+      }
+    }
+  })
+})
