@@ -5,6 +5,7 @@ import type { Membership } from '../membership/membership.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
 import type { Founding, FoundingPicture } from './founding.ts'
+import type { FoundingState, Survey } from './survey.ts'
 
 /** What discovery tells about the bootstrap list. */
 export interface BootstrapPicture {
@@ -21,6 +22,9 @@ export interface AdmissionDeps {
   readonly membership: Membership
   readonly discovery: BootstrapPicture
   readonly founding: Founding
+  readonly survey: Pick<Survey, 'ask' | 'stateOf'>
+  /** This node's own state. */
+  readonly state: () => FoundingState
   /** Aborted when the node stops. */
   readonly stopped: AbortSignal
   readonly found: () => Promise<void>
@@ -68,10 +72,11 @@ export class Admission {
   }
 
   async #lookAround(isAborted: () => boolean): Promise<void> {
-    const { clock, founding, stopped, found, join } = this.#deps
+    const { clock, founding, survey, stopped, found, join } = this.#deps
     const deadline = clock.monotonicMs() + this.#options.joinTimeoutMs
     let refusal: unknown
     while (!stopped.aborted && !isAborted()) {
+      survey.ask()
       const decision = founding.look(this.#picture())
       if (decision === 'found') return found()
       if (decision === 'join') {
@@ -88,14 +93,24 @@ export class Admission {
   }
 
   #picture(): FoundingPicture {
-    const { membership, discovery, clock } = this.#deps
+    const { membership, discovery, clock, survey } = this.#deps
     const { self } = this.#options
+    const own = this.#deps.state()
     const others = [...membership.view.values()].filter(({ storeId, status }) => storeId !== self && status === 'alive')
     const isMember = ({ clusterId }: { clusterId: unknown }): boolean => clusterId !== undefined
+    const provisional = others.filter(other => !isMember(other)).map(({ storeId }) => storeId)
+    const whoever = (is: (state: FoundingState) => boolean): StoreId[] => [
+      ...(is(own) ? [self] : []),
+      ...provisional.filter(store => {
+        const state = survey.stateOf(store)
+        return state !== undefined && is(state)
+      })
+    ]
     return {
       nowMs: clock.monotonicMs(),
       self,
-      provisional: [self, ...others.filter(other => !isMember(other)).map(({ storeId }) => storeId)],
+      provisional: whoever(({ counts }) => counts),
+      founders: whoever(({ mayFound }) => mayFound),
       members: others.filter(isMember).map(({ storeId }) => storeId),
       listed: discovery.bootstrapAddresses().length,
       listsSelf: discovery.listsSelf

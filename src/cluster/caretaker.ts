@@ -23,6 +23,13 @@ export interface CaretakerOptions {
   readonly warmUpMs: number
 }
 
+/** Dead so long, a member is marked as down; shorter absences leave no trace in the log. */
+const DOWN_AFTER_MS = 5000
+/**
+ * Dead so long, what an evicted member in memory held is taken for lost. Until then the member may be behind a split, where
+ * a majority of a row's owners goes on taking writes: to rebuild that row from the rest would throw them away.
+ */
+const LOST_AFTER_MS = 600_000
 /** Rows that one member may be receiving at the same time. It copies a few of them at once. */
 const ROWS_PER_NODE = 64
 /** Joins within this time are planned together, ms. */
@@ -51,10 +58,13 @@ export class Caretaker {
   #plannedMs = -Infinity
   #holdUntilMs = -Infinity
   #planned: Topology['members'] | undefined
+  readonly #formingUntilMs: number
 
-  constructor(options: CaretakerOptions, nowMs: number) {
+  /** @param isFounder - whether the cluster is founded just now: only then is it known to be young */
+  constructor(options: CaretakerOptions, nowMs: number, isFounder = false) {
     this.#options = options
     this.#startedMs = nowMs
+    this.#formingUntilMs = isFounder ? nowMs + FORMING_MS : nowMs
   }
 
   /** How long a member has been dead without a break, ms. */
@@ -94,7 +104,10 @@ export class Caretaker {
       this.#seenSince.delete(store)
       this.#deadSince.delete(store)
     }
-    const fallen = [...this.#deadSince.values()].filter(since => nowMs - since < MASS_WINDOW_MS).length
+    // Whose place is taken has ended, and is not behind a split: a process that restarts again and again is no mass failure.
+    const fallen = [...this.#deadSince].filter(
+      ([store, since]) => nowMs - since < MASS_WINDOW_MS && !isReplaced(topology, store)
+    ).length
     if (fallen > 1 && fallen * MASS_PART > topology.members.size) this.#holdUntilMs = nowMs + MASS_HOLD_MS
     else if (this.#deadSince.size === 0) this.#holdUntilMs = -Infinity
   }
@@ -105,7 +118,8 @@ export class Caretaker {
     for (const member of topology.members.values()) {
       const { storeId, status } = member
       const deadMs = this.deadForMs(storeId, nowMs)
-      if (status === 'up' && deadMs > 0) commands.push({ kind: 'setStatus', storeId, status: 'down' })
+      if (status === 'up' && deadMs >= Math.min(DOWN_AFTER_MS, this.#evictAfterMs(member)))
+        commands.push({ kind: 'setStatus', storeId, status: 'down' })
       if ((status === 'down' || status === 'evicted') && deadMs === 0)
         commands.push({ kind: 'setStatus', storeId, status: 'up' })
       if (status === 'down' && this.#isDue(member, deadMs, input))
@@ -118,12 +132,16 @@ export class Caretaker {
   }
 
   /** Whether a dead member's copies are to be rebuilt elsewhere: long enough dead, and somebody else is there to take them. */
-  #isDue({ storeId, volatile }: TopologyMember, deadMs: number, { topology, nowMs }: CaretakerInput): boolean {
-    const after = volatile ? this.#options.evictVolatileAfterMs : this.#options.evictDiskAfterMs
-    if (deadMs < after || this.isHolding(nowMs)) return false
+  #isDue(member: TopologyMember, deadMs: number, { topology, nowMs }: CaretakerInput): boolean {
+    const { storeId } = member
+    if (deadMs < this.#evictAfterMs(member) || this.isHolding(nowMs)) return false
     const takers = [...topology.members.values()].filter(({ status, weight }) => status === 'up' && weight > 0)
     const replaceable = ({ slots }: Row): boolean => takers.some(taker => !slots.includes(taker.storeId))
     return topology.rows.every(row => !row.slots.includes(storeId) || replaceable(row))
+  }
+
+  #evictAfterMs({ volatile }: TopologyMember): number {
+    return volatile ? this.#options.evictVolatileAfterMs : this.#options.evictDiskAfterMs
   }
 
   #endings({ topology, isDead }: CaretakerInput): Command[] {
@@ -156,11 +174,7 @@ export class Caretaker {
       partitions: topology.rows.length,
       replicas: topology.replicas
     })
-    // What a member in memory had is gone with it: a row that has lost its majority so is rebuilt from what is left.
-    const lost = (store: StoreId): boolean => {
-      const member = topology.members.get(store)
-      return member === undefined || (member.volatile && member.status === 'evicted')
-    }
+    const lost = (store: StoreId): boolean => this.#isLost(topology, store, nowMs)
     const changes = planChanges({ topology, target, live, lost, rules, limits: { rowsPerNode: ROWS_PER_NODE } })
     this.#plannedMs = nowMs
     if (changes.length === 0) return []
@@ -170,6 +184,18 @@ export class Caretaker {
         rows: changes.map(change => ({ ...change, rowEpoch: topology.rows[change.partition]!.rowEpoch }))
       }
     ]
+  }
+
+  /**
+   * Whether what a member held is gone for certain: it was in memory and is dead, and either it stayed so for very long or
+   * another store answers at all of its addresses, so that its process has ended. A row that has lost its majority so is
+   * rebuilt from what is left.
+   */
+  #isLost(topology: Topology, store: StoreId, nowMs: number): boolean {
+    const member = topology.members.get(store)
+    if (member === undefined) return true
+    if (!member.volatile || member.status !== 'evicted') return false
+    return this.deadForMs(store, nowMs) >= LOST_AFTER_MS || isReplaced(topology, store)
   }
 
   /** Who the claim may count on: members that stay, down ones included, as their place is kept until they are evicted. */
@@ -196,10 +222,26 @@ export class Caretaker {
   }
 
   #isForming(topology: Topology, nowMs: number): boolean {
-    return topology.members.size < FORMED_MEMBERS || nowMs - this.#startedMs < FORMING_MS
+    return topology.members.size < FORMED_MEMBERS || nowMs < this.#formingUntilMs
   }
 }
 
 function ownsAnything(rows: readonly Row[], store: StoreId): boolean {
   return rows.some(({ slots, change }) => slots.includes(store) || change?.next.includes(store) === true)
+}
+
+/** Whether a member in memory has certainly ended: another that joined after it answers at all of its addresses. */
+function isReplaced({ members }: Topology, store: StoreId): boolean {
+  const member = members.get(store)
+  if (member === undefined || !member.volatile || member.addresses.length === 0) return false
+  const places = placesOf(member)
+  return [...members.values()].some(other => other.joinedEpoch > member.joinedEpoch && placesOf(other) === places)
+}
+
+/** Where a member listens, without who it is there. */
+function placesOf({ addresses }: TopologyMember): string {
+  return addresses
+    .map(address => address.replace(/\/p2p\/.*$/u, ''))
+    .toSorted()
+    .join(' ')
 }

@@ -4,8 +4,13 @@ import type { StoreId } from '../model/node-id.ts'
 export interface FoundingPicture {
   readonly nowMs: number
   readonly self: StoreId
-  /** Living nodes without a cluster, this one included. */
+  /**
+   * Living nodes without a cluster that are among those expected, this one included: the list names them, or they were
+   * told how many to expect.
+   */
   readonly provisional: readonly StoreId[]
+  /** Those of them that would found; whoever may not is not waited for. */
+  readonly founders: readonly StoreId[]
   /** Living nodes that are members of a cluster. */
   readonly members: readonly StoreId[]
   /** Entries of the bootstrap list. */
@@ -37,8 +42,8 @@ const HOLD_MS = 2000
 /**
  * Whether to found a cluster, as a machine. F1: nobody to look for, so found at once. F2: a list of others only, so never
  * found. F3: the list names this node, or a number of nodes is expected: once a majority of that number has been seen,
- * nobody among them is a member, and the picture has held, the smallest store id founds. F4: on a LAN wait a moment for
- * anybody, then found. Whoever sees a member joins it.
+ * nobody among them is a member, and the picture has held, the smallest store id among those that may found does. F4: on a
+ * LAN wait a moment for anybody, then found. Whoever sees a member joins it.
  */
 export class Founding {
   readonly #options: FoundingOptions
@@ -52,13 +57,20 @@ export class Founding {
     this.#sinceMs = nowMs
   }
 
+  /** How this node stands, as others need to know it. */
+  state(listsSelf: boolean): { readonly counts: boolean; readonly mayFound: boolean } {
+    const { found, expect, bootstrap } = this.#options
+    const counts = expect !== undefined || !bootstrap || listsSelf
+    return { counts, mayFound: counts && found }
+  }
+
   look(picture: FoundingPicture): FoundingDecision {
     if (picture.members.length > 0) return 'join'
-    const { found, expect, lan, bootstrap, lanWaitMs } = this.#options
-    if (!found) return 'wait'
+    const { expect, lan, bootstrap, lanWaitMs } = this.#options
+    if (!picture.founders.includes(picture.self)) return 'wait'
     if (!bootstrap && !lan && expect === undefined) return 'found'
     this.#observe(picture)
-    const smallest = [...picture.provisional].sort()[0]
+    const smallest = [...picture.founders].sort()[0]
     const held = picture.nowMs - this.#sinceMs >= HOLD_MS
     if (smallest !== picture.self || !held) return 'wait'
     const wanted = expect ?? (picture.listsSelf ? picture.listed : undefined)
@@ -67,8 +79,8 @@ export class Founding {
     return mayFoundAlone ? 'found' : 'wait'
   }
 
-  #observe({ nowMs, provisional }: FoundingPicture): void {
-    const picture = [...provisional].sort().join(' ')
+  #observe({ nowMs, provisional, founders }: FoundingPicture): void {
+    const picture = [provisional, founders].map(stores => [...stores].sort().join(' ')).join(' / ')
     if (picture === this.#picture) return
     this.#picture = picture
     this.#sinceMs = nowMs

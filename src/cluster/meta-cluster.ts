@@ -8,20 +8,21 @@ import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, type PeerId, type StoreId } from '../model/node-id.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import type { Topology } from '../placement/topology.ts'
-import { type Clock, pause, type Timer } from '../runtime/clock.ts'
+import { type Clock, pause } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Random } from '../runtime/random.ts'
 import type { Store } from '../storage/store.ts'
 import type { Transport } from '../transport/transport.ts'
 import { Admission, type BootstrapPicture } from './admission.ts'
-import { Caretaker, type CaretakerOptions } from './caretaker.ts'
+import type { CaretakerOptions } from './caretaker.ts'
 import type { Cluster, ClusterEvents, ClusterPhase, Mover } from './cluster.ts'
 import type { Command, NewMember, RowRef } from './commands.ts'
 import { Copier } from './copier.ts'
 import { Founding } from './founding.ts'
+import { LeaderDuties } from './leader-duties.ts'
 import { MetaLog } from './meta-log.ts'
 import { MetaPeers } from './meta-peers.ts'
-import { chooseVoters } from './voters.ts'
+import { type FoundingState, Survey } from './survey.ts'
 import { encodeCommand } from './wire.ts'
 
 /** What the cluster floor needs. */
@@ -56,10 +57,9 @@ export interface MetaClusterOptions extends CaretakerOptions {
 const META_GROUP = 0
 /** How often a leaving node looks whether it is free, ms. */
 const LOOK_EVERY_MS = 50
-/** How often the leader looks after members and rows, ms. */
-const CARE_EVERY_MS = 100
 const PROPOSE_TIMEOUT_MS = 5000
-const VOTERS_TIMEOUT_MS = 20_000
+/** Pause before a forgotten node asks again to be let in, ms. */
+const RENEW_AGAIN_MS = 1000
 const LAN_WAIT_MS = 2000
 
 /** {@link Cluster} by a meta group under Raft: founding and joining, then following and, as its leader, caretaking. */
@@ -71,18 +71,18 @@ export class MetaCluster implements Cluster {
   readonly #group: RaftGroup
   readonly #peers: MetaPeers
   readonly #copier: Copier
+  readonly #duties: LeaderDuties
+  readonly #survey: Survey
   readonly #admission: Admission
   readonly #abort = new AbortController()
   #phase: ClusterPhase = 'provisional'
-  #caretaker: Caretaker | undefined
-  #careTimer: Timer | undefined
-  #caring = false
-  #changingVoters = false
+  /** Latest epoch that was told: topologies come in order, each once. */
+  #toldEpoch = 0
   #renewing = false
   #groupStarted = false
 
   constructor(deps: MetaClusterDeps, options: MetaClusterOptions) {
-    const { transport, membership, store, clock, random, logger, mover } = deps
+    const { transport, membership, discovery, store, clock, random, logger, mover, rules } = deps
     this.#deps = deps
     this.#options = options
     this.#log = new MetaLog({ store, clock, logger })
@@ -106,16 +106,23 @@ export class MetaCluster implements Cluster {
       leader: () => this.#group.leader,
       isMember: () => this.#phase === 'member' || this.#phase === 'leaving',
       propose: command => this.#proposeHere(command),
-      copied: (storeId, rows) => this.#onCopied(storeId, rows),
+      copied: (storeId, rows) => this.#duties.copied(storeId, rows),
       peerOf: id => this.#peerOf(id)
     })
     this.#copier = new Copier({ self: options.self, mover, clock, logger, report: rows => this.#report(rows) })
+    const topology = (): Topology | undefined => this.#log.topology
+    this.#duties = new LeaderDuties({ clock, membership, rules, logger, group: this.#group, topology }, options)
+    const founding = new Founding({ ...options, lanWaitMs: LAN_WAIT_MS + random.int(LAN_WAIT_MS) }, clock.monotonicMs())
+    const state = (): FoundingState => founding.state(discovery.listsSelf)
+    this.#survey = new Survey({ transport, membership, clock, state: () => (topology() ? undefined : state()) })
     this.#admission = new Admission(
       {
         clock,
         membership,
-        discovery: deps.discovery,
-        founding: new Founding({ ...options, lanWaitMs: LAN_WAIT_MS + random.int(LAN_WAIT_MS) }, clock.monotonicMs()),
+        discovery,
+        founding,
+        survey: this.#survey,
+        state,
         stopped: this.#abort.signal,
         found: () => this.#found(),
         join: () => this.#join()
@@ -124,7 +131,10 @@ export class MetaCluster implements Cluster {
     )
     this.#log.on('topology', topology => this.#onTopology(topology))
     this.#log.on('row', row => this.#events.emit('row', row))
-    this.#group.on('leader', ({ leader }) => this.#onLeader(leader))
+    this.#group.on('leader', ({ leader }) => {
+      this.#events.emit('leader', leader)
+      this.#duties.follow()
+    })
     transport.on('link:up', ({ peer, hello }) => this.#onMet(peer, hello.clusterId))
   }
 
@@ -147,7 +157,8 @@ export class MetaCluster implements Cluster {
   async start(signal?: AbortSignal): Promise<void> {
     const known = await this.#log.load()
     this.#peers.listen()
-    if ((known && this.#isMember) || (await holdsGroup(this.#deps.store, META_GROUP))) return this.#resume()
+    this.#survey.listen()
+    if (known || (await holdsGroup(this.#deps.store, META_GROUP))) return this.#resume()
     await this.#admission.run(signal)
   }
 
@@ -176,9 +187,26 @@ export class MetaCluster implements Cluster {
       }
       await pause(clock, LOOK_EVERY_MS, this.#abort.signal)
     }
+    // It left or was forgotten: it belongs to this cluster and to no other, and asks to be let in again.
+    if (!this.#isMember) await this.#return()
     this.#become('member')
     // Where it can be reached may have changed since, and it may have been forgotten meanwhile.
     void this.#renew()
+  }
+
+  async #return(): Promise<void> {
+    const { joinTimeoutMs } = this.#options
+    try {
+      await this.#peers.propose({ kind: 'addMember', member: this.#describe() }, joinTimeoutMs)
+    } catch (error) {
+      const { clusterId } = this.#log.topology!
+      throw new KilovoltError(
+        'KV_JOIN_TIMEOUT',
+        `the store belongs to cluster ${clusterId}, which did not take this node back within ${joinTimeoutMs} ms: ` +
+          'start one of its members, or give the node an empty store',
+        { cause: error, retryable: true }
+      )
+    }
   }
 
   async catchUp(epoch: number, timeoutMs: number): Promise<Topology> {
@@ -195,9 +223,9 @@ export class MetaCluster implements Cluster {
       const topology = this.#log.topology
       const member = topology?.members.get(self)
       if (topology === undefined || member === undefined) break
-      // The last one has nobody to hand over to.
+      // The last one has nobody to hand over to, and neither have those that all leave together.
       const others = [...topology.members.values()].filter(
-        ({ storeId, status }) => storeId !== self && status !== 'evicted'
+        ({ storeId, status }) => storeId !== self && status !== 'evicted' && status !== 'leaving'
       )
       if (others.length === 0) break
       if (signal?.aborted === true || clock.monotonicMs() >= deadline) {
@@ -235,7 +263,7 @@ export class MetaCluster implements Cluster {
   async stop(): Promise<void> {
     if (this.#abort.signal.aborted) return
     this.#abort.abort()
-    this.#careTimer?.cancel()
+    this.#duties.stop()
     this.#copier.stop()
     this.#peers.stop()
     await this.#group.stop()
@@ -305,16 +333,20 @@ export class MetaCluster implements Cluster {
     }
   }
 
+  /** Says where this node can be reached; goes on for as long as the cluster has forgotten it. */
   async #renew(): Promise<void> {
     if (this.#renewing) return
     this.#renewing = true
-    try {
-      await this.#peers.propose({ kind: 'addMember', member: this.#describe() }, this.#options.joinTimeoutMs)
-    } catch (error) {
-      this.#deps.logger.debug('the present addresses could not be announced yet', { error: messageOf(error) })
-    } finally {
-      this.#renewing = false
-    }
+    const { clock, logger } = this.#deps
+    do {
+      try {
+        await this.#peers.propose({ kind: 'addMember', member: this.#describe() }, this.#options.joinTimeoutMs)
+      } catch (error) {
+        logger.debug('the present addresses could not be announced yet', { error: messageOf(error) })
+        await pause(clock, RENEW_AGAIN_MS, this.#abort.signal)
+      }
+    } while (!this.#isMember && this.#phase === 'member' && !this.#abort.signal.aborted)
+    this.#renewing = false
   }
 
   async #startGroup(): Promise<void> {
@@ -333,6 +365,8 @@ export class MetaCluster implements Cluster {
 
   #onTopology(topology: Topology): void {
     const { membership, transport } = this.#deps
+    if (topology.epoch <= this.#toldEpoch) return
+    this.#toldEpoch = topology.epoch
     transport.setEpoch(topology.epoch)
     for (const { storeId, peerId, addresses } of topology.members.values()) {
       if (storeId !== this.#options.self && membership.statusOf(storeId) === undefined)
@@ -352,78 +386,13 @@ export class MetaCluster implements Cluster {
     this.#deps.logger.warn('another cluster of the same name was met: the two stay apart', { peer, own, clusterId })
   }
 
-  #onLeader(leader: StoreId | undefined): void {
-    this.#events.emit('leader', leader)
-    const { clock } = this.#deps
-    if (this.#group.isLeader) this.#caretaker ??= new Caretaker(this.#options, clock.monotonicMs())
-    else this.#caretaker = undefined
-    this.#scheduleCare(0)
-  }
-
-  #scheduleCare(delayMs: number): void {
-    this.#careTimer?.cancel()
-    this.#careTimer = undefined
-    if (this.#caretaker === undefined || this.#abort.signal.aborted) return
-    this.#careTimer = this.#deps.clock.after(delayMs, () => {
-      void this.#care().finally(() => this.#scheduleCare(CARE_EVERY_MS))
-    })
-  }
-
-  async #care(): Promise<void> {
-    const { clock, membership, rules, logger } = this.#deps
-    const { topology } = this.#log
-    const caretaker = this.#caretaker
-    if (this.#caring || caretaker === undefined || topology === undefined || !this.#group.isLeader) return
-    this.#caring = true
-    try {
-      const nowMs = clock.monotonicMs()
-      const isDead = (store: StoreId): boolean => {
-        const status = membership.statusOf(store)
-        return status === 'dead' || status === 'left'
-      }
-      const { voters } = this.#group.members()
-      for (const command of caretaker.look({ topology, nowMs, isDead, voters, rules })) {
-        await this.#group.propose(encodeCommand(command), PROPOSE_TIMEOUT_MS)
-      }
-      void this.#keepVoters(caretaker, nowMs)
-    } catch (error) {
-      logger.debug('caretaking is tried again', { error: messageOf(error) })
-    } finally {
-      this.#caring = false
-    }
-  }
-
-  /** Runs beside the rest: a change of voters may take a while, and rows must not wait for it. */
-  async #keepVoters(caretaker: Caretaker, nowMs: number): Promise<void> {
-    const { topology } = this.#log
-    const { voters, changing } = this.#group.members()
-    if (this.#changingVoters || changing || topology === undefined) return
-    const deadForMs = (store: StoreId): number => caretaker.deadForMs(store, nowMs)
-    const wanted = chooseVoters({ topology, voters, leader: this.#options.self, deadForMs })
-    if (wanted === voters) return
-    this.#changingVoters = true
-    try {
-      await this.#group.changeVoters(wanted, VOTERS_TIMEOUT_MS)
-      this.#deps.logger.info('voters changed', { voters: wanted })
-    } catch (error) {
-      this.#deps.logger.debug('a change of voters is tried again', { error: messageOf(error) })
-    } finally {
-      this.#changingVoters = false
-    }
-  }
-
   #proposeHere(command: Command): Promise<number> {
     return this.#group.propose(encodeCommand(command), PROPOSE_TIMEOUT_MS)
   }
 
   #report(rows: readonly RowRef[]): void {
-    if (this.#group.isLeader) this.#onCopied(this.#options.self, rows)
+    if (this.#group.isLeader) this.#duties.copied(this.#options.self, rows)
     else this.#peers.reportCopied(rows)
-  }
-
-  #onCopied(storeId: StoreId, rows: readonly RowRef[]): void {
-    for (const row of rows) this.#caretaker?.copied(storeId, row)
-    this.#scheduleCare(0)
   }
 
   #peerOf(id: StoreId): PeerId | undefined {

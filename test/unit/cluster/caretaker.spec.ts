@@ -8,12 +8,18 @@ import { store, topology } from './fixtures.ts'
 const OPTIONS = { evictVolatileAfterMs: 15_000, evictDiskAfterMs: 300_000, warmUpMs: 10_000 }
 const numbers = (n: number): { n: number }[] => Array.from({ length: n }, (_, i) => ({ n: i + 1 }))
 
-function look(caretaker: Caretaker, of: Topology, nowMs: number, dead: readonly number[] = []): Command[] {
+function look(
+  caretaker: Caretaker,
+  of: Topology,
+  nowMs: number,
+  dead: readonly number[] = [],
+  voters: readonly number[] = []
+): Command[] {
   const input: CaretakerInput = {
     topology: of,
     nowMs,
     isDead: id => dead.map(store).includes(id),
-    voters: [],
+    voters: voters.map(store),
     rules: SOUND_RULES
   }
   return caretaker.look(input)
@@ -89,9 +95,11 @@ describe('the caretaker', () => {
     assert.deepEqual(kinds(look(new Caretaker(OPTIONS, 0), of, 1000, [2])), ['changeAbort'])
   })
 
-  it('marks a dead member as down, and as up again when it is back', () => {
+  it('marks a member that stays dead as down, and as up again when it is back', () => {
     const caretaker = new Caretaker(OPTIONS, 0)
-    assert.deepEqual(kinds(look(caretaker, atRest(3), 1000, [3])), ['down'])
+    assert.deepEqual(look(caretaker, atRest(3), 1000, [3]), [])
+    assert.deepEqual(look(caretaker, atRest(3), 5900, [3]), [])
+    assert.deepEqual(kinds(look(caretaker, atRest(3), 6000, [3])), ['down'])
     const down = topology([{ n: 1 }, { n: 2 }, { n: 3, status: 'down' }])
     assert.deepEqual(kinds(look(caretaker, down, 2000)), ['up'])
   })
@@ -117,6 +125,44 @@ describe('the caretaker', () => {
     const of = topology([{ n: 1 }, { n: 2 }, { n: 3, status: 'down' }], { rows: atRest(3).rows })
     look(caretaker, of, 0, [3])
     assert.deepEqual(look(caretaker, of, 60_000, [3]), [])
+  })
+
+  it('waits for a row whose owners are mostly gone, unless their data is certain to be lost', () => {
+    const members = [{ n: 1 }, { n: 2, status: 'evicted' as const }, { n: 3, status: 'evicted' as const }, { n: 4 }]
+    const of = topology(members, { slots: [1, 2, 3] })
+    const begun = (caretaker: Caretaker, topology: Topology, nowMs: number): boolean =>
+      kinds(look(caretaker, topology, nowMs, [2, 3])).includes('changeBegin')
+    // Both died long ago, and not at once: nothing is held.
+    const caretaker = new Caretaker(OPTIONS, 0)
+    look(caretaker, of, 0, [2])
+    look(caretaker, of, 70_000, [2, 3])
+    assert.ok(!begun(caretaker, of, 140_000), 'they may be cut off, and serve')
+    assert.ok(begun(caretaker, of, 700_000), 'after so long they are given up')
+    const addresses = of.members.get(store(2))!.addresses
+    const reborn = new Map(of.members)
+    for (const n of [3, 4]) reborn.set(store(n), { ...of.members.get(store(n))!, addresses })
+    const sooner = new Caretaker(OPTIONS, 0)
+    const taken: Topology = { ...of, members: reborn }
+    look(sooner, taken, 0, [2])
+    look(sooner, taken, 70_000, [2, 3])
+    assert.ok(begun(sooner, taken, 140_000), 'another store answers at their address')
+  })
+
+  it('does not forget a member that still votes', () => {
+    const of = topology([{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4, status: 'leaving' }])
+    const caretaker = new Caretaker(OPTIONS, 0)
+    assert.ok(!kinds(look(caretaker, of, 1000, [], [4])).includes('removeMember'))
+    assert.ok(kinds(look(caretaker, of, 1100, [], [1])).includes('removeMember'))
+  })
+
+  it('holds a cluster for young only when it was founded under this leader', () => {
+    const six = topology(numbers(6), { rows: atRest(5).rows })
+    const founder = new Caretaker(OPTIONS, 0, true)
+    look(founder, six, 1000)
+    assert.deepEqual(kinds(look(founder, six, 2000)), ['changeBegin'])
+    const later = new Caretaker(OPTIONS, 0)
+    look(later, six, 1000)
+    assert.deepEqual(look(later, six, 2000), [])
   })
 
   it('holds all movement when more than a third falls at once', () => {

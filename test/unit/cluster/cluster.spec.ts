@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { utf8 } from '../../../src/base/bytes.ts'
 import type { Hash64 } from '../../../src/model/partition.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
@@ -119,6 +120,7 @@ describe('a cluster of simulated nodes', () => {
       one.add('x', { bootstrap: 'others' })
       one.add('y', { bootstrap: 'all', config: { found: false, partitions: 64 } })
       one.start('a', 'b', 'c', 'x', 'y')
+      await one.until('all have joined', () => one.cluster.nodes.length === 5, 10_000)
       await one.settled('a', 'b', 'c', 'x', 'y')
       await one.stop()
     }
@@ -176,6 +178,60 @@ describe('a cluster of simulated nodes', () => {
     assert.equal(lab.node('e').core.storeId, id)
   })
 
+  it('survives two memory nodes of which one restarts again and again', async () => {
+    lab.add('a')
+    lab.add('b')
+    lab.start('a', 'b')
+    await lab.settled('a', 'b')
+    await lab.world.settle(lab.node('a').put('k', 'v', 'quorum', 5000))
+    for (let i = 0; i < 3; i++) {
+      lab.cluster.crash('b')
+      await lab.world.advance(1000)
+      lab.start('b')
+      await lab.world.advance(4000)
+    }
+    await lab.settled('a', 'b')
+    assert.equal((await lab.world.settle(lab.node('b').get('k', 'quorum', 5000)))?.value, 'v')
+  })
+
+  it('loses no write that two owners of a row took while they were cut off from the third and all others', async () => {
+    const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
+    for (const name of names) lab.add(name)
+    lab.start(...names)
+    await lab.settled(...names)
+    const cutOff = ['f', 'g'].map(name => lab.node(name).core.storeId)
+    const { ring } = lab.node('f').core
+    const { rows } = lab.topology('f')
+    const key = Array.from({ length: 1000 }, (_, i) => `k${i}`).find(text => {
+      const { slots } = rows[ring.partitionOf(utf8(text))]!
+      return cutOff.every(store => slots.includes(store))
+    })!
+    lab.cluster.network.split([names.slice(0, 5), ['f', 'g']])
+    await lab.world.advance(5000)
+    await lab.world.settle(lab.node('f').put(key, 'taken', 'quorum', 5000))
+    await lab.until('they are evicted', () => lab.topology('a').members.get(cutOff[0]!)?.status !== 'down')
+    await lab.world.advance(20_000)
+    lab.cluster.network.heal()
+    await lab.settled(...names)
+    assert.equal((await lab.world.settle(lab.node('a').get(key, 'quorum', 5000)))?.value, 'taken')
+  })
+
+  it('lets a member leave that owns nothing but leads', async () => {
+    lab.add('a', { config: { weight: 0, partitions: 64 } })
+    lab.add('b')
+    lab.start('a', 'b')
+    await lab.settled('a', 'b')
+    await lab.world.settle(lab.cluster.leave('a', 30_000))
+    await lab.settled('b')
+  })
+
+  it('lets all leave together', async () => {
+    for (const name of ['a', 'b', 'c']) lab.add(name)
+    lab.start('a', 'b', 'c')
+    await lab.settled('a', 'b', 'c')
+    await lab.world.settle(Promise.all(['a', 'b', 'c'].map(name => lab.cluster.leave(name, 30_000))))
+  })
+
   it('hands over what a leaving member owns, also when it leads and is the only voter', async () => {
     lab.add('a')
     lab.add('b')
@@ -187,6 +243,21 @@ describe('a cluster of simulated nodes', () => {
     assert.ok(!lab.topology('b').members.has(id))
     await lab.settled('b')
     assert.equal((await lab.world.settle(lab.node('b').get('k', 'quorum', 5000)))?.value, 'v')
+  })
+
+  it('returns to its cluster on the store with which it left', async () => {
+    lab.add('a', { disk: true })
+    lab.add('b', { disk: true })
+    lab.start('a', 'b')
+    await lab.settled('a', 'b')
+    const id = lab.node('b').core.storeId
+    await lab.world.settle(lab.node('b').leave(30_000))
+    // Its process has ended; its disk stays as it is.
+    lab.cluster.crash('b')
+    await lab.settled('a')
+    lab.start('b')
+    await lab.settled('a', 'b')
+    assert.equal(lab.node('b').core.storeId, id)
   })
 
   it('stays when nobody takes over what it owns', async () => {

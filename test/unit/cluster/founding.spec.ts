@@ -5,7 +5,17 @@ import { store } from './fixtures.ts'
 const OPTIONS: FoundingOptions = { found: true, expect: undefined, lan: false, bootstrap: true, lanWaitMs: 3000 }
 
 function picture(more: Partial<FoundingPicture> = {}): FoundingPicture {
-  return { nowMs: 0, self: store(1), provisional: [store(1)], members: [], listed: 3, listsSelf: false, ...more }
+  const { provisional = [store(1)] } = more
+  return {
+    nowMs: 0,
+    self: store(1),
+    provisional,
+    founders: provisional,
+    members: [],
+    listed: 3,
+    listsSelf: false,
+    ...more
+  }
 }
 
 describe('founding', () => {
@@ -15,7 +25,21 @@ describe('founding', () => {
 
   it('F2: a list of others only never founds, however long it takes', () => {
     const founding = new Founding(OPTIONS, 0)
-    for (const nowMs of [0, 5000, 600_000]) assert.equal(founding.look(picture({ nowMs })), 'wait')
+    assert.deepEqual(founding.state(false), { counts: false, mayFound: false })
+    const unlisted = { provisional: [], founders: [] }
+    for (const nowMs of [0, 5000, 600_000]) assert.equal(founding.look(picture({ ...unlisted, nowMs })), 'wait')
+  })
+
+  it('F2: nodes that are on no list are not waited for, and count for nothing', () => {
+    const listed = {
+      provisional: [store(2), store(3)],
+      founders: [store(2), store(3)],
+      self: store(2),
+      listsSelf: true
+    }
+    const founding = new Founding(OPTIONS, 0)
+    founding.look(picture(listed))
+    assert.equal(founding.look(picture({ ...listed, nowMs: 2000 })), 'found', 'whoever else has a smaller id')
   })
 
   it('joins as soon as anybody is a member', () => {
@@ -73,9 +97,15 @@ describe('founding', () => {
     assert.equal(founding.look(picture({ nowMs: 3000 })), 'found')
   })
 
-  it('found: false never founds', () => {
+  it('found: false never founds, counts all the same, and is not waited for', () => {
     const founding = new Founding({ ...OPTIONS, found: false, expect: 1 }, 0)
-    founding.look(picture({ listsSelf: true }))
-    assert.equal(founding.look(picture({ listsSelf: true, listed: 1, nowMs: 10_000 })), 'wait')
+    assert.deepEqual(founding.state(true), { counts: true, mayFound: false })
+    const three = { provisional: [store(1), store(2), store(3)], listsSelf: true }
+    founding.look(picture({ ...three, founders: [store(2)] }))
+    assert.equal(founding.look(picture({ ...three, founders: [store(2)], nowMs: 10_000 })), 'wait')
+    const other = new Founding(OPTIONS, 0)
+    const seen = { ...three, self: store(2), founders: [store(2)] }
+    other.look(picture(seen))
+    assert.equal(other.look(picture({ ...seen, nowMs: 2000 })), 'found')
   })
 })
