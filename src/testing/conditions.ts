@@ -52,6 +52,7 @@ export class Conditions {
   readonly #listeners = new Set<() => void>()
   readonly #blocked = new Set<string>()
   readonly #clogged = new Map<string, number>()
+  readonly #deaf = new Map<string, number>()
   #options = DEFAULTS
 
   constructor(random: Random, options: NetworkOptions = {}) {
@@ -83,10 +84,16 @@ export class Conditions {
     this.#clogged.set(lane(from, to), untilUs)
   }
 
-  /** Lifts all blocks and clogs. */
+  /** Control traffic and gossip reach a machine no earlier than the given true time, µs; reads, writes and copies do. */
+  deafen(machine: string, untilUs: number): void {
+    this.#deaf.set(machine, untilUs)
+  }
+
+  /** Lifts all blocks, clogs and deafness. */
   heal(): void {
     this.#blocked.clear()
     this.#clogged.clear()
+    this.#deaf.clear()
     this.#changed()
   }
 
@@ -99,9 +106,10 @@ export class Conditions {
     return this.#blocked.size > 0
   }
 
-  /** Time until which the way is clogged, µs. */
-  cloggedUntilUs(from: string, to: string): number {
-    return this.#clogged.size === 0 ? 0 : (this.#clogged.get(lane(from, to)) ?? 0)
+  /** Time until which the way is clogged for a class of traffic, µs; gossip counts as control. */
+  cloggedUntilUs(from: string, to: string, trafficClass: TrafficClass | undefined): number {
+    const clogged = this.#clogged.size === 0 ? 0 : (this.#clogged.get(lane(from, to)) ?? 0)
+    return trafficClass === 'control' ? Math.max(clogged, this.#deaf.get(to) ?? 0) : clogged
   }
 
   /** Draws what becomes of one frame, or of gossip. */

@@ -16,6 +16,8 @@ export type Fault =
   | { readonly kind: 'one-way'; readonly from: string; readonly to: string; readonly forMs: number }
   /** What is sent one way arrives at the end of the time only. */
   | { readonly kind: 'clog'; readonly from: string; readonly to: string; readonly forMs: number }
+  /** Control traffic and gossip reach a machine at the end of the time only, while reads, writes and copies do at once. */
+  | { readonly kind: 'deaf'; readonly node: string; readonly forMs: number }
   /** All connections between two machines break. */
   | { readonly kind: 'cut'; readonly a: string; readonly b: string }
   /** The network as a whole loses, doubles, reorders or delays. */
@@ -88,6 +90,8 @@ function drawFault(random: Random, nodes: readonly string[], plan: FaultPlan): F
     case 'one-way':
     case 'clog':
       return { kind, from: node, to: other, forMs }
+    case 'deaf':
+      return { kind, node, forMs: Math.min(forMs, 2500) }
     case 'cut':
       return { kind, a: node, b: other }
     case 'weather':

@@ -1,5 +1,6 @@
 import type { Timer } from '../runtime/clock.ts'
 import type { Conditions } from './conditions.ts'
+import type { TrafficClass } from '../transport/transport.ts'
 import type { SimClock } from './sim-clock.ts'
 
 /** What a lane needs. */
@@ -9,6 +10,8 @@ export interface LaneDeps {
   readonly from: string
   /** Clock of the receiving process. */
   readonly to: SimClock
+  /** What travels here, when it is one class of traffic. */
+  readonly class: TrafficClass | undefined
   /** Called when something has been held up for too long: the connection is dead. */
   readonly onBroken: () => void
 }
@@ -80,9 +83,9 @@ export class Lane {
   }
 
   #delayUs(bytes: number): number {
-    const { world, conditions, from, to } = this.#deps
+    const { world, conditions, from, to, class: trafficClass } = this.#deps
     const transmitUs = Math.floor((bytes * 1000) / conditions.options.bytesPerMs)
-    const clogged = conditions.cloggedUntilUs(from, to.name)
+    const clogged = conditions.cloggedUntilUs(from, to.name, trafficClass)
     this.#freeUs = Math.max(this.#freeUs, world.nowUs, clogged) + transmitUs
     return this.#freeUs - world.nowUs + conditions.delayUs()
   }

@@ -110,7 +110,7 @@ export class SimCluster {
     const node = this.#nodes.get(name)
     if (node === undefined) return
     await node.stop()
-    this.#ended(node)
+    await this.#end(node)
   }
 
   /** Ends a node without a word. */
@@ -128,7 +128,7 @@ export class SimCluster {
     const node = this.#nodes.get(name)
     if (node === undefined) return
     await node.leave(timeoutMs)
-    this.#ended(node)
+    await this.#end(node)
     node.machine.disk.wipe()
   }
 
@@ -161,6 +161,8 @@ export class SimCluster {
         return later(fault.forMs, () => conditions.unblock(fault.from, fault.to))
       case 'clog':
         return conditions.clog(fault.from, fault.to, this.world.nowUs + fault.forMs * 1000)
+      case 'deaf':
+        return conditions.deafen(fault.node, this.world.nowUs + fault.forMs * 1000)
       case 'cut':
         return this.network.cut(fault.a, fault.b)
       case 'weather': {
@@ -213,8 +215,7 @@ export class SimCluster {
       // It was refused or found nobody; a supervisor would start the process again.
       if (!(error instanceof KilovoltError) || error.code === 'KV_INTERNAL') throw error
       if (node.clock.isDead) return
-      node.machine.stopped()
-      this.#ended(node)
+      await this.#end(node)
       this.world.after(RETRY_MS, () => {
         if (this.#wanted.has(name) && !this.#nodes.has(name)) void this.#boot(name)
       })
@@ -223,8 +224,16 @@ export class SimCluster {
     this.#deps.onNode?.(node)
   }
 
+  /** Ends the process of a node that has stopped. What was to be done soon may still run: a stop does not take it back. */
+  async #end(node: SimNode): Promise<void> {
+    await new Promise<void>(resolve => this.world.after(0, resolve))
+    node.end()
+    this.#ended(node)
+  }
+
   #ended(node: SimNode): void {
-    if (this.#nodes.get(node.name) === node) this.#nodes.delete(node.name)
+    if (this.#nodes.get(node.name) !== node) return
+    this.#nodes.delete(node.name)
     this.#deps.onGone?.(node)
   }
 

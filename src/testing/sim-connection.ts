@@ -45,7 +45,7 @@ export class SimConnection {
     this.#deps = deps
     this.ends = [dialer, listener]
     this.bornMs = deps.world.nowMs
-    this.#control = [this.#lane(0), this.#lane(1)]
+    this.#control = [this.#lane(0, undefined), this.#lane(1, undefined)]
   }
 
   get isClosed(): boolean {
@@ -78,8 +78,8 @@ export class SimConnection {
   /** Opens a link from one end; `done` gets it when the other end knows of it, nothing when the connection broke. */
   open(from: ConnectionEnd, trafficClass: TrafficClass, done: (link: SimLink) => void): void {
     const side = this.#sideOf(from)
-    const there = this.#lane(side)
-    const back = this.#lane(side === 0 ? 1 : 0)
+    const there = this.#lane(side, trafficClass)
+    const back = this.#lane(side === 0 ? 1 : 0, trafficClass)
     const near = this.#link(side, trafficClass, there, back)
     const far = this.#link(side === 0 ? 1 : 0, trafficClass, back, there)
     near.attach(far)
@@ -143,13 +143,14 @@ export class SimConnection {
     return this.ends[0] === end ? 0 : 1
   }
 
-  #lane(from: Side): Lane {
+  #lane(from: Side, trafficClass: TrafficClass | undefined): Lane {
     const { world, conditions } = this.#deps
     const lane = new Lane({
       world,
       conditions,
       from: this.ends[from].clock.name,
       to: this.ends[from === 0 ? 1 : 0].clock,
+      class: trafficClass,
       onBroken: () => this.fail('the network does not let anything through')
     })
     this.#lanes.add(lane)

@@ -65,6 +65,11 @@ export class SimDisk {
     return this.#options
   }
 
+  /** Whether a process has it open. */
+  get isOpen(): boolean {
+    return this.#open
+  }
+
   /** Keys it holds. */
   get size(): number {
     return this.#keys.length

@@ -91,6 +91,8 @@ export class SimMachine {
   stopped(): void {
     this.#process?.clock.kill()
     this.#process = undefined
+    // A start that failed early may have left it open, as the end of the process closes all files.
+    if (this.disk.isOpen) this.disk.crash()
   }
 
   /** With a disk the key is kept there, so the peer id stays; without one each process is a stranger. */

@@ -196,7 +196,8 @@ export class SimNetwork {
   }
 
   #deliver(from: SimHost, to: SimHost, body: Uint8Array, delayUs: number): void {
-    to.clock.arrive(delayUs, () => {
+    const cloggedUs = this.conditions.cloggedUntilUs(from.clock.name, to.clock.name, 'control') - this.#world.nowUs
+    to.clock.arrive(Math.max(delayUs, cloggedUs), () => {
       this.#world.trace.record(this.#world.nowMs, to.clock.name, `gossip of ${from.clock.name}`, hashBytes(body))
       to.published(from.self, copyBytes(body))
     })

@@ -1,4 +1,3 @@
-import { createDeferred } from '../base/deferred.ts'
 import type { ConsistencyLevel } from '../model/quorum.ts'
 import { assembleNode, type NodeConfig, type NodeCore } from '../node/assemble.ts'
 import { KilovoltNode } from '../node/kilovolt-node.ts'
@@ -88,16 +87,24 @@ export class SimNode implements ClientTarget {
     this.#up = true
   }
 
-  /** Stops the node in good order and ends its process. */
+  /** Stops the node in good order; its process goes on until {@link SimNode.end}. */
   async stop(): Promise<void> {
     await this.#core?.stop()
-    await this.#end()
+    this.#up = false
   }
 
-  /** Hands the node's data over, stops it and ends its process. */
+  /** Hands the node's data over and stops it; its process goes on until {@link SimNode.end}. */
   async leave(timeoutMs: number): Promise<void> {
     await this.#core?.leave(timeoutMs, undefined)
-    await this.#end()
+    this.#up = false
+  }
+
+  /** Ends the process of a node that has stopped. */
+  end(): void {
+    if (this.clock.isDead) return
+    this.#up = false
+    this.#leftTimers = this.clock.pending
+    this.machine.stopped()
   }
 
   async get(
@@ -131,17 +138,5 @@ export class SimNode implements ClientTarget {
     return new Promise(resolve => {
       this.clock.arrive(0, resolve)
     })
-  }
-
-  async #end(): Promise<void> {
-    this.#up = false
-    if (this.clock.isDead) return
-    // What is due at this very instant may still run: it was to be done soon, and a stop does not take it back.
-    const { promise, resolve } = createDeferred<void>()
-    this.clock.arrive(1, resolve)
-    await promise
-    if (this.clock.isDead) return
-    this.#leftTimers = this.clock.pending
-    this.machine.stopped()
   }
 }
