@@ -1,52 +1,66 @@
 import { type PlacementRules, SOUND_RULES } from '../../src/placement/rules.ts'
 import type { Row } from '../../src/placement/topology.ts'
 import type { PlannedMember, SimulationPlan } from '../../src/testing/simulation.ts'
-import { drawPlan, type Scenario } from './scenarios/draw.ts'
 import { churn } from './scenarios/churn.ts'
+import { drawPlan } from './scenarios/draw.ts'
 
-/** What a planted bug changes in a member. */
-type Sabotage = (member: PlannedMember, index: number) => PlannedMember
-
-/** A bug that is planted on purpose, to see that the simulator sees it. */
+/** A bug that is planted on purpose, to see that the simulator sees it: it breaks one rule, and nothing else. */
 export interface Canary {
   readonly name: string
-  readonly sabotage: Sabotage
+  /** What it changes in a member. */
+  readonly sabotage: (member: PlannedMember, index: number) => PlannedMember
+  /** A seed that caught it when this was written, to begin with; any change of behaviour moves it. */
+  readonly hint: number
 }
 
-function rules(change: Partial<PlacementRules>): Sabotage {
-  return member => ({ ...member, rules: { ...SOUND_RULES, ...change } })
-}
-
-/** Each breaks one rule on which the promises rest, and nothing else. */
 export const canaries: readonly Canary[] = [
   {
-    name: 'C1 left out: the old owners alone decide while a row changes',
-    sabotage: rules({ quorumSets: row => [row.slots] })
+    name: 'C1 left out: while a row changes, the old owners alone decide',
+    sabotage: withRules({ quorumSets: row => [row.slots] }),
+    hint: 1
   },
   {
-    name: 'C2 and C3 left out: requests of an earlier epoch are admitted, and sources copy before they have the new one',
-    sabotage: rules({ fenceRequests: false, fenceSources: false })
+    name: 'C2 left out: replicas admit requests that are older than the row',
+    sabotage: withRules({ fenceRequests: false }),
+    hint: 1
   },
-  { name: 'C2 left out: requests of an earlier epoch are admitted', sabotage: rules({ fenceRequests: false }) },
   {
-    name: 'C3 left out: sources copy before they have the epoch of the change',
-    sabotage: rules({ fenceSources: false })
+    name: 'C3 left out: sources copy before they have applied the epoch of the change',
+    sabotage: withRules({ fenceSources: false }),
+    hint: 5
   },
-  { name: 'a rebuilt copy is made from one source', sabotage: rules({ sourceCount: () => 1 }) },
-  { name: 'a write quorum of one too few', sabotage: member => ({ ...member, quorum: { w: 1 } }) },
-  { name: 'a read quorum of one too few', sabotage: member => ({ ...member, quorum: { r: 1 } }) },
   {
-    name: 'each node has another copy that decides alone',
-    sabotage: (member, index) => rules({ quorumSets: row => [[turned(row, index)]] })(member, index)
+    name: 'a rebuilt copy is made from one source, which need not have all that was acknowledged',
+    sabotage: withRules({ sourceCount: () => 1 }),
+    hint: 1
+  },
+  {
+    name: 'writes are acknowledged by one copy less than a majority',
+    sabotage: member => ({ ...member, quorum: { w: 1 } }),
+    hint: 1
+  },
+  {
+    name: 'reads are answered by one copy less than a majority, and mend nothing first',
+    sabotage: member => ({ ...member, quorum: { r: 1 } }),
+    hint: 1
+  },
+  {
+    name: 'quorums do not intersect: for each node another copy decides alone',
+    sabotage: (member, index) => withRules({ quorumSets: row => [[turned(row, index)]] })(member),
+    hint: 1
   }
 ]
 
-function turned({ slots }: Row, index: number): Row['slots'][number] {
-  return slots[index % slots.length]!
+/** The plan of a seed, with a bug planted in each member, or none. */
+export function canaryPlan(canary: Canary | undefined, seed: number): SimulationPlan {
+  const plan = drawPlan(churn, seed)
+  return canary === undefined ? plan : { ...plan, members: plan.members.map(canary.sabotage) }
 }
 
-/** The plan of a seed of the scenario that moves partitions all the time, with a bug planted. */
-export function canaryPlan(canary: Canary | undefined, seed: number, scenario: Scenario = churn): SimulationPlan {
-  const plan = drawPlan(scenario, seed)
-  return canary === undefined ? plan : { ...plan, members: plan.members.map(canary.sabotage) }
+function withRules(change: Partial<PlacementRules>): (member: PlannedMember) => PlannedMember {
+  return member => ({ ...member, rules: { ...SOUND_RULES, ...change } })
+}
+
+function turned({ slots }: Row, index: number): Row['slots'][number] {
+  return slots[index % slots.length]!
 }

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Job, type JobResult, runJob } from './job.ts'
+import { record } from './record.ts'
 import { scenarios } from './scenarios/index.ts'
 
 const { values } = parseArgs({
@@ -12,7 +13,8 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     scenario: { type: 'string' },
     workers: { type: 'string' },
-    verbose: { type: 'boolean', default: false }
+    verbose: { type: 'boolean', default: false },
+    record: { type: 'boolean', default: false }
   }
 })
 
@@ -81,6 +83,11 @@ function ask(child: ChildProcess, job: Job): Promise<JobResult> {
     })
     child.send(job)
   })
+}
+
+if (values.record) {
+  for (const { scenario, seed, hash } of await record()) console.log(`${scenario} ${seed}  ${hash}`)
+  process.exit(0)
 }
 
 const list = jobs()

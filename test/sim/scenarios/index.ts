@@ -1,3 +1,4 @@
+import { churn } from './churn.ts'
 import { clockSkew } from './clock-skew.ts'
 import { crash } from './crash.ts'
 import type { Scenario } from './draw.ts'
@@ -10,5 +11,5 @@ import { swarm } from './swarm.ts'
 
 /** All scenarios by name, in the order in which seeds take turns. */
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm].map(scenario => [scenario.name, scenario])
+  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn].map(scenario => [scenario.name, scenario])
 )
