@@ -1,13 +1,18 @@
 import { assert } from '../base/assert.ts'
-import { utf8 } from '../base/bytes.ts'
+import { EMPTY_BYTES, utf8 } from '../base/bytes.ts'
 
-/** Appends values to a growing buffer. `finish` hands the bytes out; the writer starts afresh after it. */
+/**
+ * Appends values to a growing buffer. `finish` hands the bytes out; the writer starts afresh after it.
+ *
+ * Short ones are slices of Node's pool of buffers, a tenth as dear as memory of one's own. Whoever keeps such bytes for
+ * long copies them, so as not to keep the whole slab of the pool (8 KiB).
+ */
 export class Writer {
   #buffer: Uint8Array
   #length = 0
 
   constructor(sizeHint = 64) {
-    this.#buffer = new Uint8Array(sizeHint)
+    this.#buffer = Buffer.allocUnsafe(sizeHint)
   }
 
   get length(): number {
@@ -64,8 +69,9 @@ export class Writer {
   }
 
   finish(): Uint8Array {
-    const bytes = this.#buffer.subarray(0, this.#length)
-    this.#buffer = new Uint8Array(0)
+    const { buffer, byteOffset } = this.#buffer
+    const bytes = new Uint8Array(buffer, byteOffset, this.#length)
+    this.#buffer = EMPTY_BYTES
     this.#length = 0
     return bytes
   }
@@ -73,7 +79,7 @@ export class Writer {
   #reserve(more: number): void {
     const needed = this.#length + more
     if (needed <= this.#buffer.length) return
-    const grown = new Uint8Array(Math.max(needed, this.#buffer.length * 2))
+    const grown = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2))
     grown.set(this.#buffer.subarray(0, this.#length))
     this.#buffer = grown
   }

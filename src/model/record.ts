@@ -1,4 +1,4 @@
-import { compareBytes, fromHex, toHex } from '../base/bytes.ts'
+import { compareBytes, EMPTY_BYTES, fromHex, toHex } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import { ACTOR_BYTES, type Actor } from './node-id.ts'
 import type { Stamp } from './stamp.ts'
@@ -151,9 +151,16 @@ export function newest(a: RecordBytes | undefined, b: RecordBytes | undefined): 
   return compareRecords(a, b) >= 0 ? a : b
 }
 
-function writeStamp(bytes: Uint8Array, stamp: Stamp): void {
-  writeUint(bytes, HLC_AT, 7, stamp.hlc)
-  bytes.set(fromHex(stamp.actor)!, ACTOR_AT)
+function writeStamp(bytes: Uint8Array, { hlc, actor }: Stamp): void {
+  writeUint(bytes, HLC_AT, 7, hlc)
+  if (actor !== lastActor.actor) lastActor = { actor, bytes: fromHex(actor)! }
+  bytes.set(lastActor.bytes, ACTOR_AT)
+}
+
+/** A node stamps all its records with one actor: its bytes are worked out once. */
+let lastActor: { readonly actor: Actor | undefined; readonly bytes: Uint8Array } = {
+  actor: undefined,
+  bytes: EMPTY_BYTES
 }
 
 function writeUint(bytes: Uint8Array, at: number, width: number, value: number): void {

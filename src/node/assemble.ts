@@ -191,7 +191,11 @@ class Assembly implements NodeCore {
     }
   }
 
-  get(keyspace: Uint8Array, key: Uint8Array, options: BackendOptions): Promise<RecordBytes | undefined> {
+  get(
+    keyspace: Uint8Array,
+    key: Uint8Array,
+    options: BackendOptions
+  ): RecordBytes | undefined | Promise<RecordBytes | undefined> {
     this.#assertRunning()
     return this.#coordinator.get(keyspace, key, options)
   }

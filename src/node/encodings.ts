@@ -1,5 +1,4 @@
-import { Transcoder } from 'level-transcoder'
-import { copyBytes } from '../base/bytes.ts'
+import { copyBytes, fromUtf8, utf8 } from '../base/bytes.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 
 /** An encoding of one's own: anything to bytes and back. Both functions must be pure. */
@@ -18,7 +17,7 @@ export type EncodingName = 'utf8' | 'json' | 'view' | 'buffer'
 /** How keys or values become bytes. */
 export type Encoding<T> = EncodingName | CustomEncoding<T>
 
-/** Both directions of an encoding; bytes that go in or come out are copies, never shared with the caller. */
+/** Both directions of an encoding. What is decoded shares no memory with the bytes. */
 export interface Codec<T> {
   readonly encode: (value: T) => Uint8Array
   readonly decode: (bytes: Uint8Array) => T
@@ -27,35 +26,43 @@ export interface Codec<T> {
 const NAMES: readonly string[] = ['utf8', 'json', 'view', 'buffer'] satisfies EncodingName[]
 
 /**
- * The codec of an encoding.
+ * The codec of keys or of values. The bytes of a key are copies, as they are needed for as long as an operation takes;
+ * those of a value may be the caller's own memory, as they are copied into a record before anything is waited for.
  *
  * @throws KilovoltError `KV_CONFIG` for an unknown encoding
  */
-export function createCodec<T>(encoding: Encoding<T>, what: string): Codec<T> {
-  if (typeof encoding === 'object' && encoding !== null) return checked(customCodec(encoding), encoding.name)
+export function createCodec<T>(encoding: Encoding<T>, what: 'keyEncoding' | 'valueEncoding'): Codec<T> {
+  const own = what === 'keyEncoding' ? copyBytes : (bytes: Uint8Array) => bytes
+  if (typeof encoding === 'object' && encoding !== null) return checked(customCodec(encoding, own), encoding.name)
   if (!NAMES.includes(encoding)) {
     throw new KilovoltError('KV_CONFIG', `"${what}" must be one of ${NAMES.join(', ')} or an encoding object`)
   }
-  // The transcoder types a named encoding by its name; the caller's T is what it asked that name for.
-  const { encode, decode } = new Transcoder<Uint8Array>(['view']).encoding(encoding as string) as Codec<T>
-  switch (encoding) {
-    case 'json':
-      return checked({ encode: value => encode(defined(value)), decode }, encoding)
+  // A named encoding is typed by its name; the caller's T is what it asked that name for.
+  return checked(namedCodec(encoding, own) as unknown as Codec<T>, encoding)
+}
+
+function namedCodec(name: EncodingName, own: (bytes: Uint8Array) => Uint8Array) {
+  switch (name) {
     case 'utf8':
-      return checked({ encode: value => encode(text(value)), decode }, encoding)
+      return { encode: (value: unknown) => utf8(text(value)), decode: fromUtf8 }
+    case 'json':
+      return {
+        encode: (value: unknown) => utf8(JSON.stringify(defined(value))),
+        decode: (view: Uint8Array): unknown => JSON.parse(fromUtf8(view))
+      }
     case 'view':
+      return { encode: (value: unknown) => own(bytes(value)), decode: copyBytes }
     case 'buffer':
-      // The transcoder hands the very same memory on; the caller may write to it a moment later.
-      return checked({ encode: value => copyBytes(bytes(value)), decode: view => decode(copyBytes(view)) }, encoding)
+      return { encode: (value: unknown) => own(bytes(value)), decode: (view: Uint8Array) => Buffer.from(view) }
   }
 }
 
-function customCodec<T>(encoding: CustomEncoding<T>): Codec<T> {
+function customCodec<T>(encoding: CustomEncoding<T>, own: (bytes: Uint8Array) => Uint8Array): Codec<T> {
   if (typeof encoding.encode !== 'function' || typeof encoding.decode !== 'function') {
     throw new KilovoltError('KV_CONFIG', 'an encoding object needs the functions encode and decode')
   }
   return {
-    encode: value => copyBytes(bytes(encoding.encode(value))),
+    encode: value => own(bytes(encoding.encode(value))),
     decode: view => encoding.decode(copyBytes(view))
   }
 }
@@ -83,7 +90,7 @@ function defined<T>(value: T): T {
   return value
 }
 
-function text<T>(value: T): T {
+function text(value: unknown): string {
   if (typeof value !== 'string') throw new TypeError(`a string is expected, not ${kindOf(value)}`)
   return value
 }

@@ -100,7 +100,12 @@ export interface Keyspace<V = unknown, K = string> {
 
 /** What a keyspace needs of the node: the coordinator's two verbs, in bytes. */
 export interface KeyspaceBackend {
-  get(keyspace: Uint8Array, key: Uint8Array, options: BackendOptions): Promise<RecordBytes | undefined>
+  get(
+    keyspace: Uint8Array,
+    key: Uint8Array,
+    options: BackendOptions
+  ): RecordBytes | undefined | Promise<RecordBytes | undefined>
+  /** Copies the value before it returns. */
   put(
     keyspace: Uint8Array,
     key: Uint8Array,
@@ -143,13 +148,15 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     this.#write = requirement(undefined, options.w) ?? level
   }
 
-  async get(key: K, options: ReadOptions = {}): Promise<V | undefined> {
-    const record = await this.#fetch(key, options)
+  async get(key: K, options: ReadOptions = NO_OPTIONS): Promise<V | undefined> {
+    const found = this.#fetch(key, options)
+    // What is known at once is spared a turn.
+    const record = found instanceof Promise ? await found : found
     const value = record === undefined ? undefined : recordValue(record)
     return value === undefined ? undefined : this.#values.decode(value)
   }
 
-  async getEntry(key: K, options: ReadOptions = {}): Promise<Entry<V> | undefined> {
+  async getEntry(key: K, options: ReadOptions = NO_OPTIONS): Promise<Entry<V> | undefined> {
     const record = await this.#fetch(key, options)
     const value = record === undefined ? undefined : recordValue(record)
     if (record === undefined || value === undefined) return undefined
@@ -157,11 +164,11 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     return { value: this.#values.decode(value), version: `${hlc.toString(16).padStart(14, '0')}-${actor}` }
   }
 
-  async has(key: K, options: ReadOptions = {}): Promise<boolean> {
+  async has(key: K, options: ReadOptions = NO_OPTIONS): Promise<boolean> {
     return (await this.#fetch(key, options)) !== undefined
   }
 
-  async getMany(keys: readonly K[], options: ReadOptions = {}): Promise<(V | undefined)[]> {
+  async getMany(keys: readonly K[], options: ReadOptions = NO_OPTIONS): Promise<(V | undefined)[]> {
     const values: (V | undefined)[] = Array.from({ length: keys.length })
     await eachBounded(keys, async (key, index) => {
       values[index] = await this.get(key, options)
@@ -169,17 +176,17 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     return values
   }
 
-  async put(key: K, value: V, options: WriteOptions = {}): Promise<void> {
+  async put(key: K, value: V, options: WriteOptions = NO_OPTIONS): Promise<void> {
     const bytes = this.#values.encode(value)
     assertValue(bytes)
     await this.#store(key, bytes, options)
   }
 
-  async delete(key: K, options: WriteOptions = {}): Promise<boolean> {
+  async delete(key: K, options: WriteOptions = NO_OPTIONS): Promise<boolean> {
     return (await this.#store(key, undefined, options)).existed
   }
 
-  async batch(operations: readonly BatchOperation<V, K>[], options: WriteOptions = {}): Promise<void> {
+  async batch(operations: readonly BatchOperation<V, K>[], options: WriteOptions = NO_OPTIONS): Promise<void> {
     for (const { type } of operations) {
       if (type !== 'put' && type !== 'del')
         throw new TypeError(`a batch operation is 'put' or 'del', not ${String(type)}`)
@@ -203,7 +210,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     return [...last.values()]
   }
 
-  #fetch(key: K, options: ReadOptions): Promise<RecordBytes | undefined> {
+  #fetch(key: K, options: ReadOptions): RecordBytes | undefined | Promise<RecordBytes | undefined> {
     throwIfAborted(options.signal, 'get')
     const { signal, timeoutMs } = checkedOptions(options)
     const keyBytes = this.#keys.encode(key)
@@ -228,6 +235,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   }
 }
 
+const NO_OPTIONS = {}
 const KEYSPACE_OPTIONS = new Set(['keyEncoding', 'valueEncoding', 'consistency', 'r', 'w'])
 const OPERATION_OPTIONS = new Set(['consistency', 'timeoutMs', 'signal', 'r', 'w'])
 

@@ -1,15 +1,15 @@
+import { copyBytes } from '../base/bytes.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { hlcToMs } from '../model/hlc.ts'
-import type { StoreId } from '../model/node-id.ts'
-import type { Ring } from '../model/partition.ts'
+import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { encodeRecord, isLive, recordHlc, type RecordBytes } from '../model/record.ts'
 import type { Stamp } from '../model/stamp.ts'
-import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { majority } from '../placement/rules.ts'
 import { TimerWheel } from '../runtime/timer-wheel.ts'
-import type { RecordKey } from '../storage/record-store.ts'
+import type { RecordKey, RecordStore } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
-import { GetOperation } from './get-operation.ts'
+import { GetOperation, type Repair } from './get-operation.ts'
 import type { OperationDeps, OperationOptions } from './operation.ts'
 import { PutOperation } from './put-operation.ts'
 import { Routes } from './routes.ts'
@@ -18,6 +18,8 @@ import { decodePutReply, encodePut, type PutRequest } from './wire.ts'
 /** What a coordinator needs. */
 export interface CoordinatorDeps extends Omit<OperationDeps, 'wheel' | 'routes'> {
   readonly ring: Ring
+  /** The local copies. */
+  readonly records: Pick<RecordStore, 'get' | 'readsAtOnce'>
 }
 
 /** Settings of one call. */
@@ -55,21 +57,29 @@ export class Coordinator {
     return { ...this.#stats }
   }
 
-  /** The newest live record that the level finds, or `undefined`. */
-  async get(keyspace: Uint8Array, key: Uint8Array, options: CallOptions): Promise<RecordBytes | undefined> {
+  /** The newest live record that the level finds, or `undefined`; at once, not as a promise, when that is known here. */
+  get(
+    keyspace: Uint8Array,
+    key: Uint8Array,
+    options: CallOptions
+  ): RecordBytes | undefined | Promise<RecordBytes | undefined> {
     this.#stats.reads++
-    const { clock, stamps } = this.#deps
     const place = this.#place(keyspace, key)
+    if (options.requirement === 'one' && this.#isReadHere(place.partition)) {
+      const found = this.#deps.records.get(place)
+      if (!(found instanceof Promise)) return this.#visible(found)
+      // It has failed. Another copy may do: the operation tells.
+      found.catch(() => {})
+    }
+    return this.#getByOperation(place, options)
+  }
+
+  async #getByOperation(place: RecordKey, options: CallOptions): Promise<RecordBytes | undefined> {
     const blocking = this.#isBlocking(options.requirement)
-    const operation = new GetOperation(this.#deps, place, this.#options(options), this.#repairer(place), blocking)
+    const operation = new GetOperation(this.#deps, place, this.#options(options), this.#repair, blocking)
     this.#running.add(operation)
     try {
-      const { record, repairs } = await operation.run()
-      this.#stats.readRepairs += repairs
-      if (record === undefined) return undefined
-      // What has been read is in the past of what is stamped here from now on.
-      stamps.observe(recordHlc(record))
-      return isLive(record, Math.max(clock.wallMs(), hlcToMs(stamps.last))) ? record : undefined
+      return this.#visible(await operation.run())
     } catch (error) {
       throw this.#failed(error)
     } finally {
@@ -77,7 +87,7 @@ export class Coordinator {
     }
   }
 
-  /** Stores a value, or a tombstone when it is `undefined`. */
+  /** Stores a value, or a tombstone when it is `undefined`. The value is copied before this returns. */
   async put(
     keyspace: Uint8Array,
     key: Uint8Array,
@@ -88,8 +98,10 @@ export class Coordinator {
     let operation: PutOperation | undefined
     try {
       const next = this.#deps.stamps.next()
+      // The caller's memory is the caller's again as soon as it is waited for anything.
+      const own = next instanceof Promise && value !== undefined ? copyBytes(value) : value
       const stamp = next instanceof Promise ? await next : next
-      const record = encodeRecord({ stamp, value })
+      const record = encodeRecord({ stamp, value: own })
       operation = new PutOperation(this.#deps, this.#place(keyspace, key), record, this.#options(options))
       this.#running.add(operation)
       const { existed, restamps } = await operation.run()
@@ -100,6 +112,20 @@ export class Coordinator {
     } finally {
       if (operation !== undefined) this.#running.delete(operation)
     }
+  }
+
+  /** Whether a read at `one` needs no more than a look at the local copy, which can be had without waiting. */
+  #isReadHere(partition: PartitionId): boolean {
+    const { records, self } = this.#deps
+    return records.readsAtOnce && this.#latestRoutes()?.of(partition, true).replicas[0] === self
+  }
+
+  #visible(record: RecordBytes | undefined): RecordBytes | undefined {
+    if (record === undefined) return undefined
+    const { clock, stamps } = this.#deps
+    // What has been read is in the past of what is stamped here from now on.
+    stamps.observe(recordHlc(record))
+    return isLive(record, Math.max(clock.wallMs(), hlcToMs(stamps.last))) ? record : undefined
   }
 
   /** Ends what is under way; its outcome is unknown. */
@@ -136,30 +162,19 @@ export class Coordinator {
   }
 
   /** Repairs carry the record as it is, and are not judged as fresh writes. */
-  #repairer(place: RecordKey) {
+  readonly #repair: Repair = (key, store, record, epoch, timeoutMs, done) => {
     const { self, replica, transport, topology } = this.#deps
-    return (
-      store: StoreId,
-      record: RecordBytes,
-      epoch: number,
-      timeoutMs: number,
-      done: (held: boolean) => void
-    ): void => {
-      const request: PutRequest = { ...place, record, exempt: false, repair: true }
-      if (store === self) {
-        replica.put(request, epoch, (error, reply) => done(error === undefined && reply?.kind !== 'fenced'))
-        return
-      }
-      const peer = topology()?.members.get(store)?.peerId
-      if (peer === undefined) return done(false)
-      transport.request(
-        peer,
-        { type: MessageType.PUT, class: 'data', body: encodePut(request), timeoutMs },
-        outcome => {
-          done(outcome.kind === 'reply' && isHeld(outcome.body))
-        }
-      )
+    this.#stats.readRepairs++
+    const request: PutRequest = { ...key, record, exempt: false, repair: true }
+    if (store === self) {
+      replica.put(request, epoch, (error, reply) => done(error === undefined && reply?.kind !== 'fenced'))
+      return
     }
+    const peer = topology()?.members.get(store)?.peerId
+    if (peer === undefined) return done(false)
+    transport.request(peer, { type: MessageType.PUT, class: 'data', body: encodePut(request), timeoutMs }, outcome => {
+      done(outcome.kind === 'reply' && isHeld(outcome.body))
+    })
   }
 
   #failed(error: unknown): unknown {

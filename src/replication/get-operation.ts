@@ -4,19 +4,13 @@ import { Tally } from '../model/quorum.ts'
 import { compareRecords, type RecordBytes, STAMP_END, STAMP_START } from '../model/record.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
+import type { Outcome } from '../transport/transport.ts'
 import { Operation, type OperationDeps, type OperationOptions } from './operation.ts'
-import { decodeGetReply, encodeGet, type GetReply, type GetRequest } from './wire.ts'
+import { decodeGetReply, encodeGet, type Fenced, type GetReply, type GetRequest } from './wire.ts'
 
-/** What a read found. */
-export interface GetResult {
-  /** The newest record, tombstones included. */
-  readonly record: RecordBytes | undefined
-  /** Replicas that were offered it because they were behind. */
-  readonly repairs: number
-}
-
-/** Offers a record to one replica of the row; `done` says whether it holds that, or something newer, now. */
+/** Offers a record to one replica of its row; `done` says whether it holds that, or something newer, now. */
 export type Repair = (
+  key: RecordKey,
   store: StoreId,
   record: RecordBytes,
   epoch: number,
@@ -25,14 +19,14 @@ export type Repair = (
 ) => void
 
 /**
- * One read. All replicas are asked; when the level is met the newest record wins. If some of those that answered are
+ * One read; what it finds is the newest record, tombstones included. All replicas are asked; when the level is met the newest record wins. If some of those that answered are
  * behind, the read first sees to it that a quorum holds what it is going to return (blocking read repair): otherwise a
  * later read, through another quorum, could return something older. Replicas that hold it already count, so that a slow
  * or failing one delays nothing as long as a quorum is there. A replica that answers later is mended in the background.
  *
  * At `one`, and with an explicit number of copies below a majority, nothing of the kind is promised and nobody waits.
  */
-export class GetOperation extends Operation<GetReply, GetResult> {
+export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
   protected readonly what = 'read'
   protected readonly type: MessageType = MessageType.GET
   protected get oneByOne(): boolean {
@@ -44,7 +38,8 @@ export class GetOperation extends Operation<GetReply, GetResult> {
   /** Who has answered, and what each of them holds. */
   #answered: StoreId[] = []
   #held: (RecordBytes | undefined)[] = []
-  #repairs = 0
+  /** The newest record of those that made up the level, for who answers later; not when all were offered it anyway. */
+  #winner: RecordBytes | undefined
   #won = false
 
   /** @param blocking - whether a quorum must hold the answer before it is given */
@@ -55,14 +50,18 @@ export class GetOperation extends Operation<GetReply, GetResult> {
   }
 
   protected override phase(): void {
-    this.#answered = []
-    this.#held = []
+    if (this.#answered.length > 0) {
+      this.#answered = []
+      this.#held = []
+    }
     this.#won = false
     super.phase()
   }
 
   protected encode(): Uint8Array {
-    return encodeGet(this.#request())
+    // The local copy is asked first and answers at once where the database reads synchronously; then its stamp travels,
+    // and replicas that have nothing newer answer in a byte.
+    return encodeGet(this.#request(this.#own?.subarray(STAMP_START, STAMP_END)))
   }
 
   protected decode(body: Uint8Array): GetReply {
@@ -70,7 +69,7 @@ export class GetOperation extends Operation<GetReply, GetResult> {
   }
 
   protected askSelf(done: (error: KilovoltError | undefined, reply: GetReply | undefined) => void): void {
-    this.deps.replica.get({ ...this.#request(), known: undefined }, this.epoch, done)
+    this.deps.replica.get(this.#request(undefined), this.epoch, done)
   }
 
   protected onReply(store: StoreId, reply: GetReply): void {
@@ -80,9 +79,26 @@ export class GetOperation extends Operation<GetReply, GetResult> {
       return
     }
     if (this.#won) return
-    this.#held.push(reply.kind === 'record' ? reply.record : reply.kind === 'same' ? this.#own : undefined)
+    this.#held.push(this.#recordIn(reply))
     this.#answered.push(store)
     if (this.yes(store)) this.#decide()
+  }
+
+  /** Whoever answers when the level is met already is mended in the background. */
+  protected override onLate(store: StoreId, outcome: Outcome): void {
+    if (this.#winner === undefined || outcome.kind !== 'reply') return
+    let reply: GetReply
+    try {
+      reply = this.decode(outcome.body)
+    } catch {
+      return
+    }
+    if (reply.kind !== 'fenced' && !holds(this.#recordIn(reply), this.#winner))
+      this.#mend(store, this.#winner, () => {})
+  }
+
+  #recordIn(reply: Exclude<GetReply, Fenced>): RecordBytes | undefined {
+    return reply.kind === 'record' ? reply.record : reply.kind === 'same' ? this.#own : undefined
   }
 
   get #own(): RecordBytes | undefined {
@@ -90,14 +106,9 @@ export class GetOperation extends Operation<GetReply, GetResult> {
     return at === -1 ? undefined : this.#held[at]
   }
 
-  #request(): GetRequest {
-    // The local copy is asked first and answers at once where the database reads synchronously; then its stamp travels,
-    // and replicas that have nothing newer answer in a byte.
-    return {
-      ...this.key,
-      exempt: this.requirement === 'one',
-      known: this.#own?.subarray(STAMP_START, STAMP_END)
-    }
+  #request(known: Uint8Array | undefined): GetRequest {
+    const { partition, keyspace, key } = this.key
+    return { partition, keyspace, key, exempt: this.requirement === 'one', known }
   }
 
   #decide(): void {
@@ -106,14 +117,17 @@ export class GetOperation extends Operation<GetReply, GetResult> {
     for (const record of this.#held) {
       if (record !== undefined && (winner === undefined || compareRecords(record, winner) > 0)) winner = record
     }
-    if (winner === undefined || this.#held.every(record => holds(record, winner))) {
-      return this.succeed({ record: winner, repairs: 0 })
+    if (winner === undefined) return this.succeed(undefined)
+    if (this.#held.every(record => record === winner || holds(record, winner))) {
+      this.#winner = winner
+      return this.succeed(winner)
     }
     if (this.#blocking) return this.#secure(winner)
+    this.#winner = winner
     for (const [i, store] of this.#answered.entries()) {
       if (!holds(this.#held[i], winner)) this.#mend(store, winner, () => {})
     }
-    this.succeed({ record: winner, repairs: this.#repairs })
+    this.succeed(winner)
   }
 
   /** Waits until a quorum of each set holds the winner, counting those that do already. */
@@ -124,7 +138,7 @@ export class GetOperation extends Operation<GetReply, GetResult> {
       const before = tally.state
       const state = held ? tally.yes(store) : tally.no(store)
       if (before !== 'pending') return
-      if (state === 'won') this.succeed({ record: winner, repairs: this.#repairs })
+      if (state === 'won') this.succeed(winner)
       else if (state === 'lost') this.outOfReach()
     }
     for (const store of this.route.replicas) {
@@ -135,8 +149,7 @@ export class GetOperation extends Operation<GetReply, GetResult> {
   }
 
   #mend(store: StoreId, winner: RecordBytes, done: (held: boolean) => void): void {
-    this.#repairs++
-    this.#repair(store, winner, this.epoch, this.remainingMs, done)
+    this.#repair(this.key, store, winner, this.epoch, this.remainingMs, done)
   }
 }
 

@@ -58,7 +58,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
   protected tally!: Tally
   protected route!: Route
   protected epoch = 0
-  readonly #options: OperationOptions
+  readonly #timeoutMs: number
   readonly #deadlineMs: number
   readonly #deferred = createDeferred<Result>()
   readonly #forgetAbort: (() => void) | undefined
@@ -76,10 +76,10 @@ export abstract class Operation<Reply, Result> extends Deadline {
     this.deps = deps
     this.key = key
     this.requirement = options.requirement
-    this.#options = options
-    this.#deadlineMs = deps.clock.monotonicMs() + options.timeoutMs
-    deps.wheel.add(this, options.timeoutMs)
-    const { signal } = options
+    const { signal, timeoutMs } = options
+    this.#timeoutMs = timeoutMs
+    this.#deadlineMs = deps.clock.monotonicMs() + timeoutMs
+    deps.wheel.add(this, timeoutMs)
     this.#forgetAbort =
       signal === undefined ? undefined : onAbort(signal, () => this.fail(abortError(signal, this.what)))
   }
@@ -98,6 +98,9 @@ export abstract class Operation<Reply, Result> extends Deadline {
   protected abstract askSelf(done: (error: KilovoltError | undefined, reply: Reply | undefined) => void): void
   /** A replica has answered in the present phase. */
   protected abstract onReply(store: StoreId, reply: Reply): void
+
+  /** A replica has answered, or not, in the last phase, but after the operation's end. */
+  protected onLate(_store: StoreId, _outcome: Outcome): void {}
 
   /** Ends it at once, e.g. because the node stops. */
   cancel(error: KilovoltError): void {
@@ -151,7 +154,9 @@ export abstract class Operation<Reply, Result> extends Deadline {
     const isAlone = this.oneByOne && this.#next < this.route.replicas.length
     const timeoutMs = isAlone ? Math.min(this.remainingMs, ALONE_TIMEOUT_MS) : this.remainingMs
     transport.request(peer, { type: this.type, class: 'data', body: this.#body, timeoutMs }, outcome => {
-      if (phase === this.#phase && !this.#ended) this.#onOutcome(store, outcome)
+      if (phase !== this.#phase) return
+      if (this.#ended) this.onLate(store, outcome)
+      else this.#onOutcome(store, outcome)
     })
   }
 
@@ -234,14 +239,10 @@ export abstract class Operation<Reply, Result> extends Deadline {
 
   #timeoutError(): KilovoltError {
     const unknown = this.what === 'write' ? ': its outcome is unknown, it may be stored or become so' : ''
-    return new KilovoltError(
-      'KV_TIMEOUT',
-      `a ${this.what} did not finish within ${this.#options.timeoutMs} ms${unknown}`,
-      {
-        retryable: this.what === 'read',
-        details: { answers: this.#listAnswers(), outcome: 'unknown' }
-      }
-    )
+    return new KilovoltError('KV_TIMEOUT', `a ${this.what} did not finish within ${this.#timeoutMs} ms${unknown}`, {
+      retryable: this.what === 'read',
+      details: { answers: this.#listAnswers(), outcome: 'unknown' }
+    })
   }
 
   #listAnswers(): ReplicaAnswer[] {

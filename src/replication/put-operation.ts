@@ -79,6 +79,7 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   }
 
   #request(): PutRequest {
-    return { ...this.key, record: this.#record, exempt: this.requirement === 'one', repair: false }
+    const { partition, keyspace, key } = this.key
+    return { partition, keyspace, key, record: this.#record, exempt: this.requirement === 'one', repair: false }
   }
 }

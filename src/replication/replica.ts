@@ -2,7 +2,6 @@ import { compareBytes } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
 import { hlcFromMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
-import type { PartitionId } from '../model/partition.ts'
 import { isLive, type RecordBytes, recordHlc, STAMP_END, STAMP_START } from '../model/record.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
@@ -76,19 +75,33 @@ export class Replica {
   }
 
   put(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>): void {
-    this.#admit(request.partition, epoch, request.exempt, done, () => this.#store(request, done))
+    if (this.#isAhead(request, epoch)) return this.#catchUp(epoch, done, () => this.#put(request, epoch, done))
+    this.#put(request, epoch, done)
   }
 
   get(request: GetRequest, epoch: number, done: ReplicaDone<GetReply>): void {
-    this.#admit(request.partition, epoch, request.exempt, done, () => {
-      const found = this.#deps.records.get(request)
-      if (found instanceof Promise) {
-        found.then(
-          record => done(undefined, answer(record, request.known)),
-          (error: unknown) => done(asError(error), undefined)
-        )
-      } else done(undefined, answer(found, request.known))
-    })
+    if (this.#isAhead(request, epoch)) return this.#catchUp(epoch, done, () => this.#get(request, epoch, done))
+    this.#get(request, epoch, done)
+  }
+
+  #put(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>): void {
+    const refusal = this.#refusal(request, epoch)
+    if (refusal === undefined) this.#store(request, done)
+    else if (refusal instanceof KilovoltError) done(refusal, undefined)
+    else done(undefined, refusal)
+  }
+
+  #get(request: GetRequest, epoch: number, done: ReplicaDone<GetReply>): void {
+    const refusal = this.#refusal(request, epoch)
+    if (refusal instanceof KilovoltError) return done(refusal, undefined)
+    if (refusal !== undefined) return done(undefined, refusal)
+    const found = this.#deps.records.get(request)
+    if (found instanceof Promise) {
+      found.then(
+        record => done(undefined, answer(record, request.known)),
+        (error: unknown) => done(asError(error), undefined)
+      )
+    } else done(undefined, answer(found, request.known))
   }
 
   #store(request: PutRequest, done: ReplicaDone<PutReply>): void {
@@ -117,42 +130,26 @@ export class Replica {
     )
   }
 
-  #admit<T>(
-    partition: PartitionId,
-    epoch: number,
-    exempt: boolean,
-    done: ReplicaDone<T | Fenced>,
-    go: () => void
-  ): void {
-    const { topology, catchUp } = this.#deps
-    const here = topology()
-    if (here === undefined) return done(new KilovoltError('KV_NOT_JOINED', 'the replica is no member yet'), undefined)
-    if (epoch > here.epoch && !exempt) {
-      catchUp(epoch, this.#options.requestTimeoutMs).then(
-        () => this.#check(partition, epoch, exempt, done, go),
-        (error: unknown) => done(asError(error), undefined)
-      )
-      return
-    }
-    this.#check(partition, epoch, exempt, done, go)
+  /** Whether the request is bound to an epoch that this node does not have yet. */
+  #isAhead({ exempt }: PutRequest | GetRequest, epoch: number): boolean {
+    return !exempt && epoch > (this.#deps.topology()?.epoch ?? Infinity)
   }
 
-  #check<T>(
-    partition: PartitionId,
-    epoch: number,
-    exempt: boolean,
-    done: ReplicaDone<T | Fenced>,
-    go: () => void
-  ): void {
+  #catchUp<T>(epoch: number, done: ReplicaDone<T>, go: () => void): void {
+    this.#deps
+      .catchUp(epoch, this.#options.requestTimeoutMs)
+      .then(go, (error: unknown) => done(asError(error), undefined))
+  }
+
+  /** Why the request is not for this node, as it knows the world now; `undefined` when it is. */
+  #refusal({ partition, exempt }: PutRequest | GetRequest, epoch: number): KilovoltError | Fenced | undefined {
     const { self, topology, rules } = this.#deps
-    const here = topology()!
-    if (partition >= here.rows.length) {
-      return done(new KilovoltError('KV_PROTOCOL', `there is no partition ${partition}`), undefined)
-    }
+    const here = topology()
+    if (here === undefined) return new KilovoltError('KV_NOT_JOINED', 'the replica is no member yet')
+    if (partition >= here.rows.length) return new KilovoltError('KV_PROTOCOL', `there is no partition ${partition}`)
     const row = rowOf(here, partition)
     const late = rules.fenceRequests && !exempt && epoch < row.rowEpoch
-    if (late || !isRowReplica(row, self)) return done(undefined, { kind: 'fenced', epoch: here.epoch })
-    go()
+    return late || !isRowReplica(row, self) ? { kind: 'fenced', epoch: here.epoch } : undefined
   }
 
   #serve<Req, Rep>(

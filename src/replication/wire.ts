@@ -19,6 +19,8 @@ const KNOWN = 2
 const STAMP_BYTES = STAMP_END - STAMP_START
 const RECORD_BYTES_MAX = VALUE_BYTES_MAX + 64
 
+// Objects are written out, field by field, on the way of every operation: V8 takes a hundred times as long to spread one.
+
 /** A write as it travels. */
 export interface PutRequest extends RecordKey {
   readonly record: RecordBytes
@@ -64,9 +66,12 @@ export function encodePut({ partition, keyspace, key, record, exempt, repair }: 
 /** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
 export function decodePut(bytes: Uint8Array): PutRequest {
   const reader = new Reader(bytes)
-  const key = readPlace(reader)
+  const partition = reader.u16()
+  const keyspace = reader.bytes(KEYSPACE_BYTES_MAX)
+  const key = reader.bytes(KEY_BYTES_MAX)
   const flags = reader.u8()
-  return { ...key, exempt: (flags & EXEMPT) !== 0, repair: (flags & REPAIR) !== 0, record: readRecord(reader) }
+  const record = readRecord(reader)
+  return { partition, keyspace, key, exempt: (flags & EXEMPT) !== 0, repair: (flags & REPAIR) !== 0, record }
 }
 
 export function encodeGet({ partition, keyspace, key, exempt, known }: GetRequest): Uint8Array {
@@ -77,9 +82,12 @@ export function encodeGet({ partition, keyspace, key, exempt, known }: GetReques
 /** @throws KilovoltError `KV_PROTOCOL` */
 export function decodeGet(bytes: Uint8Array): GetRequest {
   const reader = new Reader(bytes)
-  const key = readPlace(reader)
+  const partition = reader.u16()
+  const keyspace = reader.bytes(KEYSPACE_BYTES_MAX)
+  const key = reader.bytes(KEY_BYTES_MAX)
   const flags = reader.u8()
-  return { ...key, exempt: (flags & EXEMPT) !== 0, known: (flags & KNOWN) === 0 ? undefined : reader.raw(STAMP_BYTES) }
+  const known = (flags & KNOWN) === 0 ? undefined : reader.raw(STAMP_BYTES)
+  return { partition, keyspace, key, exempt: (flags & EXEMPT) !== 0, known }
 }
 
 export function encodePutReply(reply: PutReply): Uint8Array {
@@ -147,10 +155,6 @@ function encodeFenced({ epoch }: Fenced): Uint8Array {
 
 function place(more: number, partition: number, keyspace: Uint8Array, key: Uint8Array): Writer {
   return new Writer(2 + 2 + keyspace.length + 2 + key.length + 1 + more).u16(partition).bytes(keyspace).bytes(key)
-}
-
-function readPlace(reader: Reader): RecordKey {
-  return { partition: reader.u16(), keyspace: reader.bytes(KEYSPACE_BYTES_MAX), key: reader.bytes(KEY_BYTES_MAX) }
 }
 
 function readRecord(reader: Reader): RecordBytes {

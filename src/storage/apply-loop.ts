@@ -80,14 +80,17 @@ export class ApplyLoop implements RecordStore {
     this.#queue = new BoundedQueue(this.#pendingMax)
   }
 
-  get(key: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined> {
+  get readsAtOnce(): boolean {
+    return this.#store.readsAtOnce
+  }
+
+  get({ partition, keyspace, key }: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined> {
     if (this.#closed) return Promise.reject(stopped())
-    const found = this.#store.getMany([dataKey(key.partition, key.keyspace, key.key)])
-    if ('then' in found) return found.then(values => checked(values[0]))
-    const value = found[0]
-    if (value === undefined) return undefined
+    const found = this.#store.get(dataKey(partition, keyspace, key))
+    if (found === undefined) return undefined
+    if (found instanceof Promise) return found.then(checked)
     try {
-      return checked(value)
+      return checked(found)
     } catch (error) {
       return Promise.reject(error)
     }

@@ -55,6 +55,7 @@ interface BytesEncoding {
  */
 export class LevelStore implements Store {
   readonly permanent: boolean
+  readonly readsAtOnce: boolean
   readonly #database: Database
   readonly #encoding: BytesEncoding
   readonly #syncReadsMax: number
@@ -87,6 +88,16 @@ export class LevelStore implements Store {
     this.permanent = permanence === true
     this.#database = database
     this.#syncReadsMax = getSync === true ? (syncReadsMax ?? (this.permanent ? SYNC_READS_MAX_ON_DISK : Infinity)) : 0
+    this.readsAtOnce = this.#syncReadsMax > 0
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    if (!this.readsAtOnce) return this.#getLater(key)
+    try {
+      return this.#database.getSync(key, this.#encoding)
+    } catch (error) {
+      return Promise.reject(storageError(error, 'reading from the database'))
+    }
   }
 
   getMany(
@@ -94,7 +105,9 @@ export class LevelStore implements Store {
   ): readonly (Uint8Array | undefined)[] | Promise<readonly (Uint8Array | undefined)[]> {
     if (keys.length > this.#syncReadsMax) return this.#getManyLater(keys)
     try {
-      return keys.map(key => this.#database.getSync(key, this.#encoding))
+      const values: (Uint8Array | undefined)[] = []
+      for (const key of keys) values.push(this.#database.getSync(key, this.#encoding))
+      return values
     } catch (error) {
       return Promise.reject(storageError(error, 'reading from the database'))
     }
@@ -144,6 +157,14 @@ export class LevelStore implements Store {
       await this.#database.close()
     } catch (error) {
       throw storageError(error, 'closing the database')
+    }
+  }
+
+  async #getLater(key: Uint8Array): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#database.get(key, this.#encoding)
+    } catch (error) {
+      throw storageError(error, 'reading from the database')
     }
   }
 

@@ -31,6 +31,8 @@ export interface StoredRecord extends RecordKey {
  * together, and acknowledged when their batch is durable (to the degree the node was configured for).
  */
 export interface RecordStore {
+  /** Whether {@link RecordStore.get} returns the record itself, unless it fails. */
+  readonly readsAtOnce: boolean
   /**
    * The record under a key, tombstones and expired records included. Synchronous where the database is; failures are
    * rejections, never thrown: `KV_STORAGE`, `KV_CORRUPT`, `KV_NODE_STOPPED`.

@@ -21,6 +21,10 @@ export interface StoreRange {
 export interface Store {
   /** Whether what is written outlives the process. */
   readonly permanent: boolean
+  /** Whether {@link Store.get} returns the value itself. */
+  readonly readsAtOnce: boolean
+  /** The value of a key; otherwise like {@link Store.getMany}. */
+  get(key: Uint8Array): Uint8Array | undefined | Promise<Uint8Array | undefined>
   /**
    * Values of the keys, in order; `undefined` where there is none. Returns the values themselves, not a promise, when
    * the database can read synchronously: the hot path is spared a turn. Failures are rejections, never thrown.

@@ -14,6 +14,7 @@ export interface SimStoreDeps {
 /** The store of one process on a simulated disk. Writes are done one after the other, each at some later virtual time. */
 export class SimStore implements Store {
   readonly permanent: boolean
+  readonly readsAtOnce: boolean
   readonly #disk: SimDisk
   readonly #clock: SimClock
   /** True time at which the disk will have done all it was asked to, in terms of this process's clock, µs. */
@@ -26,22 +27,19 @@ export class SimStore implements Store {
   constructor({ disk, clock }: SimStoreDeps) {
     disk.acquire()
     this.permanent = disk.options.permanent
+    this.readsAtOnce = disk.options.syncReads
     this.#disk = disk
     this.#clock = clock
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    return this.#read(() => this.#valueOf(key))
   }
 
   getMany(
     keys: readonly Uint8Array[]
   ): readonly (Uint8Array | undefined)[] | Promise<readonly (Uint8Array | undefined)[]> {
-    const disk = this.#disk
-    const read = (): readonly (Uint8Array | undefined)[] => {
-      return keys.map(key => {
-        const value = disk.get(key)
-        return value === undefined ? undefined : copyBytes(value)
-      })
-    }
-    if (this.#closing !== undefined) return Promise.reject(closedError())
-    return disk.options.syncReads ? read() : this.#later(read)
+    return this.#read(() => keys.map(key => this.#valueOf(key)))
   }
 
   batch(changes: readonly StoreChange[], { sync }: { readonly sync: boolean }): Promise<void> {
@@ -88,6 +86,16 @@ export class SimStore implements Store {
       })
     }
     this.#disk.release()
+  }
+
+  #valueOf(key: Uint8Array): Uint8Array | undefined {
+    const value = this.#disk.get(key)
+    return value === undefined ? undefined : copyBytes(value)
+  }
+
+  #read<T>(read: () => T): T | Promise<T> {
+    if (this.#closing !== undefined) return Promise.reject(closedError())
+    return this.readsAtOnce ? read() : this.#later(read)
   }
 
   /** Resolves with what `act` returns, after a read's time. */

@@ -3,13 +3,14 @@ import type { Store, StoreChange, StoreEntry, StoreRange } from '../../src/stora
 
 /** A call that waits at the gate. */
 interface Waiting {
-  readonly what: 'getMany' | 'batch' | 'clear' | 'page'
+  readonly what: 'get' | 'getMany' | 'batch' | 'clear' | 'page'
   readonly gate: Deferred<void>
 }
 
 /** A store whose calls wait to be let through, or fail, as the test says. Everything goes through unless told otherwise. */
 export class GatedStore implements Store {
   readonly permanent: boolean
+  readonly readsAtOnce: boolean
   readonly batches: { readonly changes: readonly StoreChange[]; readonly sync: boolean }[] = []
   readonly lookups: number[] = []
   /** Calls of these kinds wait for {@link release} or {@link fail}. */
@@ -20,6 +21,7 @@ export class GatedStore implements Store {
   constructor(store: Store, permanent: boolean = store.permanent) {
     this.#store = store
     this.permanent = permanent
+    this.readsAtOnce = store.readsAtOnce
   }
 
   /** What waits now, oldest first. */
@@ -39,6 +41,10 @@ export class GatedStore implements Store {
     const call = this.#waiting.shift()
     call?.gate.reject(error)
     return call !== undefined
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    return this.held.has('get') ? this.#pass('get').then(() => this.#store.get(key)) : this.#store.get(key)
   }
 
   getMany(

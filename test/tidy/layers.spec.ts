@@ -56,7 +56,6 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@chainsafe/': ['transport'],
   '@multiformats/': ['transport'],
   'xxhash-wasm': ['runtime'],
-  'level-transcoder': ['node'],
   'main-event': ['node'],
   'it-pipe': ['repair']
 }

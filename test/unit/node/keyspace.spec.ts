@@ -90,23 +90,24 @@ describe('a keyspace', () => {
 
 describe('encodings', () => {
   it('give back what they were given', () => {
-    const json = createCodec<unknown>('json', 'x')
+    const json = createCodec<unknown>('json', 'valueEncoding')
     fc.assert(
       fc.property(fc.jsonValue(), value =>
         assert.deepEqual(json.decode(json.encode(value)), JSON.parse(JSON.stringify(value)))
       )
     )
-    const text = createCodec<string>('utf8', 'x')
+    const text = createCodec<string>('utf8', 'valueEncoding')
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), value => assert.equal(text.decode(text.encode(value)), value))
     )
-    const view = createCodec<Uint8Array>('view', 'x')
+    for (const mark of ['\u{feff}', '\u{feff}text']) assert.equal(text.decode(text.encode(mark)), mark)
+    const view = createCodec<Uint8Array>('view', 'valueEncoding')
     fc.assert(fc.property(fc.uint8Array(), value => assert.deepEqual(view.decode(view.encode(value)), value)))
   })
 
-  it('never share memory with the caller', () => {
+  it('never share memory of a key, or of what is handed out, with the caller', () => {
     for (const name of ['view', 'buffer'] satisfies EncodingName[]) {
-      const codec = createCodec<Uint8Array>(name, 'x')
+      const codec = createCodec<Uint8Array>(name, 'keyEncoding')
       const given = Buffer.from([1, 2, 3])
       const stored = codec.encode(given)
       given.fill(0)
@@ -128,11 +129,11 @@ describe('encodings', () => {
           throw new Error('no')
         }
       },
-      'x'
+      'valueEncoding'
     )
     assert.throws(() => broken.encode(1), { code: 'KV_ENCODING', message: /broken/u })
     assert.throws(() => broken.decode(new Uint8Array()), { code: 'KV_ENCODING', message: /broken/u })
-    assert.throws(() => createCodec('json', 'x').decode(Buffer.from('{')), { code: 'KV_ENCODING' })
-    assert.throws(() => createCodec<unknown>('utf8', 'x').encode(5), TypeError)
+    assert.throws(() => createCodec('json', 'valueEncoding').decode(Buffer.from('{')), { code: 'KV_ENCODING' })
+    assert.throws(() => createCodec<unknown>('utf8', 'valueEncoding').encode(5), TypeError)
   })
 })

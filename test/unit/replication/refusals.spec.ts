@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
 import type { Actor, StoreId } from '../../../src/model/node-id.ts'
 import { Ring } from '../../../src/model/partition.ts'
-import { encodeRecord, type RecordBytes } from '../../../src/model/record.ts'
+import { encodeRecord, type RecordBytes, recordValue } from '../../../src/model/record.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { Coordinator } from '../../../src/replication/coordinator.ts'
@@ -15,6 +15,7 @@ import { store, topology } from '../cluster/fixtures.ts'
 
 const NOW_MS = 1_800_000_000_000
 const DRIFT_MS = 10_000
+const ACTOR = '00000000000000aa' as Actor
 const SELF: StoreId = store(1)
 const KEY: RecordKey = { partition: 0, keyspace: new Uint8Array(), key: new Uint8Array([1]) }
 
@@ -26,7 +27,7 @@ const clock: Clock = {
 }
 
 function record(hlc: number): RecordBytes {
-  return encodeRecord({ stamp: { hlc, actor: '00000000000000aa' as Actor }, value: new Uint8Array([7]) })
+  return encodeRecord({ stamp: { hlc, actor: ACTOR }, value: new Uint8Array([7]) })
 }
 
 /** One record, and what was observed. */
@@ -34,6 +35,7 @@ function setUp(held?: RecordBytes, here: Topology | undefined = topology([{ n: 1
   const observed: number[] = []
   const applied: RecordBytes[] = []
   const records: RecordStore = {
+    readsAtOnce: true,
     get: () => held,
     apply: (_key, offered, done) => {
       applied.push(offered)
@@ -47,7 +49,7 @@ function setUp(held?: RecordBytes, here: Topology | undefined = topology([{ n: 1
   }
   const stamps = {
     last: 0,
-    next: () => ({ hlc: 1, actor: '00000000000000aa' as Actor }),
+    next: () => ({ hlc: 1, actor: ACTOR }),
     observe: (hlc: number) => void observed.push(hlc)
   }
   const common = {
@@ -116,8 +118,29 @@ describe('a coordinator', () => {
       1000
     )
     const options = { requirement: 'quorum', timeoutMs: undefined, signal: undefined } as const
-    await assert.rejects(coordinator.get(KEY.keyspace, KEY.key, options), { code: 'KV_NOT_JOINED' })
+    await assert.rejects(async () => coordinator.get(KEY.keyspace, KEY.key, options), { code: 'KV_NOT_JOINED' })
     await assert.rejects(coordinator.put(KEY.keyspace, KEY.key, undefined, options), { code: 'KV_NOT_JOINED' })
     assert.equal(coordinator.stats().failed, 2)
+  })
+
+  it('copies a value before it waits for anything, a stamp included', async () => {
+    for (const stamp of [{ hlc: 1, actor: ACTOR }, Promise.resolve({ hlc: 1, actor: ACTOR })]) {
+      const { replica, applied, ...deps } = setUp(undefined, topology([{ n: 1 }]))
+      const stamps = { ...deps.stamps, next: () => stamp }
+      const ring = new Ring(64, () => 0n)
+      const coordinator = new Coordinator(
+        { ...deps, stamps, replica, transport: {} as Transport, isDead: () => false, ring },
+        1000
+      )
+      const value = Uint8Array.of(1, 2, 3)
+      const put = coordinator.put(KEY.keyspace, KEY.key, value, {
+        requirement: 'one',
+        timeoutMs: undefined,
+        signal: undefined
+      })
+      value.fill(0)
+      await put
+      assert.deepEqual([...recordValue(applied[0]!)!], [1, 2, 3])
+    }
   })
 })
