@@ -45,69 +45,38 @@ export function serveBareFrames(
   }
 }
 
-/** What to run. */
-export interface BareFramesOptions {
-  /** Links to the peers; every request goes to each of them. */
-  readonly links: readonly Link[]
-  /** Answers after which a request is done. */
-  readonly quorum: number
-  /** Requests under way at any time. */
-  readonly inFlight: number
-  /** Bodies of the requests, which take turns. */
-  readonly bodies: readonly Uint8Array[]
-  /** Default `'gathered'`. */
-  readonly framing?: Framing
-  readonly durationMs: number
-}
-
-/** What came of it. */
-export interface BareFramesResult {
-  readonly requests: number
-  readonly elapsedMs: number
-  /** Time from question to quorum of every request, ms. */
-  readonly latenciesMs: Float64Array
-}
-
 /**
- * The floor under every request: numbered frames over the same libp2p streams, with one map from number to question.
- * What the transport costs is the difference to this.
+ * The floor under every request: numbered frames over the same libp2p streams, a map from number to question, and a
+ * promise for each. What the transport, or a whole operation, costs is the difference to this.
  */
-export async function runBareFrames(options: BareFramesOptions): Promise<BareFramesResult> {
-  const { links, quorum, inFlight, bodies, framing = 'gathered', durationMs } = options
-  const senders = links.map(link => new Sender(link, framing))
-  const asked = new Map<number, { readonly atMs: number; answers: number }>()
-  const latenciesMs: number[] = []
-  const startMs = performance.now()
-  let nextId = 1
-  await new Promise<void>(resolve => {
-    let running = inFlight
-    const ask = (): void => {
-      const nowMs = performance.now()
-      if (nowMs - startMs >= durationMs) {
-        if (--running === 0) resolve()
-        return
-      }
-      const id = nextId++
-      asked.set(id, { atMs: nowMs, answers: 0 })
-      const body = bodies[id % bodies.length]!
-      for (const sender of senders) sender.add({ type: QUESTION, id, epoch: 0, body })
-    }
+export class BareFrames {
+  readonly #senders: readonly Sender[]
+  readonly #quorum: number
+  readonly #asked = new Map<number, { answers: number; readonly done: () => void }>()
+  #nextId = 1
+
+  /** @param quorum - answers after which a question is done */
+  constructor(links: readonly Link[], quorum: number, framing: Framing = 'gathered') {
+    this.#senders = links.map(link => new Sender(link, framing))
+    this.#quorum = quorum
     for (const link of links) {
       link.onFrame = frame => {
-        for (const { id } of decodeFrame(frame)) {
-          const question = asked.get(id)
-          if (question === undefined || ++question.answers !== quorum) continue
-          asked.delete(id)
-          latenciesMs.push(performance.now() - question.atMs)
-          ask()
-        }
+        for (const { id } of decodeFrame(frame)) this.#answered(id)
       }
     }
-    for (let i = 0; i < inFlight; i++) ask()
-  })
-  return {
-    requests: latenciesMs.length,
-    elapsedMs: performance.now() - startMs,
-    latenciesMs: Float64Array.from(latenciesMs)
+  }
+
+  /** Sends a question to every peer; resolves when enough of them have answered. */
+  ask(body: Uint8Array): Promise<void> {
+    const id = this.#nextId++
+    for (const sender of this.#senders) sender.add({ type: QUESTION, id, epoch: 0, body })
+    return new Promise(done => this.#asked.set(id, { answers: 0, done }))
+  }
+
+  #answered(id: number): void {
+    const question = this.#asked.get(id)
+    if (question === undefined || ++question.answers !== this.#quorum) return
+    this.#asked.delete(id)
+    question.done()
   }
 }

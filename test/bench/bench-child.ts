@@ -9,7 +9,7 @@ import { systemClock } from '../../src/runtime/system-clock.ts'
 import type { Link } from '../../src/transport/host.ts'
 import { Libp2pHost } from '../../src/transport/libp2p-host.ts'
 import { createPeerKey } from '../../src/transport/peer-key.ts'
-import { type Framing, runBareFrames, serveBareFrames } from './bare-frames.ts'
+import { BareFrames, type Framing, serveBareFrames } from './bare-frames.ts'
 import { closedLoop, type Measurement } from './measure.ts'
 
 /** What the parent asks for. */
@@ -78,8 +78,7 @@ async function bareDatabase(mix: Mix, inFlight: number, seconds: number): Promis
     const key = keys[(i * 7919) % KEYS]!
     return isPut(mix, i) ? database.put(key, value) : database.get(key)
   }
-  await closedLoop(operation, { inFlight, seconds: seconds / 3 })
-  const result = await closedLoop(operation, { inFlight, seconds })
+  const result = await measured(operation, inFlight, seconds)
   await database.close()
   return result
 }
@@ -124,19 +123,18 @@ async function bareFrames({
     }
   }
   const [read, write] = [new Uint8Array(READ_BYTES), new Uint8Array(WRITE_BYTES)]
-  const bodies = { put: [write], get: [read], '50/50': [write, read] }[mix]
-  const run = (durationMs: number) => runBareFrames({ links, quorum: 1, inFlight, bodies, framing, durationMs })
-  await run((seconds * 1000) / 3)
-  const { requests, elapsedMs, latenciesMs } = await run(seconds * 1000)
-  const sorted = latenciesMs.toSorted()
-  const at = (part: number): number => (sorted[Math.floor(sorted.length * part)] ?? 0) * 1000
-  return {
-    operations: requests,
-    seconds: elapsedMs / 1000,
-    opsPerSecond: (requests / elapsedMs) * 1000,
-    p50Us: at(0.5),
-    p99Us: at(0.99)
-  }
+  const frames = new BareFrames(links, 1, framing)
+  return measured(i => frames.ask(isPut(mix, i) ? write : read), inFlight, seconds)
+}
+
+/** After a warm-up a third as long. */
+async function measured(
+  operation: (i: number) => Promise<unknown>,
+  inFlight: number,
+  seconds: number
+): Promise<Measurement> {
+  await closedLoop(operation, { inFlight, seconds: seconds / 3 })
+  return closedLoop(operation, { inFlight, seconds })
 }
 
 async function operations(mix: Mix, level: 'one' | 'quorum', inFlight: number, seconds: number): Promise<Measurement> {
@@ -145,8 +143,7 @@ async function operations(mix: Mix, level: 'one' | 'quorum', inFlight: number, s
     const key = keys[(i * 7919) % KEYS]!
     return isPut(mix, i) ? values!.put(key, value, options) : values!.get(key, options)
   }
-  await closedLoop(operation, { inFlight, seconds: seconds / 3 })
-  return closedLoop(operation, { inFlight, seconds })
+  return measured(operation, inFlight, seconds)
 }
 
 async function startProfile(): Promise<void> {

@@ -17,7 +17,8 @@ const LEGEND = `
 (a) the database alone, in one process, by its asynchronous calls
 (b) the operation's bytes to the two other processes over the same kind of stream, done at the first answer; what one
     turn of the event loop says to one peer is one frame, as in kilovolt
-(c) the same with a frame for each message`
+(c) the same with a frame for each message
+CPU: what (b) and three of (a) take together, one for each copy, divided by what the operation takes`
 const FRAMES = { gathered: '(b) bare frames', single: '(c) bare frames, one a message' } as const
 
 type Operations = BenchCommand & { readonly kind: 'operations' }
@@ -134,19 +135,21 @@ export async function benchOperations(): Promise<void> {
   for (const mix of MIXES) {
     for (const inFlight of IN_FLIGHT) {
       const database = await timed(nodes.slice(0, 1), { kind: 'bareDatabase', mix, inFlight, seconds: SECONDS / 2 })
-      rows.push(['(a) bare database', mix, String(inFlight), ...columns(database), '', '', ''])
-      const limits: Measurement[] = [database]
+      rows.push(['(a) bare database', mix, String(inFlight), ...columns(database), '', '', '', ''])
+      const limits = [database]
       for (const framing of ['gathered', 'single'] as const) {
         const { addresses } = bare
         const command = { kind: 'bareFrames', addresses, framing, mix, inFlight, seconds: SECONDS / 2 } as const
         const frames = await timed(bare.processes, command)
         limits.push(frames)
-        rows.push([FRAMES[framing], mix, String(inFlight), ...columns(frames), '', '', ''])
+        rows.push([FRAMES[framing], mix, String(inFlight), ...columns(frames), '', '', '', ''])
       }
       for (const level of LEVELS) {
         const result = await timed(nodes, { kind: 'operations', mix, level, inFlight, seconds: SECONDS })
         const ratios = limits.map(({ opsPerSecond }) => (result.opsPerSecond / opsPerSecond).toFixed(2))
-        rows.push([`kilovolt ${level}`, mix, String(inFlight), ...columns(result), ...ratios])
+        const least = PROCESSES * database.cpuPer100k + limits[1]!.cpuPer100k
+        const share = level === 'quorum' ? (least / result.cpuPer100k).toFixed(2) : ''
+        rows.push([`kilovolt ${level}`, mix, String(inFlight), ...columns(result), ...ratios, share])
       }
     }
     process.stderr.write(`${mix} done\n`)
@@ -162,7 +165,8 @@ export async function benchOperations(): Promise<void> {
     'CPU s/100k',
     '÷ (a)',
     '÷ (b)',
-    '÷ (c)'
+    '÷ (c)',
+    'CPU'
   ]
   console.log(table(head, rows))
   console.log(LEGEND)

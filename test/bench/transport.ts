@@ -11,7 +11,8 @@ import { Libp2pHost } from '../../src/transport/libp2p-host.ts'
 import { Mesh } from '../../src/transport/mesh.ts'
 import { MessageType } from '../../src/transport/message-type.ts'
 import { createPeerKey } from '../../src/transport/peer-key.ts'
-import { runBareFrames, serveBareFrames } from './bare-frames.ts'
+import { BareFrames, serveBareFrames } from './bare-frames.ts'
+import { closedLoop, type Measurement } from './measure.ts'
 
 /**
  * Round trips of 128 bytes over one encrypted link between two processes: through the transport, and as bare frames.
@@ -21,7 +22,7 @@ import { runBareFrames, serveBareFrames } from './bare-frames.ts'
 
 const never = new AbortController().signal
 const body = new Uint8Array(128).fill(7)
-const DURATION_MS = Number(process.env['DURATION_MS'] ?? 2000)
+const SECONDS = 2
 
 async function createHost(): Promise<Libp2pHost> {
   return Libp2pHost.create({
@@ -67,36 +68,13 @@ async function serve(): Promise<void> {
   process.send!({ mesh: mesh.addresses[0], bare: bare.addresses[0] })
 }
 
-async function runMesh(mesh: Mesh, address: string, inFlight: number): Promise<{ perSecond: number; p99Ms: number }> {
-  await mesh.dial(address, never)
+function requests(mesh: Mesh): () => Promise<void> {
   const to = mesh.links()[0]!
-  const latenciesMs: number[] = []
-  const startMs = performance.now()
-  await new Promise<void>((resolve, reject) => {
-    let running = inFlight
-    const ask = (): void => {
-      const atMs = performance.now()
-      if (atMs - startMs >= DURATION_MS) {
-        if (--running === 0) resolve()
-        return
-      }
-      mesh.request(to, { type: MessageType.GET, class: 'data', body, timeoutMs: 5000 }, outcome => {
-        if (outcome.kind !== 'reply') return reject(new Error(outcome.kind))
-        latenciesMs.push(performance.now() - atMs)
-        ask()
-      })
-    }
-    for (let i = 0; i < inFlight; i++) ask()
-  })
-  return summary(Float64Array.from(latenciesMs), performance.now() - startMs)
-}
-
-function summary(latenciesMs: Float64Array, elapsedMs: number): { perSecond: number; p99Ms: number } {
-  const sorted = latenciesMs.sort()
-  return {
-    perSecond: Math.round(sorted.length / (elapsedMs / 1000)),
-    p99Ms: Number(sorted[Math.floor(sorted.length * 0.99)]!.toFixed(3))
-  }
+  const request = { type: MessageType.GET, class: 'data', body, timeoutMs: 5000 } as const
+  return () =>
+    new Promise((resolve, reject) => {
+      mesh.request(to, request, ({ kind }) => (kind === 'reply' ? resolve() : reject(new Error(kind))))
+    })
 }
 
 async function main(): Promise<void> {
@@ -107,16 +85,17 @@ async function main(): Promise<void> {
   const link: Link = await bareHost.open(await bareHost.connect(addresses.bare, never), 'data', never)
   const mesh = createMesh(await createHost(), 'a')
   await mesh.start()
+  await mesh.dial(addresses.mesh, never)
+  const request = requests(mesh)
+  const frames = new BareFrames([link], 1)
+  const show = ({ opsPerSecond, p99Us }: Measurement): string =>
+    `${Math.round(opsPerSecond)}/s p99 ${(p99Us / 1000).toFixed(3)} ms`
   for (const round of ['warm-up', 'measured']) {
     for (const inFlight of [1, 64, 256]) {
-      const bare = await runBareFrames({ links: [link], quorum: 1, inFlight, bodies: [body], durationMs: DURATION_MS })
-      const floor = summary(bare.latenciesMs, bare.elapsedMs)
-      const through = await runMesh(mesh, addresses.mesh, inFlight)
-      const share = (through.perSecond / floor.perSecond).toFixed(2)
-      console.log(
-        `${round}, ${inFlight} in flight: transport ${through.perSecond}/s p99 ${through.p99Ms} ms, ` +
-          `bare ${floor.perSecond}/s p99 ${floor.p99Ms} ms, share ${share}`
-      )
+      const bare = await closedLoop(() => frames.ask(body), { inFlight, seconds: SECONDS })
+      const through = await closedLoop(request, { inFlight, seconds: SECONDS })
+      const share = (through.opsPerSecond / bare.opsPerSecond).toFixed(2)
+      console.log(`${round}, ${inFlight} in flight: transport ${show(through)}, bare ${show(bare)}, share ${share}`)
     }
   }
   await mesh.stop()
