@@ -61,6 +61,8 @@ const PROPOSE_TIMEOUT_MS = 5000
 /** Pause before a forgotten node asks again to be let in, ms. */
 const RENEW_AGAIN_MS = 1000
 const LAN_WAIT_MS = 2000
+/** Other clusters of the same name that are remembered, so as to be told of once. */
+const MET_MAX = 64
 
 /** {@link Cluster} by a meta group under Raft: founding and joining, then following and, as its leader, caretaking. */
 export class MetaCluster implements Cluster {
@@ -78,6 +80,7 @@ export class MetaCluster implements Cluster {
   #phase: ClusterPhase = 'provisional'
   /** Latest epoch that was told: topologies come in order, each once. */
   #toldEpoch = 0
+  readonly #met = new Set<ClusterId>()
   #renewing = false
   #groupStarted = false
 
@@ -136,6 +139,7 @@ export class MetaCluster implements Cluster {
       this.#duties.follow()
     })
     transport.on('link:up', ({ peer, hello }) => this.#onMet(peer, hello.clusterId))
+    membership.on('change', ({ peerId, clusterId }) => this.#onMet(peerId, clusterId))
   }
 
   get phase(): ClusterPhase {
@@ -366,6 +370,8 @@ export class MetaCluster implements Cluster {
   #onTopology(topology: Topology): void {
     const { membership, transport } = this.#deps
     if (topology.epoch <= this.#toldEpoch) return
+    if (this.#toldEpoch === 0)
+      for (const { peerId, clusterId } of membership.view.values()) this.#onMet(peerId, clusterId)
     this.#toldEpoch = topology.epoch
     transport.setEpoch(topology.epoch)
     for (const { storeId, peerId, addresses } of topology.members.values()) {
@@ -382,7 +388,8 @@ export class MetaCluster implements Cluster {
   /** Two clusters of one name, founded apart, stay apart; somebody should know. */
   #onMet(peer: PeerId, clusterId: ClusterId | undefined): void {
     const own = this.#log.topology?.clusterId
-    if (own === undefined || clusterId === undefined || own === clusterId) return
+    if (own === undefined || clusterId === undefined || own === clusterId || this.#met.has(clusterId)) return
+    if (this.#met.size < MET_MAX) this.#met.add(clusterId)
     this.#deps.logger.warn('another cluster of the same name was met: the two stay apart', { peer, own, clusterId })
   }
 
