@@ -117,7 +117,12 @@ export class CeilingStampSource implements StampSource {
   #raise(): Promise<void> {
     const last = this.#hybrid.last
     const now = hlcFromMs(this.#clock.wallMs())
-    const ceiling = Math.max(now + this.#windowMs * HLC_COUNTERS_PER_MS, last + WINDOW_AHEAD_MS * HLC_COUNTERS_PER_MS)
+    // Never below the present one, though the wall clock was set back: until this one is written, stamps are issued up to that.
+    const ceiling = Math.max(
+      this.#ceiling,
+      now + this.#windowMs * HLC_COUNTERS_PER_MS,
+      last + WINDOW_AHEAD_MS * HLC_COUNTERS_PER_MS
+    )
     this.#raising = this.#persist(ceiling)
       .then(() => {
         this.#ceiling = ceiling

@@ -153,6 +153,25 @@ describe('the source of stamps', () => {
     await assert.rejects(async () => late, { code: 'KV_STORAGE' })
   })
 
+  it('never lowers the written ceiling, though the wall clock is set back while it is renewed', async () => {
+    const store = await newStore()
+    const wall = new Wall()
+    const stamps = new CeilingStampSource({ store, clock: wall }, { actor: ACTOR, ceiling: 0 })
+    await stamps.next()
+    stamps.observe(hlcFromMs(NOW + 2500))
+    wall.nowMs -= 1
+    store.held.add('batch')
+    isNow(stamps.next())
+    assert.deepEqual(store.waiting, ['batch'])
+    wall.nowMs += 5000
+    isNow(stamps.next())
+    const last = isNow(stamps.next())
+    store.release()
+    store.held.clear()
+    await settled()
+    assert.ok((await ceilingOf(store)) >= last.hlc)
+  })
+
   it('writes nothing for a store in memory', async () => {
     const store = await newStore(false)
     const stamps = new CeilingStampSource({ store, clock: new Wall() }, { actor: ACTOR, ceiling: 0 })
