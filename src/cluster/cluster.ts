@@ -23,7 +23,9 @@ export interface Mover {
    * `epoch` is that of the change: a source applies it before it answers (rule C3).
    */
   copy(task: CopyTask, signal: AbortSignal): Promise<void>
-  /** Deletes what this node holds of a partition that it does not own any more. */
+  /** Partitions of which this node's store holds anything. */
+  held(): Promise<readonly PartitionId[]>
+  /** Deletes what this node holds of a partition that it does not own any more; what it takes after the call stays. */
   drop(partition: PartitionId): Promise<void>
 }
 

@@ -13,6 +13,8 @@ export interface CopierDeps {
   readonly mover: Mover
   readonly clock: Clock
   readonly logger: Logger
+  /** Resolves when a restart of this node cannot forget the topology of this epoch. */
+  readonly settle: (epoch: number) => Promise<void>
   /** Tells the leader which rows' copies are done here; may be lost, and is repeated. */
   readonly report: (rows: readonly RowRef[]) => void
 }
@@ -32,12 +34,17 @@ interface Task extends RowRef {
 
 /**
  * This node's part in ownership changes: fetches the partitions that rows assign to it, reports them until the change is
- * over, and drops, as the last step of all (C4), what it no longer has any part in.
+ * over, and drops, as the last step of all (C4), what it no longer has any part in; also what an earlier life on the same
+ * store was dropping when it ended.
+ *
+ * Whatever it has reported is never dropped by a later life that has not heard of the change yet: the topology of the
+ * change is stored before the report.
  */
 export class Copier {
   readonly #deps: CopierDeps
   readonly #tasks = new Map<PartitionId, Task>()
   readonly #holds = new Set<PartitionId>()
+  #topology: Topology | undefined
   #copying = 0
   #timer: Timer | undefined
   #reportSoon = false
@@ -51,6 +58,8 @@ export class Copier {
   follow(topology: Topology): void {
     if (this.#stopped) return
     const { self } = this.#deps
+    const isFirst = this.#topology === undefined
+    this.#topology = topology
     for (const [partition, row] of topology.rows.entries()) {
       const copy = row.change?.copies.find(({ to }) => to === self)
       const task = this.#tasks.get(partition)
@@ -70,6 +79,7 @@ export class Copier {
       if (isRowReplica(row, self)) this.#holds.add(partition)
       else if (this.#holds.delete(partition)) this.#drop(partition)
     }
+    if (isFirst) void this.#dropLeftovers()
     this.#work()
   }
 
@@ -88,11 +98,12 @@ export class Copier {
   }
 
   async #copy(task: Task): Promise<void> {
-    const { mover, clock, logger } = this.#deps
+    const { mover, settle, clock, logger } = this.#deps
     task.state = 'copying'
     this.#copying++
     try {
       await mover.copy({ partition: task.partition, from: task.from, epoch: task.rowEpoch }, task.abort.signal)
+      await settle(task.rowEpoch)
       task.state = 'done'
       this.#report()
     } catch (error) {
@@ -119,6 +130,18 @@ export class Copier {
       this.#timer?.cancel()
       this.#timer = this.#deps.clock.after(REPORT_EVERY_MS, () => this.#report())
     })
+  }
+
+  async #dropLeftovers(): Promise<void> {
+    const { self, mover, logger } = this.#deps
+    try {
+      for (const partition of await mover.held()) {
+        const row = this.#topology?.rows[partition]
+        if (!this.#stopped && (row === undefined || !isRowReplica(row, self))) this.#drop(partition)
+      }
+    } catch (error) {
+      if (!this.#stopped) logger.warn('what the store holds could not be listed', { error: messageOf(error) })
+    }
   }
 
   #drop(partition: PartitionId): void {

@@ -61,6 +61,8 @@ const PROPOSE_TIMEOUT_MS = 5000
 /** Pause before a forgotten node asks again to be let in, ms. */
 const RENEW_AGAIN_MS = 1000
 const LAN_WAIT_MS = 2000
+/** How long a leader that stops waits for a voter to take over, ms. */
+const HAND_OVER_MS = 500
 /** Other clusters of the same name that are remembered, so as to be told of once. */
 const MET_MAX = 64
 
@@ -112,7 +114,14 @@ export class MetaCluster implements Cluster {
       copied: (storeId, rows) => this.#duties.copied(storeId, rows),
       peerOf: id => this.#peerOf(id)
     })
-    this.#copier = new Copier({ self: options.self, mover, clock, logger, report: rows => this.#report(rows) })
+    this.#copier = new Copier({
+      self: options.self,
+      mover,
+      clock,
+      logger,
+      settle: epoch => this.#log.settle(epoch),
+      report: rows => this.#report(rows)
+    })
     const topology = (): Topology | undefined => this.#log.topology
     this.#duties = new LeaderDuties({ clock, membership, rules, logger, group: this.#group, topology }, options)
     const founding = new Founding({ ...options, lanWaitMs: LAN_WAIT_MS + random.int(LAN_WAIT_MS) }, clock.monotonicMs())
@@ -268,11 +277,31 @@ export class MetaCluster implements Cluster {
     if (this.#abort.signal.aborted) return
     this.#abort.abort()
     this.#duties.stop()
+    await this.#handLeadershipOver()
     this.#copier.stop()
     this.#peers.stop()
     await this.#group.stop()
     await this.#log.stop()
     if (this.#phase !== 'left') this.#become('provisional')
+  }
+
+  /** Otherwise the others would first have to miss this node: a second or two in which nobody leads. */
+  async #handLeadershipOver(): Promise<void> {
+    const { membership, clock } = this.#deps
+    const { self } = this.#options
+    const successor = this.#group
+      .members()
+      .voters.find(store => store !== self && membership.statusOf(store) === 'alive')
+    if (!this.#group.isLeader || successor === undefined) return
+    this.#group.transferLeadership(successor)
+    const done = createDeferred<void>()
+    const timer = clock.after(HAND_OVER_MS, done.resolve)
+    const forget = this.#group.on('leader', () => {
+      if (!this.#group.isLeader) done.resolve()
+    })
+    await done.promise
+    forget()
+    timer.cancel()
   }
 
   async #found(): Promise<void> {

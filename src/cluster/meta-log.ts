@@ -50,6 +50,8 @@ export class MetaLog implements StateMachine {
   #recent: Applied[] = []
   #persistTimer: Timer | undefined
   #persisted = 0
+  /** Latest epoch that is known to survive the end of the machine. */
+  #settled = 0
   #writing: Promise<void> = Promise.resolve()
   #stopped = false
 
@@ -131,8 +133,21 @@ export class MetaLog implements StateMachine {
 
   /** Resolves when the present state is in the store; what cannot be stored now is tried again with the next entry. */
   async flush(): Promise<void> {
-    this.#writing = this.#writing.then(() => this.#persist())
-    await this.#writing
+    const { logger } = this.#deps
+    await this.#write(false).catch((error: unknown) => {
+      logger.warn('the topology could not be stored', { error: messageOf(error) })
+    })
+  }
+
+  /**
+   * Resolves when a restart cannot begin with an earlier epoch than this one; at once for a store that is gone with its
+   * process, where a restart is a new member.
+   *
+   * @throws KilovoltError `KV_STORAGE`
+   */
+  async settle(epoch: number): Promise<void> {
+    if (epoch > this.epoch) throw new RangeError(`epoch ${epoch} is not applied yet`)
+    if (this.#deps.store.permanent && epoch > this.#settled) await this.#write(true, epoch)
   }
 
   async stop(): Promise<void> {
@@ -152,14 +167,17 @@ export class MetaLog implements StateMachine {
     })
   }
 
-  async #persist(): Promise<void> {
-    const { epoch } = this
-    if (epoch <= this.#persisted || !this.#deps.store.permanent) return
-    try {
-      await this.#deps.store.batch([{ key: metaKey(SNAPSHOT_KEY), value: this.snapshot() }], { sync: false })
-      this.#persisted = epoch
-    } catch (error) {
-      this.#deps.logger.warn('the topology could not be stored', { error: messageOf(error) })
-    }
+  /** One write after another, each of the state as it then is; those that have become needless are left out. */
+  #write(sync: boolean, wanted = Infinity): Promise<void> {
+    const writing = this.#writing.then(async () => {
+      const { epoch } = this
+      const stored = sync ? this.#settled : this.#persisted
+      if (stored >= Math.min(epoch, wanted) || !this.#deps.store.permanent) return
+      await this.#deps.store.batch([{ key: metaKey(SNAPSHOT_KEY), value: this.snapshot() }], { sync })
+      this.#persisted = Math.max(this.#persisted, epoch)
+      if (sync) this.#settled = epoch
+    })
+    this.#writing = writing.catch(() => {})
+    return writing
   }
 }

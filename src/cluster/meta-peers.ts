@@ -231,10 +231,11 @@ export class MetaPeers {
       this.#lastKnownLeader = (/[0-9a-f]{32}/u.exec(message)?.[0] as StoreId | undefined) ?? undefined
   }
 
-  #onJoin({ body }: IncomingMessage, respond: Responder): void {
+  #onJoin({ from, body }: IncomingMessage, respond: Responder): void {
     if (!this.#deps.isMember())
       return respond.refuse(new KilovoltError('KV_NOT_JOINED', 'this node is no member itself'))
     const member = readMember(new Reader(body))
+    if (member.peerId !== from) return respond.refuse(impostor(`${from} asks to admit ${member.peerId}`))
     this.propose({ kind: 'addMember', member }, ATTEMPT_MS).then(
       () => respond.reply(this.#deps.log.encodeDelta(-1)),
       (error: unknown) => respond.refuse(asError(error))
@@ -261,7 +262,7 @@ export class MetaPeers {
     return new KilovoltError('KV_HANDSHAKE', `this node belongs to cluster ${own}, the request is for ${meant}`)
   }
 
-  #onPropose({ body }: IncomingMessage, respond: Responder): void {
+  #onPropose({ from, body }: IncomingMessage, respond: Responder): void {
     const reader = new Reader(body)
     const refusal = this.#strangerError(reader)
     if (refusal !== undefined) return respond.refuse(refusal)
@@ -270,7 +271,8 @@ export class MetaPeers {
       const rows: RowRef[] = []
       for (let left = reader.count(ROWS_MAX, 2); left > 0; left--)
         rows.push({ partition: reader.varint(), rowEpoch: reader.varint() })
-      const { leader, membership } = this.#deps
+      const { leader, membership, peerOf } = this.#deps
+      if (peerOf(store) !== from) return respond.refuse(impostor(`${from} reports copies of ${store}`))
       if (leader() !== membership.self.storeId) {
         return respond.refuse(this.#redirect())
       }
@@ -350,6 +352,11 @@ export class MetaPeers {
     const at = this.#turn++ % items.length
     return [...items.slice(at), ...items.slice(0, at)]
   }
+}
+
+/** Everybody speaks for itself: a copy that is wrongly taken for done would end a change too early. */
+function impostor(message: string): KilovoltError {
+  return new KilovoltError('KV_PROTOCOL', message)
 }
 
 function asError(error: unknown): KilovoltError {

@@ -1,5 +1,5 @@
 import { type AbortOptions, throwIfAborted } from '../base/abort.ts'
-import { toHex, utf8 } from '../base/bytes.ts'
+import { copyBytes, toHex, utf8 } from '../base/bytes.ts'
 import { type ErrorCode, KilovoltError, isKilovoltError, messageOf } from '../base/errors.ts'
 import { assertKey, assertValue, KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import type { ConsistencyLevel, Requirement } from '../model/quorum.ts'
@@ -121,6 +121,13 @@ export interface BackendOptions {
   readonly signal: AbortSignal | undefined
 }
 
+/** One operation of a batch in bytes; no value deletes. */
+interface EncodedOperation<K> {
+  readonly key: K
+  readonly keyBytes: Uint8Array
+  readonly value: Uint8Array | undefined
+}
+
 /** Operations of one getMany or batch that are under way at once. */
 const FAN_OUT_MAX = 256
 const LEVELS: readonly string[] = ['one', 'quorum', 'all'] satisfies ConsistencyLevel[]
@@ -178,12 +185,11 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
 
   async put(key: K, value: V, options: WriteOptions = NO_OPTIONS): Promise<void> {
     const bytes = this.#values.encode(value)
-    assertValue(bytes)
-    await this.#store(key, bytes, options)
+    await this.#store(this.#keys.encode(key), bytes, options)
   }
 
   async delete(key: K, options: WriteOptions = NO_OPTIONS): Promise<boolean> {
-    return (await this.#store(key, undefined, options)).existed
+    return (await this.#store(this.#keys.encode(key), undefined, options)).existed
   }
 
   async batch(operations: readonly BatchOperation<V, K>[], options: WriteOptions = NO_OPTIONS): Promise<void> {
@@ -192,21 +198,33 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
         throw new TypeError(`a batch operation is 'put' or 'del', not ${String(type)}`)
     }
     const failures: { key: K; error: unknown }[] = []
-    await eachBounded(this.#lastPerKey(operations), async operation => {
+    // Everything is turned into bytes of our own before anything is waited for: then the caller may change what it gave.
+    await eachBounded(this.#encodeBatch(operations, failures), async ({ key, keyBytes, value }) => {
       try {
-        if (operation.type === 'put') await this.put(operation.key, operation.value, options)
-        else await this.delete(operation.key, options)
+        await this.#store(keyBytes, value, options)
       } catch (error) {
-        failures.push({ key: operation.key, error })
+        failures.push({ key, error })
       }
     })
     if (failures.length > 0) throw batchError(failures, operations.length)
   }
 
   /** Of several operations on one key the last one counts; the earlier ones would only race with it. */
-  #lastPerKey(operations: readonly BatchOperation<V, K>[]): readonly BatchOperation<V, K>[] {
-    const last = new Map<string, BatchOperation<V, K>>()
-    for (const operation of operations) last.set(toHex(this.#keys.encode(operation.key)), operation)
+  #encodeBatch(
+    operations: readonly BatchOperation<V, K>[],
+    failures: { key: K; error: unknown }[]
+  ): readonly EncodedOperation<K>[] {
+    const last = new Map<string, EncodedOperation<K>>()
+    for (const operation of operations) {
+      const { key } = operation
+      try {
+        const keyBytes = copyBytes(this.#keys.encode(key))
+        const value = operation.type === 'put' ? copyBytes(this.#values.encode(operation.value)) : undefined
+        last.set(toHex(keyBytes), { key, keyBytes, value })
+      } catch (error) {
+        failures.push({ key, error })
+      }
+    }
     return [...last.values()]
   }
 
@@ -222,11 +240,15 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     })
   }
 
-  #store(key: K, value: Uint8Array | undefined, options: WriteOptions): Promise<{ readonly existed: boolean }> {
+  #store(
+    keyBytes: Uint8Array,
+    value: Uint8Array | undefined,
+    options: WriteOptions
+  ): Promise<{ readonly existed: boolean }> {
     throwIfAborted(options.signal, value === undefined ? 'delete' : 'put')
     const { signal, timeoutMs } = checkedOptions(options)
-    const keyBytes = this.#keys.encode(key)
     assertKey(keyBytes)
+    if (value !== undefined) assertValue(value)
     return this.#backend.put(this.#nameBytes, keyBytes, value, {
       requirement: requirement(options.consistency, options.w) ?? this.#write,
       timeoutMs,

@@ -96,7 +96,9 @@ export function describeStatus(input: StatusInput): NodeStatus {
   for (const { status } of view.values()) if (status !== 'left') members[status]++
   const partitions = describePartitions(id, topology, view)
   const serving = phase === 'member' || phase === 'leaving'
-  const impaired = members.suspect > 0 || partitions.changing > 0 || partitions.underReplicated > 0
+  const isAlive = (store: StoreId): boolean => store === id || view.get(store)?.status === 'alive'
+  const missing = topology !== undefined && [...topology.members.keys()].some(store => !isAlive(store))
+  const impaired = missing || partitions.changing > 0 || partitions.underReplicated > 0
   const health = !serving || partitions.withoutQuorum > 0 ? 'unavailable' : impaired ? 'degraded' : 'ok'
   const storage = { ...input.storage, permanent: input.permanent, openedClean: input.openedClean }
   const epoch = topology?.epoch ?? 0

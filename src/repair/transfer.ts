@@ -85,6 +85,10 @@ export class Transfer {
     this.#stats.partitionsCopied++
   }
 
+  held(): Promise<readonly PartitionId[]> {
+    return this.#deps.records.partitions()
+  }
+
   drop(partition: PartitionId): Promise<void> {
     return this.#deps.records.dropPartition(partition)
   }

@@ -4,7 +4,6 @@ import { hlcToMs } from '../model/hlc.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { encodeRecord, isLive, recordHlc, type RecordBytes } from '../model/record.ts'
-import type { Stamp } from '../model/stamp.ts'
 import { majority } from '../placement/rules.ts'
 import { TimerWheel } from '../runtime/timer-wheel.ts'
 import type { RecordKey, RecordStore } from '../storage/record-store.ts'
@@ -93,7 +92,7 @@ export class Coordinator {
     key: Uint8Array,
     value: Uint8Array | undefined,
     options: CallOptions
-  ): Promise<{ readonly existed: boolean; readonly stamp: Stamp }> {
+  ): Promise<{ readonly existed: boolean }> {
     this.#stats.writes++
     let operation: PutOperation | undefined
     try {
@@ -106,7 +105,7 @@ export class Coordinator {
       this.#running.add(operation)
       const { existed, restamps } = await operation.run()
       this.#stats.restamped += restamps
-      return { existed, stamp }
+      return { existed }
     } catch (error) {
       throw this.#failed(error)
     } finally {

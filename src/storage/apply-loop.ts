@@ -6,7 +6,7 @@ import { assertRecord, type RecordBytes } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { ApplyBatch, type Mutation } from './apply-batch.ts'
 import { FlushFence } from './flush-fence.ts'
-import { dataKey, decodeDataKey, partitionRange, partitionRangeAfter } from './key-layout.ts'
+import { dataKey, dataRange, decodeDataKey, PARTITION_MAX, partitionRange, partitionRangeAfter } from './key-layout.ts'
 import type { ApplyResult, RecordKey, RecordStore, RecordStoreStats, StoredRecord } from './record-store.ts'
 import { storageError } from './storage-error.ts'
 import type { Store } from './store.ts'
@@ -134,12 +134,24 @@ export class ApplyLoop implements RecordStore {
     return records
   }
 
-  async dropPartition(partition: PartitionId): Promise<void> {
-    for (let running = this.#drops.get(partition); running !== undefined; running = this.#drops.get(partition)) {
-      await running.catch(() => {})
+  async partitions(): Promise<readonly PartitionId[]> {
+    const found: PartitionId[] = []
+    for (let from = 0; from <= PARTITION_MAX;) {
+      if (this.#closed) throw stopped()
+      const [entry] = await this.#store.page({ gte: partitionRange(from).gte, lt: dataRange().lt }, 1)
+      if (entry === undefined) break
+      const { partition } = decodeDataKey(entry[0])
+      found.push(partition)
+      from = partition + 1
     }
-    if (this.#closed) throw stopped()
-    const drop = this.#drop(partition).finally(() => this.#drops.delete(partition))
+    return found
+  }
+
+  dropPartition(partition: PartitionId): Promise<void> {
+    if (this.#closed) return Promise.reject(stopped())
+    const drop = this.#drop(partition).finally(() => {
+      if (this.#drops.get(partition) === drop) this.#drops.delete(partition)
+    })
     this.#drops.set(partition, drop)
     return drop
   }
@@ -268,14 +280,17 @@ export class ApplyLoop implements RecordStore {
   async #drop(partition: PartitionId): Promise<void> {
     const held: Mutation[] = []
     this.#held.set(partition, held)
+    // What was offered before is written before it is deleted; what is offered from now on waits until it is. Both
+    // hold as of this call: what an earlier drop of the same partition keeps waiting belongs before this one.
+    const before = this.#fence.passed()
     try {
-      // What was offered before is written before it is deleted; what is offered from now on waits until it is.
-      await this.#fence.passed()
+      await this.#drops.get(partition)?.catch(() => {})
+      await before
       await this.#store.clear(partitionRange(partition))
     } catch (error) {
       throw storageError(error, `deleting partition ${partition}`)
     } finally {
-      this.#held.delete(partition)
+      if (this.#held.get(partition) === held) this.#held.delete(partition)
       for (const mutation of held) this.#offer(mutation)
     }
   }

@@ -20,6 +20,8 @@ import type { StoreRange } from './store.ts'
 export const KeyKind = { DATA: 0x10, META: 0x13, IDENTITY: 0x14, RAFT_LOG: 0x20, RAFT_STATE: 0x21 } as const
 
 const DATA_HEADER = 4
+/** Greatest partition that has a place. */
+export const PARTITION_MAX = 0xffff
 const RAFT_LOG_BYTES = 8
 /** Greatest index a Raft log entry can have: 2^48 − 1. */
 export const RAFT_INDEX_MAX: number = 2 ** 48 - 1
@@ -55,6 +57,11 @@ export function decodeDataKey(bytes: Uint8Array): RecordKey {
     keyspace: bytes.subarray(DATA_HEADER, keyAt),
     key: bytes.subarray(keyAt)
   }
+}
+
+/** All records. */
+export function dataRange(): StoreRange {
+  return prefixRange(Uint8Array.of(KeyKind.DATA))
 }
 
 /** All records of a partition. */

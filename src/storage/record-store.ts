@@ -62,6 +62,8 @@ export interface RecordStore {
     limit: number,
     maxBytes?: number
   ): Promise<readonly StoredRecord[]>
+  /** Partitions of which there is any record, in order. */
+  partitions(): Promise<readonly PartitionId[]>
   /**
    * Deletes all records of a partition: the last step after its ownership has moved away. What was offered before is
    * deleted too, what is offered afterwards is written when it is done. Not atomic: after a failure or a crash a part may

@@ -179,6 +179,26 @@ export function describeRecordStore(create: () => Promise<RecordStoreUnderTest>)
     assert.deepEqual(await scan(5), [])
   })
 
+  it('keeps what is offered between two drops no longer than the second', async () => {
+    void apply(records, place(5, 'a'), record(1, 'x'))
+    const first = records.dropPartition(5)
+    const between = apply(records, place(5, 'b'), record(1, 'y'))
+    const second = records.dropPartition(5)
+    const after = apply(records, place(5, 'c'), record(1, 'z'))
+    await Promise.all([first, between, second, after])
+    assert.deepEqual(await scan(5), ['/c=z'])
+  })
+
+  it('lists the partitions of which it holds anything', async () => {
+    assert.deepEqual(await records.partitions(), [])
+    for (const partition of [0, 7, 300, 65_535]) {
+      for (const key of ['a', 'b']) await apply(records, place(partition, key), record(1, 'x'))
+    }
+    assert.deepEqual(await records.partitions(), [0, 7, 300, 65_535])
+    await records.dropPartition(7)
+    assert.deepEqual(await records.partitions(), [0, 300, 65_535])
+  })
+
   it('finishes what it has taken when it is closed, and refuses the rest', async () => {
     const taken = Promise.all(Array.from({ length: 100 }, (_, i) => apply(records, place(1, `k${i}`), record(1, 'x'))))
     const closed = close()

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { utf8 } from '../../../src/base/bytes.ts'
+import type { Actor } from '../../../src/model/node-id.ts'
 import type { Hash64 } from '../../../src/model/partition.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
+import { encodeRecord } from '../../../src/model/record.ts'
+import { dataKey } from '../../../src/storage/key-layout.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
 import { restProblem } from '../../../src/testing/at-rest.ts'
 import { type MemberOptions, SimCluster } from '../../../src/testing/sim-cluster.ts'
@@ -223,6 +226,46 @@ describe('a cluster of simulated nodes', () => {
     await lab.settled('a', 'b')
     await lab.world.settle(lab.cluster.leave('a', 30_000))
     await lab.settled('b')
+  })
+
+  it('is led by another at once when its leader is stopped in good order', async () => {
+    const names = ['a', 'b', 'c']
+    for (const name of names) lab.add(name, { disk: true })
+    lab.start(...names)
+    await lab.settled(...names)
+    await lab.until('all three vote', () => lab.cluster.nodes.every(({ core }) => core.cluster.leader !== undefined))
+    const leader = lab.cluster.nodes.find(({ core }) => core.cluster.leader === core.storeId)!
+    const others = lab.cluster.nodes.filter(node => node !== leader)
+    const next = (): boolean =>
+      others.every(({ core }) => core.cluster.leader !== undefined && core.cluster.leader !== leader.core.storeId)
+    const stopped = lab.cluster.stop(leader.name)
+    // An election for lack of a leader takes a second at least.
+    await lab.until('another one leads', next, 500)
+    await lab.world.settle(stopped)
+  })
+
+  it('drops what its former life was dropping when it ended, and keeps what it owns', async () => {
+    const names = ['a', 'b', 'c', 'd']
+    for (const name of names) lab.add(name, { disk: true })
+    lab.start(...names)
+    await lab.settled(...names)
+    for (let i = 0; i < 50; i++) await lab.world.settle(lab.node('a').put(`k${i}`, `${i}`, 'all', 5000))
+    const { storeId } = lab.node('a').core
+    const isOwn = (partition: number): boolean => lab.topology('b').rows[partition]!.slots.includes(storeId)
+    const foreign = lab.topology('b').rows.findIndex((_, partition) => !isOwn(partition))
+    await lab.world.settle(lab.cluster.stop('a'))
+    const record = encodeRecord({ stamp: { hlc: 1, actor: '00000000000000aa' as Actor }, value: utf8('left') })
+    const left = { key: dataKey(foreign, utf8(''), utf8('left')), value: record }
+    lab.cluster.machine('a').disk.write({ changes: [left] }, true)
+    lab.start('a')
+    await lab.settled(...names)
+    const { records } = lab.node('a').core
+    const held = await lab.world.settle(records.partitions())
+    assert.ok(held.length > 0)
+    for (const partition of held) assert.ok(isOwn(partition), `partition ${partition} is its own`)
+    for (let i = 0; i < 50; i++) {
+      assert.equal((await lab.world.settle(lab.node('a').get(`k${i}`, 'all', 5000)))?.value, `${i}`)
+    }
   })
 
   it('lets all leave together', async () => {

@@ -20,6 +20,11 @@ class Bench {
   readonly clock: SimClock = this.world.clock('n')
   readonly copies: Copy[] = []
   readonly drops: number[] = []
+  /** What the store holds. */
+  held: number[] = []
+  /** Epochs whose storing was asked for. */
+  readonly settled: { readonly epoch: number; readonly done: Deferred<void> }[] = []
+  storesAtOnce = true
   readonly reports: (readonly RowRef[])[] = []
   readonly copier: Copier = new Copier({
     self: store(2),
@@ -31,7 +36,14 @@ class Bench {
         this.copies.push({ ...task, signal, done })
         return done.promise
       },
+      held: async () => this.held,
       drop: async partition => void this.drops.push(partition)
+    },
+    settle: epoch => {
+      const done = createDeferred<void>()
+      this.settled.push({ epoch, done })
+      if (this.storesAtOnce) done.resolve()
+      return done.promise
     },
     report: rows => void this.reports.push(rows)
   })
@@ -129,6 +141,45 @@ describe('the copier', () => {
     await bench.world.advance(3000)
     assert.deepEqual(bench.reports, [[{ partition: 0, rowEpoch: 7 }]])
     assert.equal(bench.copies.length, 2)
+  })
+
+  it('reports nothing before the topology of the change is stored: a later life must know that the copy is wanted', async () => {
+    bench.storesAtOnce = false
+    bench.copier.follow(growing(1))
+    bench.copies[0]!.done.resolve()
+    await bench.world.advance(5000)
+    assert.deepEqual(bench.reports, [])
+    const [storing] = bench.settled
+    assert.equal(storing?.epoch, 7)
+    storing.done.resolve()
+    await bench.world.advance(10)
+    assert.equal(bench.reports.length, 1)
+  })
+
+  it('copies again when the topology could not be stored', async () => {
+    bench.storesAtOnce = false
+    bench.copier.follow(growing(1))
+    bench.copies[0]!.done.resolve()
+    await bench.world.advance(10)
+    bench.settled[0]!.done.reject(new Error('the disk is full'))
+    await bench.world.advance(1000)
+    assert.equal(bench.copies.length, 2)
+    assert.deepEqual(bench.reports, [])
+  })
+
+  it('drops what an earlier life left of partitions that it has no part in, and nothing else', async () => {
+    bench.held = [0, 3, 9, 70]
+    bench.copier.follow(growing(2))
+    await bench.world.advance(1)
+    assert.deepEqual(bench.drops, [3, 9, 70])
+  })
+
+  it('keeps what it was given back while it listed what it holds', async () => {
+    bench.held = [0, 3]
+    bench.copier.follow(growing(0))
+    bench.copier.follow(growing(1))
+    await bench.world.advance(1)
+    assert.deepEqual(bench.drops, [3])
   })
 
   it('C4: drops a partition only when it has no part in its row any more', () => {

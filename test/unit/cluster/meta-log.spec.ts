@@ -22,7 +22,8 @@ const FOUND: Extract<Command, { kind: 'found' }> = {
 
 class Bench {
   readonly world: SimWorld = new SimWorld()
-  readonly #store = this.#newStore()
+  readonly #disk = new SimDisk(this.world.random.fork('disk'), {})
+  readonly #store = new SimStore({ disk: this.#disk, clock: this.world.clock('disk') })
 
   /** Logs over one store, as after a restart. */
   log(): MetaLog {
@@ -32,6 +33,10 @@ class Bench {
   /** A log over a store of its own. */
   other(): MetaLog {
     return this.#log(this.#newStore())
+  }
+
+  failWrites(): void {
+    this.#disk.set({ failPer10k: 10_000 })
   }
 
   #log(store: SimStore): MetaLog {
@@ -162,6 +167,26 @@ describe('the applied log of the meta group', () => {
     assert.equal(await bench.world.settle(again.load()), true)
     assert.deepEqual(again.topology, log.topology)
     assert.ok(again.topology?.members.has(store(4)))
+  })
+
+  it('says when a restart cannot forget an epoch, and writes no more often than that needs', async () => {
+    const log = founded(bench.log())
+    addMembers(log, 2, 4)
+    await bench.world.settle(log.settle(4))
+    addMembers(log, 5, 5)
+    // The first one has stored epoch 5 as well.
+    await bench.world.settle(Promise.all([log.settle(4), log.settle(5)]))
+    const again = bench.log()
+    await bench.world.settle(again.load())
+    assert.equal(again.epoch, 5)
+    await assert.rejects(log.settle(7), RangeError)
+  })
+
+  it('does not say so when it cannot be stored', async () => {
+    const log = founded(bench.log())
+    bench.failWrites()
+    await assert.rejects(bench.world.settle(log.settle(2)), { code: 'KV_STORAGE' })
+    await bench.world.settle(log.flush())
   })
 
   it('is in the store at once when flushed, and last of all when stopped', async () => {

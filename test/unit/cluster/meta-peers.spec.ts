@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { Command, RowRef } from '../../../src/cluster/commands.ts'
 import { MetaLog } from '../../../src/cluster/meta-log.ts'
 import { MetaPeers } from '../../../src/cluster/meta-peers.ts'
-import { encodeCommand } from '../../../src/cluster/wire.ts'
+import { encodeCommand, writeMember } from '../../../src/cluster/wire.ts'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import { Reader } from '../../../src/codec/reader.ts'
 import { Writer } from '../../../src/codec/writer.ts'
@@ -139,6 +139,26 @@ describe('talking to the other members', () => {
     bench.leads = true
     assert.ok(!(bench.ask(MessageType.META_PROPOSE, body) instanceof KilovoltError))
     assert.deepEqual(bench.copied, [[store(2), [{ partition: 3, rowEpoch: 7 }]]])
+  })
+
+  it('believes nobody who speaks for another', () => {
+    bench.leads = true
+    const begin = (): Writer => new Writer(64).raw(idToBytes(CLUSTER)).u8(1)
+    const report = begin()
+      .raw(idToBytes(store(3)))
+      .varint(1)
+      .varint(3)
+      .varint(7)
+      .finish()
+    const join = writeMember(new Writer(64), member(9)).finish()
+    for (const [type, body] of [
+      [MessageType.META_PROPOSE, report],
+      [MessageType.JOIN, join]
+    ] as const) {
+      const answer = bench.ask(type, body)
+      assert.ok(answer instanceof KilovoltError && answer.code === 'KV_PROTOCOL')
+    }
+    assert.deepEqual(bench.copied, [])
   })
 
   it('asks nobody any more once it has stopped, though it was going from one peer to the next', async () => {

@@ -69,6 +69,37 @@ describe('a keyspace', () => {
     assert.equal(await keyspace.get('good'), 'good')
   })
 
+  it('has its own copy of a whole batch before it waits for anything', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace<Uint8Array, Uint8Array>(backend, '', {
+      keyEncoding: 'view',
+      valueEncoding: 'view'
+    })
+    const operations = Array.from({ length: 1000 }, (_, i) => ({
+      type: 'put' as const,
+      key: Uint8Array.of(i >> 8, i & 255),
+      value: Uint8Array.of(1)
+    }))
+    const done = keyspace.batch(operations)
+    for (const { key, value } of operations) {
+      key.fill(255)
+      value.fill(0)
+    }
+    await done
+    const values = await keyspace.getMany(Array.from({ length: 1000 }, (_, i) => Uint8Array.of(i >> 8, i & 255)))
+    assert.ok(values.every(value => value?.[0] === 1))
+  })
+
+  it('reports a value of a batch that cannot be encoded like any other failure', async () => {
+    const keyspace = new NodeKeyspace<unknown, string>(new MapBackend(), '')
+    const put = keyspace.batch([
+      { type: 'put', key: 'a', value: 1n },
+      { type: 'put', key: 'b', value: 1 }
+    ])
+    await assert.rejects(put, error => isKilovoltError(error, 'KV_BATCH_FAILED') && error.message.includes('1 of 2'))
+    assert.equal(await keyspace.get('b'), 1)
+  })
+
   it('keeps the order of getMany however many there are', async () => {
     const keyspace = new NodeKeyspace<number, string>(new MapBackend(), '')
     const keys = Array.from({ length: 1000 }, (_, i) => `k${i}`)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { KilovoltError } from '../../../src/base/errors.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
-import type { Actor, StoreId } from '../../../src/model/node-id.ts'
+import type { Actor, PeerId, StoreId } from '../../../src/model/node-id.ts'
 import { Ring } from '../../../src/model/partition.ts'
 import { encodeRecord, type RecordBytes, recordValue } from '../../../src/model/record.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
@@ -10,7 +11,8 @@ import { Replica } from '../../../src/replication/replica.ts'
 import type { PutReply, PutRequest } from '../../../src/replication/wire.ts'
 import type { Clock } from '../../../src/runtime/clock.ts'
 import type { ApplyResult, RecordKey, RecordStore } from '../../../src/storage/record-store.ts'
-import type { Transport } from '../../../src/transport/transport.ts'
+import { MessageType } from '../../../src/transport/message-type.ts'
+import type { MessageHandler, Transport } from '../../../src/transport/transport.ts'
 import { store, topology } from '../cluster/fixtures.ts'
 
 const NOW_MS = 1_800_000_000_000
@@ -31,7 +33,13 @@ function record(hlc: number): RecordBytes {
 }
 
 /** One record, and what was observed. */
-function setUp(held?: RecordBytes, here: Topology | undefined = topology([{ n: 1 }, { n: 2 }, { n: 3 }])) {
+function setUp(
+  held?: RecordBytes,
+  here: Topology | undefined = topology([{ n: 1 }, { n: 2 }, { n: 3 }]),
+  next?: Topology | KilovoltError
+) {
+  let current: Topology | undefined = here
+  const caughtUp: number[] = []
   const observed: number[] = []
   const applied: RecordBytes[] = []
   const records: RecordStore = {
@@ -44,6 +52,7 @@ function setUp(held?: RecordBytes, here: Topology | undefined = topology([{ n: 1
     },
     flushed: async () => {},
     page: async () => [],
+    partitions: async () => [],
     dropPartition: async () => {},
     stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0 })
   }
@@ -58,13 +67,19 @@ function setUp(held?: RecordBytes, here: Topology | undefined = topology([{ n: 1
     stamps,
     clock,
     rules: SOUND_RULES,
-    topology: () => here,
-    catchUp: async () => here
+    topology: () => current,
+    catchUp: async (epoch: number) => {
+      caughtUp.push(epoch)
+      if (next instanceof Error) throw next
+      current = next ?? here
+      return current
+    }
   }
   return {
     ...common,
     observed,
     applied,
+    caughtUp,
     replica: new Replica(common, { maxClockDriftMs: DRIFT_MS, requestTimeoutMs: 1000 })
   }
 }
@@ -101,6 +116,44 @@ describe('a replica', () => {
     assert.deepEqual(await put(replica, {}, 7), { kind: 'fenced', epoch: 10 })
     assert.deepEqual(await put(replica, {}, 8), { kind: 'stored', existed: false })
     assert.deepEqual(await put(replica, { exempt: true }, 7), { kind: 'stored', existed: false })
+  })
+
+  it('C2: waits for an epoch that it has not heard of, and judges by that', async () => {
+    const later = topology([{ n: 1 }, { n: 2 }], { slots: [2], epoch: 12 })
+    const { replica, caughtUp, applied } = setUp(undefined, undefined, later)
+    assert.deepEqual(await put(replica, {}, 12), { kind: 'fenced', epoch: 12 })
+    assert.deepEqual([caughtUp, applied], [[12], []])
+  })
+
+  it('waits for no epoch at level one', async () => {
+    const { replica, caughtUp } = setUp()
+    assert.deepEqual(await put(replica, { exempt: true }, 12), { kind: 'stored', existed: false })
+    assert.deepEqual(caughtUp, [])
+  })
+
+  it('says why when it cannot learn the epoch', async () => {
+    const { replica, applied } = setUp(undefined, undefined, new KilovoltError('KV_TIMEOUT', 'nobody has it'))
+    assert.equal(await put(replica, {}, 12), 'KV_TIMEOUT')
+    assert.deepEqual(applied, [])
+  })
+
+  it('refuses a partition that there is not', async () => {
+    const { replica } = setUp()
+    assert.equal(await put(replica, { partition: 64 }), 'KV_PROTOCOL')
+  })
+
+  it('answers bytes that make no sense by a refusal', () => {
+    const { replica } = setUp()
+    const handlers = new Map<MessageType, MessageHandler>()
+    const transport = { handle: (type: MessageType, handler: MessageHandler) => void handlers.set(type, handler) }
+    replica.listen(transport as unknown as Transport)
+    assert.deepEqual([...handlers.keys()], [MessageType.PUT, MessageType.GET])
+    for (const handler of handlers.values()) {
+      let code: string | undefined
+      const respond = { reply: () => assert.fail(), refuse: (error: KilovoltError) => void (code = error.code) }
+      handler({ from: 'peer-2' as PeerId, epoch: 10, body: Uint8Array.of(1, 2, 3) }, respond)
+      assert.equal(code, 'KV_PROTOCOL')
+    }
   })
 
   it('sends away who takes it for an owner', async () => {

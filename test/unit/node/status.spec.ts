@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import type { Liveness, View, ViewMember } from '../../../src/model/view.ts'
+import { describeStatus, type NodeStatus, type StatusInput } from '../../../src/node/status.ts'
+import type { Row, Topology } from '../../../src/placement/topology.ts'
+import { store, topology } from '../cluster/fixtures.ts'
+
+const THREE = topology([{ n: 1 }, { n: 2 }, { n: 3 }])
+const FIGURES = { applied: 0, stale: 0, batches: 0, pending: 0 }
+
+/** What node 1 says of a cluster whose members gossip holds to be in these states. */
+function status(
+  states: Readonly<Record<number, Liveness>>,
+  here: Topology | undefined = THREE,
+  more: Partial<StatusInput> = {}
+): NodeStatus {
+  const view: View = new Map(
+    Object.entries(states).map(([n, state]) => [
+      store(Number(n)),
+      { storeId: store(Number(n)), status: state } as ViewMember
+    ])
+  )
+  return describeStatus({
+    id: store(1),
+    cluster: 'test',
+    phase: 'member',
+    leader: store(1),
+    topology: here,
+    view,
+    operations: { reads: 0, writes: 0, failed: 0, timedOut: 0, restamped: 0, readRepairs: 0 },
+    transfer: { recordsCopied: 0, bytesCopied: 0, partitionsCopied: 0 },
+    storage: FIGURES,
+    permanent: false,
+    openedClean: undefined,
+    transport: {} as StatusInput['transport'],
+    healthMultiplier: 1,
+    ...more
+  })
+}
+
+describe('the health of a node', () => {
+  it('is ok when all members live and nothing moves', () => {
+    const { health, members, partitions } = status({ 1: 'alive', 2: 'alive', 3: 'alive' })
+    assert.equal(health, 'ok')
+    assert.deepEqual(members, { alive: 3, suspect: 0, dead: 0 })
+    assert.deepEqual(partitions, { total: 64, owned: 64, changing: 0, underReplicated: 0, withoutQuorum: 0 })
+  })
+
+  it('is degraded while a member is suspect, dead, or not heard of', () => {
+    for (const state of ['suspect', 'dead'] as const) {
+      assert.equal(status({ 1: 'alive', 2: 'alive', 3: state }).health, 'degraded', state)
+    }
+    assert.equal(status({ 1: 'alive', 2: 'alive' }).health, 'degraded')
+    const weightless = topology([{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4, weight: 0 }])
+    const { health, partitions } = status({ 1: 'alive', 2: 'alive', 3: 'alive', 4: 'dead' }, weightless)
+    assert.deepEqual([health, partitions.underReplicated], ['degraded', 0])
+  })
+
+  it('is ok again when the dead are members no more', () => {
+    assert.equal(status({ 1: 'alive', 2: 'alive', 3: 'alive', 4: 'dead', 5: 'left' }).health, 'ok')
+  })
+
+  it('is degraded while a partition moves', () => {
+    const moving: Row = {
+      slots: [store(1), store(2)],
+      change: { next: [store(1), store(2), store(3)], copies: [{ to: store(3), from: [store(1)] }] },
+      rowEpoch: 9
+    }
+    const here = { ...THREE, rows: THREE.rows.map((row, i) => (i === 0 ? moving : row)) }
+    const { health, partitions } = status({ 1: 'alive', 2: 'alive', 3: 'alive' }, here)
+    assert.deepEqual([health, partitions.changing, partitions.underReplicated], ['degraded', 1, 1])
+  })
+
+  it('is unavailable when some partition has no living quorum, or the node is no member', () => {
+    const { health, partitions } = status({ 1: 'alive', 2: 'dead', 3: 'dead' })
+    assert.deepEqual([health, partitions.withoutQuorum], ['unavailable', 64])
+    assert.equal(status({ 1: 'alive', 2: 'alive', 3: 'alive' }, THREE, { phase: 'joining' }).health, 'unavailable')
+    const nowhere = { ...status({}, undefined, { topology: undefined, phase: 'provisional' }) }
+    assert.deepEqual([nowhere.health, nowhere.partitions.total, nowhere.epoch], ['unavailable', 0, 0])
+  })
+})
