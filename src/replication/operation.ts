@@ -41,7 +41,7 @@ export interface OperationOptions {
 /** How one replica fared, as an error tells it. */
 export interface ReplicaAnswer {
   readonly store: StoreId
-  /** `ok`, `down`, `unsent`, `lost`, `timeout`, `fenced`, a `KV_*` code, or `pending`. */
+  /** `ok`, `down`, `unsent`, `lost`, `timeout`, `fenced`, a `KV_*` code, `pending`, or `unasked`. */
   readonly answer: string
 }
 
@@ -248,7 +248,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
   #listAnswers(): ReplicaAnswer[] {
     return (this.#phase === 0 ? [] : this.route.replicas).map((store, i) => ({
       store,
-      answer: this.#answers[i] ?? 'pending'
+      answer: this.#answers[i] ?? (i < this.#next ? 'pending' : 'unasked')
     }))
   }
 

@@ -1,0 +1,262 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { isKilovoltError, KilovoltError } from '../../../src/base/errors.ts'
+import type { Actor, PeerId } from '../../../src/model/node-id.ts'
+import { encodeRecord, recordHlc } from '../../../src/model/record.ts'
+import { type PlacementRules, SOUND_RULES } from '../../../src/placement/rules.ts'
+import { Transfer } from '../../../src/repair/transfer.ts'
+import {
+  type CopyRequest,
+  decodeCopyPage,
+  decodeCopyRequest,
+  encodeCopyPage,
+  encodeCopyRequest
+} from '../../../src/repair/wire.ts'
+import { silentLogger } from '../../../src/runtime/logger.ts'
+import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
+import type { RecordStore, StoredRecord } from '../../../src/storage/record-store.ts'
+import type { SimClock } from '../../../src/testing/sim-clock.ts'
+import { SimDisk } from '../../../src/testing/sim-disk.ts'
+import { SimStore } from '../../../src/testing/sim-store.ts'
+import { SimWorld } from '../../../src/testing/sim-world.ts'
+import type { MessageHandler, Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
+import { store, topology } from '../cluster/fixtures.ts'
+
+const EPOCH = 10
+const KEYSPACE = new Uint8Array()
+
+function stored(key: string, hlc: number, value = ''): StoredRecord {
+  const record = encodeRecord({ stamp: { hlc, actor: '00000000000000aa' as Actor }, value: Buffer.from(value) })
+  return { partition: 5, keyspace: KEYSPACE, key: Buffer.from(key), record }
+}
+
+/** One node that may both fetch and be fetched from; its requests go straight to another's handler. */
+class Side {
+  readonly clock: SimClock
+  readonly records: RecordStore
+  readonly transfer: Transfer
+  readonly caughtUp: number[] = []
+  handler: MessageHandler | undefined
+  /** Requests that reach it. */
+  readonly served: CopyRequest[] = []
+  /** What becomes of a request instead of an answer. */
+  fault: ((n: number) => Outcome | undefined) | undefined
+  catchUpFails: KilovoltError | undefined
+
+  constructor(world: SimWorld, n: number, others: Map<string, Side>, rules: PlacementRules = SOUND_RULES) {
+    this.clock = world.clock(`n${n}`)
+    const disk = new SimDisk(world.random.fork(`disk ${n}`), {})
+    this.records = new ApplyLoop({ store: new SimStore({ disk, clock: this.clock }), clock: this.clock })
+    const transport = {
+      handle: (_type: number, handler: MessageHandler) => void (this.handler = handler),
+      request: (to: PeerId, { body }: OutgoingRequest, done: (outcome: Outcome) => void) => {
+        const other = others.get(to)!
+        other.served.push(decodeCopyRequest(body))
+        const fault = other.fault?.(other.served.length)
+        if (fault !== undefined) {
+          this.clock.soon(() => done(fault))
+          return
+        }
+        other.handler!(
+          { from: `peer-${n}` as PeerId, epoch: EPOCH, body },
+          {
+            reply: bytes => this.clock.soon(() => done({ kind: 'reply', epoch: EPOCH, body: bytes })),
+            refuse: error => this.clock.soon(() => done({ kind: 'refused', error }))
+          }
+        )
+      }
+    }
+    this.transfer = new Transfer({
+      transport: transport as unknown as Transport,
+      records: this.records,
+      clock: this.clock,
+      logger: silentLogger,
+      rules,
+      topology: () => topology([{ n: 1 }, { n: 2 }, { n: 3 }]),
+      catchUp: async epoch => {
+        this.caughtUp.push(epoch)
+        if (this.catchUpFails !== undefined) throw this.catchUpFails
+      }
+    })
+    this.transfer.listen()
+    others.set(`peer-${n}`, this)
+  }
+
+  put(record: StoredRecord): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.records.apply(record, record.record, error => (error === undefined ? resolve() : reject(error)))
+    })
+  }
+}
+
+describe('a transfer', () => {
+  let world: SimWorld
+  let sides: Map<string, Side>
+  let one: Side
+  let two: Side
+  let three: Side
+  const task = { partition: 5, from: [store(2)], epoch: EPOCH }
+  const signal = new AbortController().signal
+
+  beforeEach(() => {
+    world = new SimWorld()
+    sides = new Map()
+    one = new Side(world, 1, sides)
+    two = new Side(world, 2, sides)
+    three = new Side(world, 3, sides)
+  })
+
+  const fill = (side: Side, count: number, hlc = 1): Promise<void[]> =>
+    world.settle(Promise.all(Array.from({ length: count }, (_, i) => side.put(stored(`k${i}`, hlc, `v${i}`)))))
+  const count = async (side: Side): Promise<number> =>
+    (await world.settle(side.records.page(5, undefined, 100_000))).length
+
+  it('brings everything over, page by page', async () => {
+    await fill(two, 4500)
+    await world.settle(one.transfer.copy(task, signal))
+    assert.equal(await count(one), 4500)
+    assert.equal(two.served.length, 4, 'three pages, and the empty one that is the end')
+    const { recordsCopied, partitionsCopied, bytesCopied } = one.transfer.stats()
+    assert.deepEqual([recordsCopied, partitionsCopied], [4500, 1])
+    assert.ok(bytesCopied > 4500 * 16)
+  })
+
+  it('C3: is answered by a source that has applied the change and written out what it had admitted', async () => {
+    const late = stored('late', 3)
+    // Admitted before the request, not yet written.
+    const writing = two.put(late)
+    await world.settle(Promise.all([one.transfer.copy(task, signal), writing]))
+    assert.deepEqual(two.caughtUp, [EPOCH, EPOCH])
+    assert.equal(await count(one), 1)
+  })
+
+  it('without that fence copies what the source holds by chance', async () => {
+    const lax = new Side(world, 2, sides, { ...SOUND_RULES, fenceSources: false })
+    const writing = lax.put(stored('late', 3))
+    await world.settle(Promise.all([one.transfer.copy(task, signal), writing]))
+    assert.deepEqual(lax.caughtUp, [])
+    assert.equal(await count(one), 0)
+  })
+
+  it('takes the newest of several sources, and of what is there already', async () => {
+    await world.settle(Promise.all([two.put(stored('a', 1)), two.put(stored('b', 9)), three.put(stored('a', 5))]))
+    await world.settle(one.put(stored('b', 20)))
+    await world.settle(one.transfer.copy({ ...task, from: [store(2), store(3)] }, signal))
+    const records = await world.settle(one.records.page(5, undefined, 10))
+    assert.deepEqual(
+      records.map(({ record }) => recordHlc(record)),
+      [5, 20]
+    )
+  })
+
+  it('asks again for a page that did not come, from where it was', async () => {
+    await fill(two, 4500)
+    two.fault = n => (n === 2 ? { kind: 'lost' } : n === 3 ? { kind: 'timeout' } : undefined)
+    await world.settle(one.transfer.copy(task, signal))
+    assert.equal(await count(one), 4500)
+    const asked = two.served.map(({ after }) => after && Buffer.from(after.key).toString())
+    assert.equal(asked[1], asked[2])
+    assert.equal(asked[1], asked[3])
+    assert.notEqual(asked[3], asked[4])
+    assert.equal(one.clock.pending, 0)
+  })
+
+  it('gives a source up that does not answer, and says who', async () => {
+    two.fault = () => ({ kind: 'unsent', reason: 'no link' })
+    await assert.rejects(world.settle(one.transfer.copy(task, signal)), error => {
+      assert.ok(isKilovoltError(error, 'KV_UNREACHABLE'))
+      return error.message.includes(store(2)) && error.retryable
+    })
+    assert.equal(two.served.length, 5)
+  })
+
+  it('fails with what the source says, and for a stranger', async () => {
+    two.catchUpFails = new KilovoltError('KV_TIMEOUT', 'the epoch is not known')
+    await assert.rejects(world.settle(one.transfer.copy(task, signal)), { code: 'KV_TIMEOUT' })
+    await assert.rejects(world.settle(one.transfer.copy({ ...task, from: [store(8)] }, signal)), {
+      code: 'KV_UNREACHABLE'
+    })
+  })
+
+  it('takes no page that is damaged', async () => {
+    await fill(two, 3)
+    const damaged = encodeCopyPage({ records: [stored('a', 1)] })
+    damaged[damaged.length - 17] = 0xff
+    two.fault = n => (n === 1 ? { kind: 'reply', epoch: EPOCH, body: damaged } : undefined)
+    await world.settle(one.transfer.copy(task, signal))
+    assert.equal(two.served.length, 3)
+    assert.equal(await count(one), 3)
+  })
+
+  it('ends when it is not wanted any more', async () => {
+    const abort = new AbortController()
+    two.fault = () => {
+      abort.abort()
+      return { kind: 'lost' }
+    }
+    await assert.rejects(world.settle(one.transfer.copy(task, abort.signal)), { code: 'KV_ABORTED' })
+    assert.equal(two.served.length, 1)
+    assert.equal(one.clock.pending, 0)
+  })
+
+  it('fails when what came cannot be stored', async () => {
+    await fill(two, 3)
+    one.records.apply = (_key, _record, done) => done(new KilovoltError('KV_STORAGE', 'the disk is full'), undefined)
+    await assert.rejects(world.settle(one.transfer.copy(task, signal)), { code: 'KV_STORAGE' })
+  })
+
+  it('lists and drops what is here', async () => {
+    await fill(two, 3)
+    assert.deepEqual(await world.settle(two.transfer.held()), [5])
+    await world.settle(two.transfer.drop(5))
+    assert.deepEqual(await world.settle(two.transfer.held()), [])
+  })
+})
+
+describe('the messages of a transfer', () => {
+  const key = fc.uint8Array({ maxLength: 40 })
+  const requests: fc.Arbitrary<CopyRequest> = fc.record({
+    partition: fc.nat(0xffff),
+    epoch: fc.nat(),
+    after: fc.option(fc.record({ keyspace: key, key }), { nil: undefined })
+  })
+  const pages = fc.array(
+    fc.tuple(key, key, fc.nat()).map(([keyspace, name, hlc]) => ({ ...stored('', hlc), keyspace, key: name })),
+    { maxLength: 5 }
+  )
+  const plain = (value: unknown): string =>
+    JSON.stringify(value, (_, field) => (field instanceof Uint8Array ? [...field] : (field as unknown)))
+
+  it('come back as they were', () => {
+    fc.assert(
+      fc.property(requests, request => {
+        assert.equal(plain(decodeCopyRequest(encodeCopyRequest(request))), plain(request))
+      })
+    )
+    fc.assert(
+      fc.property(pages, records => {
+        assert.equal(plain(decodeCopyPage(encodeCopyPage({ records }), 5)), plain({ records }))
+      })
+    )
+  })
+
+  it('are read or refused when they are damaged, and never anything else', () => {
+    fc.assert(
+      fc.property(requests, pages, fc.nat(), fc.nat(7), fc.boolean(), (request, records, at, bit, cut) => {
+        for (const [encoded, decode] of [
+          [encodeCopyRequest(request), decodeCopyRequest],
+          [encodeCopyPage({ records }), (bytes: Uint8Array) => decodeCopyPage(bytes, 5)]
+        ] as const) {
+          const damaged = cut ? encoded.slice(0, at % encoded.length) : encoded.slice()
+          if (!cut) damaged[at % damaged.length]! ^= 1 << bit
+          try {
+            decode(damaged)
+          } catch (error) {
+            assert.ok(isKilovoltError(error, 'KV_PROTOCOL') || isKilovoltError(error, 'KV_CORRUPT'), String(error))
+          }
+        }
+      })
+    )
+    assert.throws(() => decodeCopyPage(Uint8Array.of(0, 1), 5), { code: 'KV_PROTOCOL' })
+  })
+})

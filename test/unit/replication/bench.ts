@@ -1,0 +1,210 @@
+import type { KilovoltError } from '../../../src/base/errors.ts'
+import type { Actor, PeerId, StoreId } from '../../../src/model/node-id.ts'
+import { Ring } from '../../../src/model/partition.ts'
+import type { Requirement } from '../../../src/model/quorum.ts'
+import { compareRecords, encodeRecord, type RecordBytes, recordValue } from '../../../src/model/record.ts'
+import { SOUND_RULES } from '../../../src/placement/rules.ts'
+import type { Row, Topology } from '../../../src/placement/topology.ts'
+import { type CallOptions, Coordinator } from '../../../src/replication/coordinator.ts'
+import { Replica } from '../../../src/replication/replica.ts'
+import {
+  decodeGet,
+  decodePut,
+  encodeGetReply,
+  encodePutReply,
+  type GetReply,
+  type GetRequest,
+  type PutReply,
+  type PutRequest
+} from '../../../src/replication/wire.ts'
+import type { RecordStore } from '../../../src/storage/record-store.ts'
+import type { SimClock } from '../../../src/testing/sim-clock.ts'
+import { SimWorld } from '../../../src/testing/sim-world.ts'
+import { MessageType } from '../../../src/transport/message-type.ts'
+import type { Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
+import { store, topology } from '../cluster/fixtures.ts'
+
+export const KEYSPACE: Uint8Array = new Uint8Array()
+export const KEY: Uint8Array = Uint8Array.of(1)
+const ACTOR = '00000000000000aa' as Actor
+
+/** A record of this time; a tombstone when it has no value. */
+export function record(hlc: number, value: string | undefined = `v${hlc}`): RecordBytes {
+  return encodeRecord({ stamp: { hlc, actor: ACTOR }, value: value === undefined ? undefined : Buffer.from(value) })
+}
+
+export function tombstone(hlc: number): RecordBytes {
+  return encodeRecord({ stamp: { hlc, actor: ACTOR }, value: undefined })
+}
+
+/** The value of what an operation returned, as text. */
+export function text(found: RecordBytes | undefined): string | undefined {
+  const value = found === undefined ? undefined : recordValue(found)
+  return value === undefined ? undefined : Buffer.from(value).toString()
+}
+
+/** A request that waits for the test to answer it. */
+export interface Asked {
+  readonly to: number
+  readonly type: MessageType
+  readonly timeoutMs: number
+  readonly put: PutRequest | undefined
+  readonly get: GetRequest | undefined
+  end(outcome: Outcome): void
+  stored(existed?: boolean): void
+  holds(found: RecordBytes | undefined): void
+  put$(reply: PutReply): void
+  get$(reply: GetReply): void
+}
+
+export interface BenchOptions {
+  /** Number of this node; 9 holds nothing. Default 1. */
+  readonly self?: number
+  readonly slots?: readonly number[]
+  readonly row?: Row
+  readonly replicas?: number
+  /** What the local copy holds at the beginning. */
+  readonly held?: RecordBytes
+  /** Whether the local database reads synchronously. Default true. */
+  readonly readsAtOnce?: boolean
+}
+
+const MEMBERS = [1, 2, 3, 4, 5, 9].map(n => ({ n }))
+
+/** A coordinator with a local replica; what it asks of others the test answers. */
+export class Bench {
+  readonly world: SimWorld = new SimWorld()
+  readonly clock: SimClock = this.world.clock('n')
+  readonly asked: Asked[] = []
+  readonly dead = new Set<StoreId>()
+  readonly coordinator: Coordinator
+  readonly replica: Replica
+  /** Epochs that were to be caught up with. */
+  readonly caughtUp: number[] = []
+  /** What catching up leads to. */
+  next: Topology | KilovoltError | undefined
+  topology: Topology
+  local: RecordBytes | undefined
+  /** What reads of the local database fail with. */
+  readFails: Error | undefined
+  observed = 0
+  #hlc = 1000
+
+  constructor(options: BenchOptions = {}) {
+    const { self = 1, row, slots = [1, 2, 3], replicas = 3, readsAtOnce = true } = options
+    this.local = options.held
+    const rows = row === undefined ? undefined : Array.from({ length: 64 }, () => row)
+    this.topology = topology(MEMBERS, rows === undefined ? { slots, replicas } : { rows, replicas })
+    const stamps = {
+      last: 0,
+      next: () => ({ hlc: (this.#hlc = Math.max(this.#hlc, this.observed) + 1), actor: ACTOR }),
+      observe: (hlc: number) => void (this.observed = Math.max(this.observed, hlc))
+    }
+    const common = {
+      self: store(self),
+      records: this.#records(readsAtOnce),
+      stamps,
+      clock: this.clock,
+      rules: SOUND_RULES,
+      topology: () => this.topology,
+      catchUp: async (epoch: number) => {
+        this.caughtUp.push(epoch)
+        if (this.next instanceof Error) throw this.next
+        if (this.next !== undefined) this.topology = this.next
+        return this.topology
+      }
+    }
+    this.replica = new Replica(common, { maxClockDriftMs: 1e15, requestTimeoutMs: 1000 })
+    const isDead = (id: StoreId): boolean => this.dead.has(id)
+    const ring = new Ring(64, () => 0n)
+    this.coordinator = new Coordinator(
+      { ...common, replica: this.replica, transport: this.#transport(), isDead, ring },
+      1000
+    )
+  }
+
+  get(requirement: Requirement, more: Partial<CallOptions> = {}): Promise<RecordBytes | undefined> {
+    return settled(this.coordinator.get(KEYSPACE, KEY, call(requirement, more)))
+  }
+
+  put(
+    requirement: Requirement,
+    value = 'new',
+    more: Partial<CallOptions> = {}
+  ): Promise<{ readonly existed: boolean }> {
+    return settled(this.coordinator.put(KEYSPACE, KEY, Buffer.from(value), call(requirement, more)))
+  }
+
+  /** Lets everything run that waits for nothing. */
+  turn(): Promise<void> {
+    return this.world.advance(1)
+  }
+
+  /** Numbers of those who have been asked and have not answered. */
+  get waiting(): number[] {
+    return this.asked.map(({ to }) => to).toSorted((a, b) => a - b)
+  }
+
+  /** The oldest request to a node that has not been answered. */
+  of(to: number): Asked {
+    const at = this.asked.findIndex(asked => asked.to === to)
+    if (at === -1) throw new Error(`node ${to} is asked nothing; waiting: ${this.waiting.join(', ')}`)
+    return this.asked.splice(at, 1)[0]!
+  }
+
+  #transport(): Transport {
+    const slice = {
+      request: (to: PeerId, { type, body, timeoutMs }: OutgoingRequest, done: (outcome: Outcome) => void) => {
+        const end = (outcome: Outcome): void => this.clock.soon(() => done(outcome))
+        const answer = (bytes: Uint8Array): void => end({ kind: 'reply', epoch: this.topology.epoch, body: bytes })
+        this.asked.push({
+          to: Number(to.slice('peer-'.length)),
+          type,
+          timeoutMs,
+          put: type === MessageType.PUT ? decodePut(body) : undefined,
+          get: type === MessageType.GET ? decodeGet(body) : undefined,
+          end,
+          stored: (existed = false) => answer(encodePutReply({ kind: 'stored', existed })),
+          holds: found =>
+            answer(encodeGetReply(found === undefined ? { kind: 'none' } : { kind: 'record', record: found })),
+          put$: reply => answer(encodePutReply(reply)),
+          get$: reply => answer(encodeGetReply(reply))
+        })
+      }
+    }
+    return slice as unknown as Transport
+  }
+
+  #records(readsAtOnce: boolean): RecordStore {
+    return {
+      readsAtOnce,
+      get: () => {
+        if (this.readFails !== undefined) return Promise.reject(this.readFails)
+        return readsAtOnce ? this.local : Promise.resolve(this.local)
+      },
+      apply: (_key, offered, done) => {
+        const current = this.local
+        const order = current === undefined ? 1 : compareRecords(offered, current)
+        if (order > 0) this.local = offered
+        const outcome = order > 0 ? 'applied' : order === 0 ? 'same' : 'stale'
+        this.clock.soon(() => done(undefined, { outcome, current }))
+      },
+      flushed: async () => {},
+      page: async () => [],
+      partitions: async () => [],
+      dropPartition: async () => {},
+      stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0 })
+    }
+  }
+}
+
+function call(requirement: Requirement, more: Partial<CallOptions>): CallOptions {
+  return { requirement, timeoutMs: undefined, signal: undefined, ...more }
+}
+
+/** A promise that may be looked at later: its rejection is not taken for forgotten. */
+function settled<T>(value: T | Promise<T>): Promise<T> {
+  const promise = Promise.resolve(value)
+  promise.catch(() => {})
+  return promise
+}

@@ -1,0 +1,266 @@
+import assert from 'node:assert/strict'
+import { KilovoltError } from '../../../src/base/errors.ts'
+import { encodeRecord, recordStamp } from '../../../src/model/record.ts'
+import type { Row } from '../../../src/placement/topology.ts'
+import { store, topology } from '../cluster/fixtures.ts'
+import { Bench, record, text, tombstone } from './bench.ts'
+
+/** Whether a promise is still waited for, after everything has run that can. */
+async function isPending(bench: Bench, promise: Promise<unknown>): Promise<boolean> {
+  let pending = true
+  const end = (): void => void (pending = false)
+  promise.then(end, end)
+  await bench.turn()
+  return pending
+}
+
+describe('a read', () => {
+  let bench: Bench
+
+  beforeEach(() => {
+    bench = new Bench({ held: record(5) })
+  })
+
+  afterEach(() => {
+    bench.coordinator.stop()
+    assert.equal(bench.clock.pending, 0, 'no timer is left')
+  })
+
+  it('at quorum returns what two of three hold, without waiting for the third', async () => {
+    const get = bench.get('quorum')
+    assert.deepEqual(bench.waiting, [2, 3])
+    bench.of(2).get$({ kind: 'same' })
+    assert.equal(text(await settle(bench, get)), 'v5')
+    assert.equal(bench.coordinator.stats().readRepairs, 0)
+  })
+
+  it('tells the others the stamp of the local record, so that what is equal need not travel', async () => {
+    void bench.get('quorum')
+    const { known } = bench.of(2).get!
+    assert.deepEqual([...known!], [...record(5).subarray(1, 16)])
+    bench = new Bench({ self: 9 })
+    void bench.get('quorum')
+    assert.equal(bench.of(1).get!.known, undefined)
+  })
+
+  it('of a key that nobody has is undefined; so it is of a deleted one, and of an expired one', async () => {
+    const expired = encodeRecord({ stamp: recordStamp(record(9)), value: Uint8Array.of(1), expiresAt: 1 })
+    for (const held of [undefined, tombstone(9), expired]) {
+      bench = new Bench(held === undefined ? {} : { held })
+      const get = bench.get('quorum')
+      bench.of(3).holds(held)
+      assert.equal(await settle(bench, get), undefined)
+    }
+  })
+
+  it('sees to it that a quorum holds what it returns', async () => {
+    const get = bench.get('quorum')
+    bench.of(2).holds(record(8))
+    assert.equal(text(await settle(bench, get)), 'v8')
+    assert.equal(text(bench.local), 'v8', 'the local copy is mended')
+  })
+
+  it('counts those who hold it already, so that a copy that fails delays nothing', async () => {
+    bench = new Bench({ self: 9 })
+    const get = bench.get('all')
+    bench.of(1).holds(record(8))
+    bench.of(2).holds(record(8))
+    bench.of(3).holds(record(5))
+    assert.equal(await isPending(bench, get), true)
+    const mending = bench.of(3)
+    assert.deepEqual([text(mending.put?.record), mending.put?.repair, mending.put?.exempt], ['v8', true, false])
+    mending.stored()
+    assert.equal(text(await settle(bench, get)), 'v8')
+  })
+
+  it('waits for a quorum of repairs only: one that fails is made up for by another', async () => {
+    bench = new Bench({ self: 9 })
+    const get = bench.get('quorum')
+    bench.of(1).holds(record(8))
+    bench.of(2).holds(undefined)
+    await bench.turn()
+    // Both that are behind or have not answered are offered it.
+    const repairs = bench.asked.filter(({ put }) => put !== undefined)
+    assert.deepEqual(new Set(repairs.map(({ to }) => to)), new Set([2, 3]))
+    repairs.find(({ to }) => to === 2)!.end({ kind: 'lost' })
+    assert.equal(await isPending(bench, get), true)
+    repairs.find(({ to }) => to === 3)!.stored()
+    assert.equal(text(await settle(bench, get)), 'v8')
+    assert.equal(bench.coordinator.stats().readRepairs, 2)
+  })
+
+  it('fails when no quorum takes over what it found: a later read might miss it', async () => {
+    bench = new Bench({ self: 9 })
+    const get = bench.get('quorum')
+    bench.of(1).holds(record(8))
+    bench.of(2).holds(undefined)
+    await bench.turn()
+    for (const asked of bench.asked.filter(({ put }) => put !== undefined)) asked.end({ kind: 'lost' })
+    await bench.turn()
+    await assert.rejects(get, { code: 'KV_QUORUM_NOT_REACHED' })
+  })
+
+  it('takes a newer record of a copy that it wanted to mend for mended', async () => {
+    bench = new Bench({ self: 9 })
+    const get = bench.get('quorum')
+    bench.of(1).holds(record(8))
+    bench.of(2).holds(undefined)
+    await bench.turn()
+    const repair = bench.asked.find(({ to, put }) => to === 2 && put !== undefined)!
+    repair.put$({ kind: 'stale', current: record(9) })
+    assert.equal(text(await settle(bench, get)), 'v8')
+  })
+
+  it('mends a copy that answers late, in the background', async () => {
+    const get = bench.get('quorum')
+    bench.of(2).get$({ kind: 'same' })
+    await settle(bench, get)
+    bench.of(3).holds(record(2))
+    await bench.turn()
+    const repair = bench.of(3)
+    assert.equal(text(repair.put?.record), 'v5')
+    repair.stored()
+    await bench.turn()
+  })
+
+  it('leaves a late copy alone that holds the same, that is newer, or whose answer makes no sense', async () => {
+    for (const late of ['same', 'newer', 'nonsense'] as const) {
+      bench = new Bench({ held: record(5) })
+      const get = bench.get('quorum')
+      bench.of(2).get$({ kind: 'same' })
+      await settle(bench, get)
+      const third = bench.of(3)
+      if (late === 'same') third.get$({ kind: 'same' })
+      else if (late === 'newer') third.holds(record(7))
+      else third.end({ kind: 'reply', epoch: 10, body: Uint8Array.of(66) })
+      await bench.turn()
+      assert.deepEqual(bench.waiting, [], late)
+    }
+  })
+
+  it('C1: while the row changes, needs a majority of the owners and one of the coming owners', async () => {
+    const row: Row = {
+      slots: [1, 2, 3].map(store),
+      change: { next: [1, 2, 4].map(store), copies: [{ to: store(4), from: [store(3)] }] },
+      rowEpoch: 5
+    }
+    bench = new Bench({ row, self: 3, held: record(5) })
+    const get = bench.get('quorum')
+    bench.of(2).get$({ kind: 'same' })
+    assert.equal(await isPending(bench, get), true)
+    bench.of(1).get$({ kind: 'same' })
+    assert.equal(text(await settle(bench, get)), 'v5')
+  })
+
+  it('goes by the new owners when a copy says that the row has changed, and forgets what the old ones said', async () => {
+    bench = new Bench({ self: 9 })
+    bench.next = topology(
+      [1, 2, 3, 4, 5, 9].map(n => ({ n })),
+      { slots: [3, 4, 5], epoch: 12 }
+    )
+    const get = bench.get('quorum')
+    bench.of(1).holds(record(50))
+    await bench.turn()
+    bench.of(2).get$({ kind: 'fenced', epoch: 12 })
+    await bench.turn()
+    bench.asked.shift()
+    assert.deepEqual([bench.caughtUp, bench.waiting], [[12], [3, 4, 5]])
+    bench.of(4).holds(record(60))
+    bench.of(5).holds(record(60))
+    assert.equal(text(await settle(bench, get)), 'v60')
+  })
+
+  it('fails early with each answer when its quorum is out of reach, and not at all executed', async () => {
+    bench.dead.add(store(2))
+    const get = bench.get('quorum')
+    bench.of(3).end({ kind: 'lost' })
+    await bench.turn()
+    await assert.rejects(get, (error: KilovoltError) => {
+      assert.equal(error.code, 'KV_QUORUM_NOT_REACHED')
+      assert.deepEqual(
+        (error.details['answers'] as { answer: string }[]).map(({ answer }) => answer),
+        ['ok', 'down', 'lost']
+      )
+      assert.equal(error.details['outcome'], 'not-executed')
+      return true
+    })
+  })
+
+  it('with a count of a majority promises what quorum does; with fewer it returns at once and mends behind', async () => {
+    bench = new Bench({ self: 9 })
+    const two = bench.get(2)
+    bench.of(1).holds(record(8))
+    bench.of(2).holds(undefined)
+    assert.equal(await isPending(bench, two), true)
+    bench.asked.find(({ put }) => put !== undefined)!.stored()
+    assert.equal(text(await settle(bench, two)), 'v8')
+    bench.asked.length = 0
+    const one = bench.get(1)
+    bench.of(1).holds(record(8))
+    assert.equal(text(await settle(bench, one)), 'v8')
+    bench.of(2).holds(undefined)
+    await bench.turn()
+    assert.equal(text(bench.asked.find(({ to, put }) => to === 2 && put !== undefined)?.put?.record), 'v8')
+  })
+
+  describe('at one', () => {
+    it('looks at the local copy and nowhere else', async () => {
+      const found = bench.coordinator.get(new Uint8Array(), Uint8Array.of(1), {
+        requirement: 'one',
+        timeoutMs: undefined,
+        signal: undefined
+      })
+      assert.ok(!(found instanceof Promise), 'it is known at once')
+      assert.equal(text(found), 'v5')
+      assert.deepEqual(bench.waiting, [])
+    })
+
+    it('does so too when the database takes its time', async () => {
+      bench = new Bench({ held: record(5), readsAtOnce: false })
+      assert.equal(text(await settle(bench, bench.get('one'))), 'v5')
+      assert.deepEqual(bench.waiting, [])
+    })
+
+    it('asks another copy when the local one cannot be read', async () => {
+      bench.readFails = new KilovoltError('KV_CORRUPT', 'not a record')
+      const get = bench.get('one')
+      await bench.turn()
+      assert.deepEqual(bench.waiting, [2])
+      bench.of(2).holds(record(6))
+      assert.equal(text(await settle(bench, get)), 'v6')
+    })
+
+    it('asks one after another, and does not spend all its time on a silent one', async () => {
+      bench = new Bench({ self: 9 })
+      const get = bench.get('one', { timeoutMs: 5000 })
+      assert.deepEqual(bench.waiting, [1])
+      const first = bench.of(1)
+      assert.equal(first.timeoutMs, 1000)
+      first.end({ kind: 'timeout' })
+      await bench.turn()
+      bench.of(2).end({ kind: 'unsent', reason: 'no link' })
+      await bench.turn()
+      const last = bench.of(3)
+      assert.ok(last.timeoutMs > 4000, 'the last one may take all that is left')
+      last.holds(record(6))
+      assert.equal(text(await settle(bench, get)), 'v6')
+    })
+
+    it('skips the dead, and fails when nobody is left', async () => {
+      bench = new Bench({ self: 9 })
+      bench.dead.add(store(1))
+      bench.dead.add(store(2))
+      const get = bench.get('one')
+      assert.deepEqual(bench.waiting, [3])
+      bench.of(3).end({ kind: 'lost' })
+      await bench.turn()
+      await assert.rejects(get, { code: 'KV_QUORUM_NOT_REACHED' })
+    })
+  })
+})
+
+/** Lets everything run, then takes the result. */
+async function settle<T>(bench: Bench, promise: Promise<T>): Promise<T> {
+  assert.equal(await isPending(bench, promise), false, 'it has ended')
+  return promise
+}

@@ -1,0 +1,283 @@
+import assert from 'node:assert/strict'
+import { isKilovoltError, KilovoltError } from '../../../src/base/errors.ts'
+import { recordHlc } from '../../../src/model/record.ts'
+import type { Row } from '../../../src/placement/topology.ts'
+import type { ReplicaAnswer } from '../../../src/replication/operation.ts'
+import { store, topology } from '../cluster/fixtures.ts'
+import { Bench, record, text } from './bench.ts'
+
+const MOVING: Row = {
+  slots: [1, 2, 3].map(store),
+  change: { next: [1, 2, 4].map(store), copies: [{ to: store(4), from: [store(3)] }] },
+  rowEpoch: 5
+}
+
+/** What each replica is said to have answered, and what is said of the outcome. */
+async function failure(
+  bench: Bench,
+  promise: Promise<unknown>
+): Promise<{ code: string; answers: string[]; outcome: unknown }> {
+  await bench.turn()
+  const error = await promise.then(
+    () => assert.fail('it should have failed'),
+    (reason: unknown) => reason
+  )
+  assert.ok(error instanceof KilovoltError, String(error))
+  const answers = (error.details['answers'] as ReplicaAnswer[]).map(({ answer }) => answer)
+  return { code: error.code, answers, outcome: error.details['outcome'] }
+}
+
+/** How far a promise is, after everything has run that can. */
+async function state(bench: Bench, promise: Promise<unknown>): Promise<'pending' | 'done' | 'failed'> {
+  let now: 'pending' | 'done' | 'failed' = 'pending'
+  promise.then(
+    () => (now = 'done'),
+    () => (now = 'failed')
+  )
+  await bench.turn()
+  return now
+}
+
+describe('a write', () => {
+  let bench: Bench
+
+  beforeEach(() => {
+    bench = new Bench()
+  })
+
+  afterEach(() => {
+    bench.coordinator.stop()
+    assert.equal(bench.clock.pending, 0, 'no timer is left')
+  })
+
+  it('at quorum ends with the second of three acknowledgements, its own included', async () => {
+    const put = bench.put('quorum')
+    assert.equal(await state(bench, put), 'pending')
+    assert.equal(text(bench.local), 'new')
+    assert.deepEqual(bench.waiting, [2, 3])
+    bench.of(3).stored()
+    assert.equal(await state(bench, put), 'done')
+    assert.deepEqual(await put, { existed: false })
+  })
+
+  it('says that there was a value when one of those who acknowledged it had one', async () => {
+    const put = bench.put('quorum')
+    bench.of(2).stored(true)
+    await bench.turn()
+    assert.deepEqual(await put, { existed: true })
+  })
+
+  it('at one needs one, at all everybody, and w as many as it says', async () => {
+    assert.equal(await state(bench, bench.put('one')), 'done')
+    bench.asked.length = 0
+    for (const [requirement, needed] of [
+      ['all', 2],
+      [1, 0],
+      [2, 1],
+      [3, 2]
+    ] as const) {
+      const put = bench.put(requirement)
+      for (let i = 0; i < needed; i++) {
+        assert.equal(await state(bench, put), 'pending', `${requirement} after ${i}`)
+        bench.of(2 + i).stored()
+      }
+      assert.equal(await state(bench, put), 'done', String(requirement))
+      bench.asked.length = 0
+    }
+  })
+
+  it('C1: while the row changes, needs a majority of the owners and one of the coming owners', async () => {
+    bench = new Bench({ row: MOVING, self: 3 })
+    const put = bench.put('quorum')
+    assert.deepEqual(bench.waiting, [1, 2, 4])
+    bench.of(1).stored()
+    // 3 and 1 are a majority of the owners, but 1 alone is none of those to come.
+    assert.equal(await state(bench, put), 'pending')
+    bench.of(4).stored()
+    assert.equal(await state(bench, put), 'done')
+  })
+
+  it('at one asks the owners alone, and is not bound to the epoch', async () => {
+    bench = new Bench({ row: MOVING, self: 9 })
+    const put = bench.put('one')
+    assert.deepEqual(bench.waiting, [1, 2, 3])
+    const asked = bench.of(2)
+    assert.equal(asked.put?.exempt, true)
+    asked.stored()
+    assert.equal(await state(bench, put), 'done')
+  })
+
+  it('is stamped anew, later than what it met, before it is acknowledged', async () => {
+    const put = bench.put('quorum')
+    const first = bench.of(2)
+    const newer = recordHlc(first.put!.record) + 1_000_000
+    first.put$({ kind: 'stale', current: record(newer) })
+    await bench.turn()
+    const again = bench.asked.filter(({ put: sent }) => recordHlc(sent!.record) > newer)
+    assert.deepEqual(new Set(again.map(({ to }) => to)), new Set([2, 3]))
+    bench.asked.splice(0, bench.asked.length, ...again)
+    bench.of(3).stored()
+    assert.deepEqual(await state(bench, put), 'done')
+    assert.ok(recordHlc(bench.local!) > newer)
+    assert.equal(bench.coordinator.stats().restamped, 1)
+  })
+
+  it('takes no answer to its first stamp for one to its second', async () => {
+    const put = bench.put('quorum')
+    const [two, three] = [bench.of(2), bench.of(3)]
+    two.put$({ kind: 'stale', current: record(10_000_000) })
+    await bench.turn()
+    three.stored()
+    bench.of(2).end({ kind: 'lost' })
+    assert.equal(await state(bench, put), 'pending')
+    bench.of(3).stored()
+    assert.equal(await state(bench, put), 'done')
+  })
+
+  it('at one takes a newer record for an acknowledgement: nothing more was promised', async () => {
+    bench = new Bench({ self: 9 })
+    const put = bench.put('one')
+    bench.of(1).put$({ kind: 'stale', current: record(10_000_000) })
+    await bench.turn()
+    assert.deepEqual(await put, { existed: true })
+  })
+
+  it('gives a copy up whose record is newer however often it is stamped anew', async () => {
+    bench = new Bench({ self: 9 })
+    const put = bench.put('all')
+    let newest = 10_000_000
+    for (let i = 0; i < 6; i++) {
+      bench.asked.find(({ to }) => to === 2)!.put$({ kind: 'stale', current: record((newest *= 2)) })
+      bench.asked.length = 0
+      await bench.turn()
+    }
+    const { code, answers, outcome } = await failure(bench, put)
+    assert.deepEqual([code, answers, outcome], ['KV_QUORUM_NOT_REACHED', ['pending', 'stale', 'pending'], 'unknown'])
+  })
+
+  it('goes by the new owners when a copy says that the row has changed', async () => {
+    bench = new Bench({ self: 9, slots: [1, 2, 3] })
+    bench.next = topology(
+      [1, 2, 3, 4, 5, 9].map(n => ({ n })),
+      { slots: [3, 4, 5], epoch: 12 }
+    )
+    const put = bench.put('quorum')
+    bench.of(1).put$({ kind: 'fenced', epoch: 12 })
+    await bench.turn()
+    assert.deepEqual(bench.caughtUp, [12])
+    // Asked before the change; their answers count no more.
+    bench.of(2).stored()
+    bench.of(3).stored()
+    assert.equal(await state(bench, put), 'pending')
+    assert.deepEqual(bench.waiting, [3, 4, 5])
+    bench.of(4).stored()
+    bench.of(5).stored()
+    assert.equal(await state(bench, put), 'done')
+  })
+
+  it('does not go round in circles with a copy that refuses without knowing more', async () => {
+    const put = bench.put('quorum')
+    bench.of(2).put$({ kind: 'fenced', epoch: 10 })
+    bench.of(3).put$({ kind: 'fenced', epoch: 4 })
+    const { code, answers } = await failure(bench, put)
+    assert.deepEqual([code, answers, bench.caughtUp], ['KV_QUORUM_NOT_REACHED', ['ok', 'fenced', 'fenced'], []])
+  })
+
+  it('fails with why when it cannot catch up', async () => {
+    bench.next = new KilovoltError('KV_TIMEOUT', 'nobody has that epoch')
+    const put = bench.put('quorum')
+    bench.of(2).put$({ kind: 'fenced', epoch: 12 })
+    await bench.turn()
+    await assert.rejects(put, { code: 'KV_TIMEOUT', message: 'nobody has that epoch' })
+  })
+
+  it('fails as soon as its level is out of reach, and says how each copy fared', async () => {
+    bench.dead.add(store(2))
+    const put = bench.put('quorum')
+    assert.deepEqual(bench.waiting, [3], 'who is dead is not asked')
+    bench.of(3).end({ kind: 'unsent', reason: 'no link' })
+    const startMs = bench.world.nowMs
+    const { code, answers, outcome } = await failure(bench, put)
+    assert.deepEqual([code, answers], ['KV_QUORUM_NOT_REACHED', ['ok', 'down', 'unsent']])
+    assert.equal(outcome, 'unknown', 'the local copy has it')
+    assert.ok(bench.world.nowMs - startMs < 10)
+  })
+
+  it('that cannot have happened anywhere says so', async () => {
+    bench = new Bench({ self: 9 })
+    const dead = new Bench({ self: 9 })
+    for (const n of [1, 2]) dead.dead.add(store(n))
+    assert.deepEqual(await failure(dead, dead.put('quorum')), {
+      code: 'KV_QUORUM_NOT_REACHED',
+      answers: ['down', 'down', 'unasked'],
+      outcome: 'not-executed'
+    })
+    const refused = bench.put('quorum')
+    const error = new KilovoltError('KV_OVERLOADED', 'busy', { retryable: true })
+    for (const to of [1, 2, 3]) bench.of(to).end({ kind: 'refused', error })
+    const { answers, outcome } = await failure(bench, refused)
+    assert.deepEqual([answers, outcome], [['KV_OVERLOADED', 'KV_OVERLOADED', 'pending'], 'unknown'])
+  })
+
+  it('of which an answer was lost, was cut off or makes no sense may have happened', async () => {
+    for (const end of [
+      { kind: 'lost' },
+      { kind: 'timeout' },
+      { kind: 'reply', epoch: 10, body: Uint8Array.of(77) }
+    ] as const) {
+      bench = new Bench({ self: 9 })
+      const put = bench.put('quorum')
+      bench.dead.add(store(2))
+      bench.of(1).end(end)
+      bench.of(2).end({ kind: 'unsent', reason: 'no link' })
+      assert.equal((await failure(bench, put)).outcome, 'unknown', end.kind)
+    }
+  })
+
+  it('of more copies than there are fails at once', async () => {
+    const { code, answers } = await failure(bench, bench.put(4))
+    assert.deepEqual([code, answers.length], ['KV_QUORUM_NOT_REACHED', 3])
+  })
+
+  it('advises a third node when a quorum of two copies is not there', async () => {
+    bench = new Bench({ slots: [1, 2], replicas: 2 })
+    const put = bench.put('quorum')
+    bench.of(2).end({ kind: 'unsent', reason: 'no link' })
+    await bench.turn()
+    await assert.rejects(put, { code: 'KV_QUORUM_NOT_REACHED', message: /run a third node/u })
+  })
+
+  it('that takes too long ends at its deadline with an unknown outcome', async () => {
+    const put = bench.put('all', 'new', { timeoutMs: 300 })
+    assert.equal(bench.asked[0]!.timeoutMs, 300)
+    bench.of(2).stored()
+    await bench.world.advance(290)
+    assert.equal(await state(bench, put), 'pending')
+    await bench.world.advance(20)
+    const { code, answers, outcome } = await failure(bench, put)
+    assert.deepEqual([code, answers, outcome], ['KV_TIMEOUT', ['ok', 'ok', 'pending'], 'unknown'])
+    await assert.rejects(put, error => isKilovoltError(error) && !error.retryable)
+    assert.equal(bench.coordinator.stats().timedOut, 1)
+    // What comes now finds nobody.
+    bench.of(3).stored()
+    await bench.turn()
+  })
+
+  it('ends when its signal aborts, and when the node stops', async () => {
+    const abort = new AbortController()
+    const aborted = bench.put('all', 'new', { signal: abort.signal })
+    const stopped = bench.put('all')
+    await bench.turn()
+    abort.abort()
+    assert.equal(await state(bench, aborted), 'failed')
+    await assert.rejects(aborted, { code: 'KV_ABORTED' })
+    assert.equal(await state(bench, stopped), 'pending')
+    bench.coordinator.stop()
+    await assert.rejects(stopped, { code: 'KV_NODE_STOPPED' })
+  })
+
+  it('with a signal that has aborted already is not sent', async () => {
+    await assert.rejects(bench.put('quorum', 'new', { signal: AbortSignal.abort() }), { code: 'KV_ABORTED' })
+    assert.deepEqual([bench.waiting, bench.local], [[], undefined])
+  })
+})
