@@ -8,11 +8,11 @@ import { majority } from '../placement/rules.ts'
 import { TimerWheel } from '../runtime/timer-wheel.ts'
 import type { RecordKey, RecordStore } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
-import { GetOperation, type Repair } from './get-operation.ts'
+import { GetOperation, type Repair, type RepairOutcome } from './get-operation.ts'
 import type { OperationDeps, OperationOptions } from './operation.ts'
 import { PutOperation } from './put-operation.ts'
 import { Routes } from './routes.ts'
-import { decodePutReply, encodePut, type PutRequest } from './wire.ts'
+import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
 
 /** What a coordinator needs. */
 export interface CoordinatorDeps extends Omit<OperationDeps, 'wheel' | 'routes'> {
@@ -166,13 +166,13 @@ export class Coordinator {
     this.#stats.readRepairs++
     const request: PutRequest = { ...key, record, exempt: false, repair: true }
     if (store === self) {
-      replica.put(request, epoch, (error, reply) => done(error === undefined && reply?.kind !== 'fenced'))
+      replica.put(request, epoch, (_error, reply) => done(outcomeOf(reply)))
       return
     }
     const peer = topology()?.members.get(store)?.peerId
     if (peer === undefined) return done(false)
     transport.request(peer, { type: MessageType.PUT, class: 'data', body: encodePut(request), timeoutMs }, outcome => {
-      done(outcome.kind === 'reply' && isHeld(outcome.body))
+      done(outcome.kind === 'reply' && outcomeOf(decoded(outcome.body)))
     })
   }
 
@@ -183,10 +183,15 @@ export class Coordinator {
   }
 }
 
-function isHeld(body: Uint8Array): boolean {
+function outcomeOf(reply: PutReply | undefined): RepairOutcome {
+  return reply?.kind === 'fenced' ? reply : reply !== undefined
+}
+
+/** An answer that makes no sense is none. */
+function decoded(body: Uint8Array): PutReply | undefined {
   try {
-    return decodePutReply(body).kind !== 'fenced'
+    return decodePutReply(body)
   } catch {
-    return false
+    return undefined
   }
 }

@@ -8,14 +8,17 @@ import type { Outcome } from '../transport/transport.ts'
 import { Operation, type OperationDeps, type OperationOptions } from './operation.ts'
 import { decodeGetReply, encodeGet, type Fenced, type GetReply, type GetRequest } from './wire.ts'
 
-/** Offers a record to one replica of its row; `done` says whether it holds that, or something newer, now. */
+/** What became of a repair: whether the replica holds the record, or something newer, now; or the epoch that fenced it. */
+export type RepairOutcome = boolean | Fenced
+
+/** Offers a record to one replica of its row. */
 export type Repair = (
   key: RecordKey,
   store: StoreId,
   record: RecordBytes,
   epoch: number,
   timeoutMs: number,
-  done: (held: boolean) => void
+  done: (outcome: RepairOutcome) => void
 ) => void
 
 /**
@@ -134,21 +137,28 @@ export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
   #secure(winner: RecordBytes): void {
     const level = this.requirement === 'all' ? 'all' : 'quorum'
     const tally = new Tally(this.route.sets, level)
-    const count = (store: StoreId, held: boolean): void => {
-      const before = tally.state
-      const state = held ? tally.yes(store) : tally.no(store)
-      if (before !== 'pending') return
+    let isOver = false
+    const count = (store: StoreId, outcome: RepairOutcome): void => {
+      if (isOver) return
+      // The row has changed since the read began: what its new owners hold must be read again.
+      if (typeof outcome === 'object' && outcome.epoch > this.epoch) {
+        isOver = true
+        return this.refresh(outcome.epoch)
+      }
+      if (outcome !== true) this.note(store, 'unmended')
+      const state = outcome === true ? tally.yes(store) : tally.no(store)
+      isOver = state !== 'pending'
       if (state === 'won') this.succeed(winner)
       else if (state === 'lost') this.outOfReach()
     }
     for (const store of this.route.replicas) {
       const at = this.#answered.indexOf(store)
       if (at !== -1 && holds(this.#held[at], winner)) count(store, true)
-      else this.#mend(store, winner, held => count(store, held))
+      else this.#mend(store, winner, outcome => count(store, outcome))
     }
   }
 
-  #mend(store: StoreId, winner: RecordBytes, done: (held: boolean) => void): void {
+  #mend(store: StoreId, winner: RecordBytes, done: (outcome: RepairOutcome) => void): void {
     this.#repair(this.key, store, winner, this.epoch, this.remainingMs, done)
   }
 }

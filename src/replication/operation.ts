@@ -41,7 +41,7 @@ export interface OperationOptions {
 /** How one replica fared, as an error tells it. */
 export interface ReplicaAnswer {
   readonly store: StoreId
-  /** `ok`, `down`, `unsent`, `lost`, `timeout`, `fenced`, a `KV_*` code, `pending`, or `unasked`. */
+  /** `ok`, `down`, `unsent`, `lost`, `timeout`, `fenced`, a `KV_*` code, `unmended`, `pending`, or `unasked`. */
   readonly answer: string
 }
 
@@ -176,14 +176,19 @@ export abstract class Operation<Reply, Result> extends Deadline {
     return Math.max(1, this.#deadlineMs - this.deps.clock.monotonicMs())
   }
 
+  /** Notes how a replica fared, for people to read. */
+  protected note(store: StoreId, answer: string): void {
+    this.#answers[this.route.replicas.indexOf(store)] = answer
+  }
+
   protected yes(store: StoreId): boolean {
-    this.#answers[this.route.replicas.indexOf(store)] = 'ok'
+    this.note(store, 'ok')
     this.#mayHaveRun = true
     return this.tally.yes(store) === 'won'
   }
 
   protected no(store: StoreId, answer: string, mayHaveRun: boolean): void {
-    this.#answers[this.route.replicas.indexOf(store)] = answer
+    this.note(store, answer)
     if (mayHaveRun) this.#mayHaveRun = true
     if (this.tally.no(store) === 'lost') this.outOfReach()
     else if (this.oneByOne && !this.#ended) this.#askNext()

@@ -97,7 +97,26 @@ describe('a read', () => {
     await bench.turn()
     for (const asked of bench.asked.filter(({ put }) => put !== undefined)) asked.end({ kind: 'lost' })
     await bench.turn()
-    await assert.rejects(get, { code: 'KV_QUORUM_NOT_REACHED' })
+    await assert.rejects(get, { code: 'KV_QUORUM_NOT_REACHED', message: / ok, .* unmended, .* unmended/u })
+  })
+
+  it('reads again when it learns while mending that the row has changed', async () => {
+    bench = new Bench({ self: 9 })
+    bench.next = topology(
+      [1, 2, 3, 4, 5, 9].map(n => ({ n })),
+      { slots: [3, 4, 5], epoch: 12 }
+    )
+    const get = bench.get('quorum')
+    bench.of(1).holds(record(8))
+    bench.of(2).holds(undefined)
+    await bench.turn()
+    const repairs = bench.asked.filter(({ put }) => put !== undefined)
+    bench.asked.length = 0
+    for (const { put$ } of repairs) put$({ kind: 'fenced', epoch: 12 })
+    await bench.turn()
+    assert.deepEqual([bench.caughtUp, bench.waiting], [[12], [3, 4, 5]])
+    for (const to of [3, 5]) bench.of(to).holds(record(8))
+    assert.equal(text(await settle(bench, get)), 'v8')
   })
 
   it('takes a newer record of a copy that it wanted to mend for mended', async () => {
