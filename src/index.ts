@@ -22,10 +22,17 @@ export type {
   WriteOptions
 } from './node/keyspace.ts'
 export type { MemberInfo } from './node/members.ts'
-export type { Node, WaitOptions } from './node/node.ts'
+export type { Node, RepairReport, WaitOptions } from './node/node.ts'
 export type { NodeOptions } from './node/options.ts'
 export type { RingShare, RingView } from './node/ring-view.ts'
-export type { Health, NodeStatus, OperationStatus, PartitionStatus, TransferStatus } from './node/status.ts'
+export type {
+  Health,
+  NodeStatus,
+  OperationStatus,
+  PartitionStatus,
+  RepairStatus,
+  TransferStatus
+} from './node/status.ts'
 export type { LogFields, Logger } from './runtime/logger.ts'
 export type { LevelDatabase } from './storage/level-store.ts'
 export type { RecordStoreStats } from './storage/record-store.ts'

@@ -76,6 +76,16 @@ export function assertRecord(bytes: Uint8Array): void {
   if (problem !== undefined) throw new KilovoltError('KV_CORRUPT', `not a record: ${problem}`)
 }
 
+/**
+ * Refuses what is not the head of such a record: all of it but the value, as {@link recordHead} gives it.
+ *
+ * @throws KilovoltError `KV_CORRUPT`
+ */
+export function assertRecordHead(bytes: Uint8Array): void {
+  const problem = recordProblem(bytes) ?? (recordHead(bytes).length === bytes.length ? undefined : 'it has a value')
+  if (problem !== undefined) throw new KilovoltError('KV_CORRUPT', `not the head of a record: ${problem}`)
+}
+
 function recordProblem(bytes: Uint8Array): string | undefined {
   if (bytes.length < RECORD_BYTES_MIN) return `${bytes.length} bytes are too few`
   const flags = bytes[0]!

@@ -9,7 +9,10 @@ import type { StoreId } from '../model/node-id.ts'
 import { type Hash64, Ring } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { PlacementRules } from '../placement/rules.ts'
+import { AntiEntropy, type RoundReport } from '../repair/anti-entropy.ts'
+import { ExchangeServer } from '../repair/exchange-server.ts'
 import { Transfer } from '../repair/transfer.ts'
+import { TreeBuilder } from '../repair/tree-builder.ts'
 import { Coordinator } from '../replication/coordinator.ts'
 import { Replica } from '../replication/replica.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -21,6 +24,8 @@ import { closeIdentity, type Identity } from '../storage/identity.ts'
 import type { RecordStore } from '../storage/record-store.ts'
 import { CeilingStampSource } from '../storage/stamp-source.ts'
 import type { Store } from '../storage/store.ts'
+import { TreeIndex } from '../storage/tree-index.ts'
+import { loadTrees, saveTrees } from '../storage/tree-store.ts'
 import { type Hello, WIRE_VERSION, WIRE_VERSION_MIN } from '../transport/hello.ts'
 import type { Host } from '../transport/host.ts'
 import { Mesh } from '../transport/mesh.ts'
@@ -61,6 +66,7 @@ export interface NodeConfig {
   readonly evictAfterMs: number | undefined
   readonly warmUpMs: number
   readonly maxClockDriftMs: number
+  readonly repairIntervalMs: number
 }
 
 /** An assembled node: the parts that the façade and the simulator look at, and its life. */
@@ -73,6 +79,7 @@ export interface NodeCore extends KeyspaceBackend {
   readonly membership: Membership
   readonly cluster: Cluster
   readonly records: RecordStore
+  readonly trees: TreeIndex
   readonly stopped: boolean
   /** Starts everything from the bottom up; what was started is stopped again when a part fails. */
   start(signal?: AbortSignal): Promise<void>
@@ -81,6 +88,8 @@ export interface NodeCore extends KeyspaceBackend {
   stop(): Promise<void>
   /** Calls back once when the node has begun to stop; returns a function that forgets it. */
   onStopped(listener: () => void): () => void
+  /** Compares everything this node owns with all other owners, now. */
+  repair(signal: AbortSignal | undefined): Promise<RoundReport>
   status(): NodeStatus
 }
 
@@ -102,12 +111,16 @@ class Assembly implements NodeCore {
   readonly membership: GossipMembership
   readonly cluster: MetaCluster
   readonly records: ApplyLoop
+  readonly trees: TreeIndex
   readonly #parts: NodeParts
   readonly #stamps: CeilingStampSource
   readonly #discovery: Discovery
   readonly #coordinator: Coordinator
   readonly #transfer: Transfer
+  readonly #builder: TreeBuilder
+  readonly #antiEntropy: AntiEntropy
   readonly #stopListeners = new Set<() => void>()
+  #isOpen = false
   #stopping: Promise<void> | undefined
 
   constructor(config: NodeConfig, parts: NodeParts) {
@@ -119,7 +132,8 @@ class Assembly implements NodeCore {
     this.storeId = identity.storeId
     this.clock = clock
     this.ring = new Ring(config.partitions, hash)
-    this.records = new ApplyLoop({ store, clock }, { durability: config.durability })
+    this.trees = new TreeIndex(this.ring, hash, identity.created)
+    this.records = new ApplyLoop({ store, clock, trees: this.trees }, { durability: config.durability })
     this.#stamps = new CeilingStampSource({ store, clock }, identity)
     this.transport = new Mesh({ host, clock, random: random.fork('mesh'), logger, hello: () => this.#hello() })
     this.membership = new GossipMembership(
@@ -171,8 +185,17 @@ class Assembly implements NodeCore {
       { ...common, self: this.storeId, replica, stamps: this.#stamps, ring: this.ring, isDead },
       config.requestTimeoutMs
     )
+    this.#builder = new TreeBuilder({ ...common, trees: this.trees })
+    const repair = { ...common, self: this.storeId, trees: this.trees, builder: this.#builder, replica }
+    const isAlive = (id: StoreId): boolean => this.membership.statusOf(id) === 'alive'
+    this.#antiEntropy = new AntiEntropy(
+      { ...repair, random: random.fork('repair'), isAlive },
+      { everyMs: config.repairIntervalMs }
+    )
     replica.listen(this.transport)
     this.#transfer.listen()
+    new ExchangeServer(repair).listen()
+    this.#callForRepair()
   }
 
   get stopped(): boolean {
@@ -181,6 +204,7 @@ class Assembly implements NodeCore {
 
   async start(signal?: AbortSignal): Promise<void> {
     try {
+      await this.#openTrees()
       await this.transport.start()
       this.membership.start()
       this.#discovery.start()
@@ -189,6 +213,26 @@ class Assembly implements NodeCore {
       await this.stop()
       throw error
     }
+  }
+
+  async #openTrees(): Promise<void> {
+    const { store, identity } = this.#parts
+    if (!identity.created) await loadTrees(store, this.trees, identity.openedClean)
+    // After a crash it is at least known which partitions are empty; the others are read when they are compared.
+    if (!this.trees.isComplete) this.trees.onlyHolds(await this.records.partitions())
+    this.#isOpen = true
+  }
+
+  /** Whoever was away has missed something; who has become an owner may have. */
+  #callForRepair(): void {
+    this.membership.on('member:returned', () => this.#antiEntropy.soon())
+    this.membership.on('member:joined', () => this.#antiEntropy.soon())
+    this.cluster.on('row', ({ event }) => {
+      if (event !== 'begin') this.#antiEntropy.soon()
+    })
+    this.cluster.on('phase', phase => {
+      if (phase === 'member') this.#antiEntropy.soon()
+    })
   }
 
   get(
@@ -208,6 +252,11 @@ class Assembly implements NodeCore {
   ): Promise<{ readonly existed: boolean }> {
     this.#assertRunning()
     return this.#coordinator.put(keyspace, key, value, options)
+  }
+
+  async repair(signal: AbortSignal | undefined): Promise<RoundReport> {
+    this.#assertRunning()
+    return this.#antiEntropy.run(signal)
   }
 
   async leave(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
@@ -236,6 +285,7 @@ class Assembly implements NodeCore {
       view: this.membership.view,
       operations: this.#coordinator.stats(),
       transfer: this.#transfer.stats(),
+      repair: this.#antiEntropy.stats(),
       storage: this.records.stats(),
       permanent: this.#parts.store.permanent,
       openedClean: this.#parts.identity.created ? undefined : this.#parts.identity.openedClean,
@@ -248,15 +298,19 @@ class Assembly implements NodeCore {
   async #stop(): Promise<void> {
     const { store, loop, logger } = this.#parts
     for (const listener of this.#stopListeners) listener()
+    this.#antiEntropy.cancel()
+    this.#builder.cancel()
     const steps: readonly (readonly [string, () => void | Promise<void>])[] = [
       ['operations', () => this.#coordinator.stop()],
       ['discovery', () => this.#discovery.stop()],
       ['cluster', () => this.cluster.stop()],
       ['membership', () => this.membership.stop()],
       ['transport', () => this.transport.stop()],
+      ['repair', () => this.#antiEntropy.stop()],
+      ['hash trees', () => this.#builder.stop()],
       ['records', () => this.records.close()],
       ['stamps', () => this.#stamps.close()],
-      ['identity', () => closeIdentity(store, this.#stamps.last)],
+      ['identity', () => this.#close()],
       ['store', () => store.close()],
       ['loop monitor', () => loop.stop()]
     ]
@@ -267,6 +321,14 @@ class Assembly implements NodeCore {
         logger.warn(`the ${name} did not stop in good order`, { error: messageOf(error) })
       }
     }
+  }
+
+  /** Marks the store as closed in good order, unless what an unclean end has left was not even looked at. */
+  async #close(): Promise<void> {
+    const { store } = this.#parts
+    if (!this.#isOpen) return
+    await saveTrees(store, this.trees)
+    await closeIdentity(store, this.#stamps.last)
   }
 
   #hello(): Hello {

@@ -1,6 +1,6 @@
 import { TypedEventEmitter } from 'main-event'
 import { createDeferred } from '../base/deferred.ts'
-import { onAbort, abortError, throwIfAborted } from '../base/abort.ts'
+import { type AbortOptions, onAbort, abortError, throwIfAborted } from '../base/abort.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { NodeCore } from './assemble.ts'
 import type { NodeEvents } from './events.ts'
@@ -14,7 +14,7 @@ import {
   type WriteOptions
 } from './keyspace.ts'
 import { listMembers, type MemberInfo, memberInfo } from './members.ts'
-import type { Node, WaitOptions } from './node.ts'
+import type { Node, RepairReport, WaitOptions } from './node.ts'
 import { type RingView, TopologyRingView } from './ring-view.ts'
 import { isSettled } from './settled.ts'
 import type { NodeStatus } from './status.ts'
@@ -116,6 +116,11 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
       timer.cancel()
       for (const forget of forgets) forget()
     }
+  }
+
+  async repair({ signal }: AbortOptions = {}): Promise<RepairReport> {
+    throwIfAborted(signal, 'repair')
+    return this.#core.repair(signal)
   }
 
   async leave({ timeoutMs = WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {

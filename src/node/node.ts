@@ -6,6 +6,18 @@ import type { RingView } from './ring-view.ts'
 import type { NodeStatus } from './status.ts'
 import type { TypedEventTarget } from 'main-event'
 
+/** What one `repair` found and did. */
+export interface RepairReport {
+  /** Records that one copy had and the other had not, or only in an older version. */
+  readonly differences: number
+  /** Of those, how many both copies hold since. */
+  readonly mended: number
+  /** Bytes of requests sent and replies received. */
+  readonly bytes: number
+  /** Ids of owners that could not be compared with, or not with all they share with this node. */
+  readonly missed: readonly string[]
+}
+
 /** What `leave` and `settled` accept. */
 export interface WaitOptions extends AbortOptions {
   /** How long to wait, ms. Default 60,000. */
@@ -51,6 +63,19 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
    * @throws KilovoltError `KV_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`
    */
   settled(options?: WaitOptions): Promise<void>
+  /**
+   * Compares this node's copies with those of all other owners and mends what differs, now; otherwise that happens by
+   * itself every `repairIntervalMs`.
+   *
+   * @returns what was found; owners that could not be reached are named in `missed`
+   * @throws KilovoltError `KV_ABORTED`, `KV_NODE_STOPPED`
+   *
+   * @example
+   * ```ts
+   * const { differences, missed } = await node.repair()
+   * ```
+   */
+  repair(options?: AbortOptions): Promise<RepairReport>
   /**
    * Hands this node's data over to the others, says goodbye and stops. When that is not done in time it rejects with
    * `KV_TIMEOUT` and the node goes on serving: call again, or `stop()`. The last node of a cluster just stops.

@@ -60,6 +60,12 @@ export interface NodeOptions {
   readonly warmUpMs?: number
   /** How far ahead of this node's clock a write may be stamped, ms. 100 … 3,600,000. @defaultValue `10_000` */
   readonly maxClockDriftMs?: number
+  /**
+   * Time between two rounds of comparing this node's copies with those of other owners, ms, varied by a tenth. There is a
+   * round as well whenever a node returns or owners change. 1,000 … 86,400,000, or `Infinity`: only when `repair` is
+   * called. @defaultValue `600_000`
+   */
+  readonly repairIntervalMs?: number
   /** Where to log. @defaultValue warnings and errors to stderr; more with `DEBUG=kilovolt:*` */
   readonly logger?: Logger
   /** Gives up starting; nothing is left behind. @defaultValue none */
@@ -89,6 +95,7 @@ export interface ResolvedOptions {
   readonly evictAfterMs: number | undefined
   readonly warmUpMs: number
   readonly maxClockDriftMs: number
+  readonly repairIntervalMs: number
   readonly logger: Logger | undefined
   readonly signal: AbortSignal | undefined
 }
@@ -125,6 +132,7 @@ const CHECKS: { readonly [K in keyof NodeOptions]-?: Check } = {
   evictAfterMs: whole(1000, 7 * 24 * 3_600_000),
   warmUpMs: whole(0, 3_600_000),
   maxClockDriftMs: whole(100, 3_600_000),
+  repairIntervalMs: value => (value === Infinity ? undefined : whole(1000, 86_400_000)(value)),
   logger: value => (isLogger(value) ? undefined : 'must have the methods debug, info, warn and error'),
   signal: value => (value instanceof AbortSignal ? undefined : 'must be an AbortSignal')
 }
@@ -166,6 +174,7 @@ export function resolveOptions(options: NodeOptions = {}): ResolvedOptions {
     evictAfterMs: options.evictAfterMs,
     warmUpMs: options.warmUpMs ?? 10_000,
     maxClockDriftMs: options.maxClockDriftMs ?? 10_000,
+    repairIntervalMs: options.repairIntervalMs ?? 600_000,
     logger: options.logger,
     signal: options.signal
   }

@@ -45,6 +45,18 @@ export interface TransferStatus {
   readonly partitionsCopied: number
 }
 
+/** What comparing copies with other owners has come to since the node started. */
+export interface RepairStatus {
+  /** Unix ms at which everybody this node was to ask had last been asked about all they share; `undefined` before. */
+  readonly completedAt: number | undefined
+  /** Records that one copy had and the other had not, or only in an older version. */
+  readonly differences: number
+  /** Of those, how many both copies hold since. */
+  readonly mended: number
+  /** Bytes of requests sent and replies received. */
+  readonly bytes: number
+}
+
 /** Everything a node knows about itself, as plain data. */
 export interface NodeStatus {
   readonly id: string
@@ -62,6 +74,7 @@ export interface NodeStatus {
   readonly partitions: PartitionStatus
   readonly operations: OperationStatus
   readonly transfer: TransferStatus
+  readonly repair: RepairStatus
   readonly storage: RecordStoreStats & {
     readonly permanent: boolean
     /** Whether the store was closed properly the last time; `undefined` for a new one. */
@@ -82,6 +95,7 @@ export interface StatusInput {
   readonly view: View
   readonly operations: OperationStatus
   readonly transfer: TransferStatus
+  readonly repair: RepairStatus
   readonly storage: RecordStoreStats
   readonly permanent: boolean
   readonly openedClean: boolean | undefined
@@ -91,7 +105,8 @@ export interface StatusInput {
 
 /** The status of a node, judged from what it knows. */
 export function describeStatus(input: StatusInput): NodeStatus {
-  const { id, cluster, phase, leader, topology, view, operations, transfer, transport, healthMultiplier } = input
+  const { id, cluster, phase, leader, topology, view, operations, transfer, repair } = input
+  const { transport, healthMultiplier } = input
   const members = { alive: 0, suspect: 0, dead: 0 }
   for (const { status } of view.values()) if (status !== 'left') members[status]++
   const partitions = describePartitions(id, topology, view)
@@ -113,6 +128,7 @@ export function describeStatus(input: StatusInput): NodeStatus {
     partitions,
     operations,
     transfer,
+    repair,
     storage,
     transport,
     healthMultiplier

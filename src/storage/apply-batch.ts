@@ -3,7 +3,7 @@ import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { assertRecord, compareRecords, type RecordBytes } from '../model/record.ts'
 import type { FenceGroup } from './flush-fence.ts'
 import type { ApplyResult } from './record-store.ts'
-import type { StoreChange } from './store.ts'
+import type { RecordChange } from './tree-index.ts'
 
 /** One record on its way into the store. */
 export interface Mutation {
@@ -18,6 +18,8 @@ export interface Mutation {
 interface Slot {
   readonly key: Uint8Array
   readonly hash: number
+  /** What the store holds. */
+  before: RecordBytes | undefined
   current: RecordBytes | undefined
   changed: boolean
   corrupt: KilovoltError | undefined
@@ -62,9 +64,11 @@ export class ApplyBatch {
   }
 
   /** What has to be written after {@link decide}: the newest record of each key that changed. */
-  changes(): StoreChange[] {
-    const changes: StoreChange[] = []
-    for (const { key, current, changed } of this.#slots) if (changed) changes.push({ key, value: current })
+  changes(): RecordChange[] {
+    const changes: RecordChange[] = []
+    for (const { key, before, current, changed } of this.#slots) {
+      if (changed) changes.push({ key, value: current, before })
+    }
     return changes
   }
 }
@@ -84,7 +88,7 @@ function load(slot: Slot, value: Uint8Array | undefined): void {
   if (value === undefined) return
   try {
     assertRecord(value)
-    slot.current = value
+    slot.before = slot.current = value
   } catch (error) {
     slot.corrupt = isKilovoltError(error)
       ? error
@@ -104,7 +108,7 @@ function slotOf(key: Uint8Array, slots: Slot[], byHash: Map<number, Slot>): Slot
 }
 
 function newSlot(key: Uint8Array, hash: number, next: Slot | undefined): Slot {
-  return { key, hash, current: undefined, changed: false, corrupt: undefined, next }
+  return { key, hash, before: undefined, current: undefined, changed: false, corrupt: undefined, next }
 }
 
 /** FNV-1a, 32 bits: cheaper for short keys than to make a string of them. */

@@ -10,11 +10,14 @@ import { dataKey, dataRange, decodeDataKey, PARTITION_MAX, partitionRange, parti
 import type { ApplyResult, RecordKey, RecordStore, RecordStoreStats, StoredRecord } from './record-store.ts'
 import { storageError } from './storage-error.ts'
 import type { Store } from './store.ts'
+import type { TreeIndex } from './tree-index.ts'
 
 /** What an apply loop needs. */
 export interface ApplyLoopDeps {
   readonly store: Store
   readonly clock: Pick<Clock, 'soon'>
+  /** Told of everything that is written. */
+  readonly trees?: TreeIndex
 }
 
 /** Settings of an apply loop. */
@@ -50,6 +53,7 @@ const NO_SYNC = { sync: false } as const
 export class ApplyLoop implements RecordStore {
   readonly #store: Store
   readonly #clock: Pick<Clock, 'soon'>
+  readonly #trees: TreeIndex | undefined
   readonly #durability: typeof SYNC | typeof NO_SYNC
   readonly #pendingMax: number
   readonly #pendingBytesMax: number
@@ -69,9 +73,10 @@ export class ApplyLoop implements RecordStore {
   #stale = 0
   #batches = 0
 
-  constructor({ store, clock }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
+  constructor({ store, clock, trees }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
     this.#store = store
     this.#clock = clock
+    this.#trees = trees
     this.#durability = options.durability === 'fsync' ? SYNC : NO_SYNC
     this.#pendingMax = options.pendingMax ?? PENDING_MAX
     this.#pendingBytesMax = options.pendingBytesMax ?? 64 * MIB
@@ -228,17 +233,22 @@ export class ApplyLoop implements RecordStore {
       this.#settle(batch, results)
       return
     }
+    const fail = (error: unknown): void => {
+      this.#trees?.failed(changes)
+      this.#fail(batch, error)
+    }
+    this.#trees?.writing(changes)
     let written
     try {
       written = this.#store.batch(changes, this.#durability)
     } catch (error) {
-      this.#fail(batch, error)
+      fail(error)
       return
     }
-    void written.then(
-      () => this.#settle(batch, results),
-      (error: unknown) => this.#fail(batch, error)
-    )
+    void written.then(() => {
+      this.#trees?.written(changes)
+      this.#settle(batch, results)
+    }, fail)
   }
 
   #fail(batch: ApplyBatch, error: unknown): void {
@@ -287,7 +297,9 @@ export class ApplyLoop implements RecordStore {
       await this.#drops.get(partition)?.catch(() => {})
       await before
       await this.#store.clear(partitionRange(partition))
+      this.#trees?.dropped(partition)
     } catch (error) {
+      this.#trees?.forget(partition)
       throw storageError(error, `deleting partition ${partition}`)
     } finally {
       if (this.#held.get(partition) === held) this.#held.delete(partition)

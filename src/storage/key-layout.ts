@@ -11,13 +11,15 @@ import type { StoreRange } from './store.ts'
  *     0x10  partition u16 · length of the keyspace's name u8 · name · key      → a record
  *     0x13  name                                                               → state of the cluster floor
  *     0x14  field u8                                                           → this store's identity and clock
+ *     0x15                                                                     → number of the hash trees that follow
+ *     0x15  partition u16                                                      → a hash tree; both after a clean stop only
  *     0x20  group u8 · index u48                                               → an entry of a Raft log
  *     0x21  group u8 · field u8                                                → other state of a Raft group
  *
  * Each partition is one range, and each keyspace one range in each partition. The length stands before the name so that
  * no name with a key can be mistaken for a longer name with a shorter key; keyspaces are hence ordered by length first.
  */
-export const KeyKind = { DATA: 0x10, META: 0x13, IDENTITY: 0x14, RAFT_LOG: 0x20, RAFT_STATE: 0x21 } as const
+export const KeyKind = { DATA: 0x10, META: 0x13, IDENTITY: 0x14, TREE: 0x15, RAFT_LOG: 0x20, RAFT_STATE: 0x21 } as const
 
 const DATA_HEADER = 4
 /** Greatest partition that has a place. */
@@ -53,7 +55,7 @@ export function decodeDataKey(bytes: Uint8Array): RecordKey {
     throw new KilovoltError('KV_CORRUPT', `the store holds a key of ${bytes.length} bytes that is no key of a record`)
   }
   return {
-    partition: bytes[1]! * 0x100 + bytes[2]!,
+    partition: partitionOfKey(bytes),
     keyspace: bytes.subarray(DATA_HEADER, keyAt),
     key: bytes.subarray(keyAt)
   }
@@ -62,6 +64,21 @@ export function decodeDataKey(bytes: Uint8Array): RecordKey {
 /** All records. */
 export function dataRange(): StoreRange {
   return prefixRange(Uint8Array.of(KeyKind.DATA))
+}
+
+/** Partition of a key that {@link dataKey} made. */
+export function partitionOfKey(bytes: Uint8Array): PartitionId {
+  return bytes[1]! * 0x100 + bytes[2]!
+}
+
+/** Key of a partition's hash tree. */
+export function treeKey(partition: PartitionId): Uint8Array {
+  return Uint8Array.of(KeyKind.TREE, partition >>> 8, partition & 0xff)
+}
+
+/** All hash trees. */
+export function treeRange(): StoreRange {
+  return prefixRange(Uint8Array.of(KeyKind.TREE))
 }
 
 /** All records of a partition. */
@@ -153,7 +170,8 @@ function prefixRange(prefix: Uint8Array): StoreRange {
   return { gte: prefix, lt: lt.subarray(0, last + 1) }
 }
 
-function successor(key: Uint8Array): Uint8Array {
+/** The next key in byte order. */
+export function successor(key: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(key.length + 1)
   bytes.set(key)
   return bytes

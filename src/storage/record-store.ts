@@ -1,3 +1,4 @@
+import { compareBytes } from '../base/bytes.ts'
 import type { Stamp } from '../model/stamp.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { PartitionId } from '../model/partition.ts'
@@ -8,6 +9,11 @@ export interface RecordKey {
   /** Name of the keyspace in UTF-8, up to 64 bytes; the default keyspace has the empty name. */
   readonly keyspace: Uint8Array
   readonly key: Uint8Array
+}
+
+/** The order of a partition's records: by the length of the keyspace's name, then its bytes, then the key's. */
+export function comparePlaces(a: Omit<RecordKey, 'partition'>, b: Omit<RecordKey, 'partition'>): number {
+  return a.keyspace.length - b.keyspace.length || compareBytes(a.keyspace, b.keyspace) || compareBytes(a.key, b.key)
 }
 
 /** What became of one record at the store's door. */

@@ -1,8 +1,10 @@
 import { utf8 } from '../base/bytes.ts'
+import { HashTree, RecordDigest, type TreeRoot } from '../model/hash-tree.ts'
 import { compareIds, type StoreId } from '../model/node-id.ts'
+import type { Hash64, PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import { isSettled } from '../node/settled.ts'
-import { dataKey } from '../storage/key-layout.ts'
+import { dataKey, decodeDataKey, partitionRange } from '../storage/key-layout.ts'
 import type { ReplicaPicture } from './checkers/replicas.ts'
 import { checkViews } from './checkers/views.ts'
 import type { SimNode } from './sim-node.ts'
@@ -56,6 +58,46 @@ export function canLoseOne(nodes: readonly SimNode[], expected: readonly string[
     [...latest.members.values()].every(({ storeId, status }) => status === 'up' && running.has(storeId)) &&
     latest.rows.every(({ slots }) => slots.length >= 3 && slots.every(store => running.has(store)))
   )
+}
+
+/**
+ * Why the copies of partitions are not the same everywhere, told by their hash trees alone, or `undefined` when they are.
+ * A tree that does not tell what its disk holds is a problem as well.
+ */
+export function treeProblem(nodes: readonly SimNode[], hash: Hash64): string | undefined {
+  const topology = nodes[0]?.core.cluster.topology
+  if (topology === undefined) return 'no topology is known'
+  const byId = new Map(nodes.map(node => [node.core.storeId, node]))
+  for (const [partition, { slots }] of topology.rows.entries()) {
+    const roots = new Set<string>()
+    for (const store of slots) {
+      const node = byId.get(store)
+      const root = node?.core.trees.rootOf(partition)
+      // Whoever is the only owner has nobody to compare with.
+      if (node === undefined || (root === undefined && slots.length > 1)) return `${store} has no tree of ${partition}`
+      if (root === undefined) continue
+      roots.add(show(root))
+      const held = show(rootOnDisk(node, partition, hash))
+      if (held !== show(root))
+        return `${node.name} takes ${show(root)} for the root of ${partition}; its disk has ${held}`
+    }
+    if (roots.size > 1) return `the owners of partition ${partition} have different roots: ${[...roots].join(', ')}`
+  }
+  return undefined
+}
+
+function rootOnDisk({ core, machine }: SimNode, partition: PartitionId, hash: Hash64): TreeRoot {
+  const tree = new HashTree()
+  const digest = new RecordDigest(hash)
+  for (const [storeKey, record] of machine.disk.page(partitionRange(partition), Infinity)) {
+    const { keyspace, key } = decodeDataKey(storeKey)
+    tree.add(core.ring.placeOf(key).leaf, digest.of(keyspace, key, record))
+  }
+  return tree.root()
+}
+
+function show({ hi, lo, count }: TreeRoot): string {
+  return `${hi.toString(16)}.${lo.toString(16)} of ${count}`
 }
 
 /** What each node's disk holds of some keys of the default keyspace, and who owns them. */

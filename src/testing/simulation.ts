@@ -1,7 +1,7 @@
 import { isKilovoltError } from '../base/errors.ts'
 import { pause } from '../runtime/clock.ts'
 import type { Hash64 } from '../model/partition.ts'
-import { canLoseOne, replicaPictures, restProblem } from './at-rest.ts'
+import { canLoseOne, replicaPictures, restProblem, treeProblem } from './at-rest.ts'
 import { checkAcknowledged } from './checkers/acknowledged.ts'
 import { History } from './checkers/history.ts'
 import { checkLeftovers } from './checkers/leftovers.ts'
@@ -57,6 +57,8 @@ const READS_MAX = 3
 const RETRY_READ_MS = 500
 /** How often the healed cluster is asked whether it is at rest, ms. */
 const REST_CHECK_MS = 250
+/** How often it is asked whether all copies are the same, ms. */
+const TREE_CHECK_MS = 1000
 /** How long it must have been at rest, ms. */
 const CALM_MS = 2000
 /** Least time between two losses, in which the voters of the meta group are replaced, ms. */
@@ -71,6 +73,7 @@ const RETRY_FAULT_MS = 500
  */
 export class Simulation {
   readonly #plan: SimulationPlan
+  readonly #hash: Hash64
   readonly #world: SimWorld
   readonly #cluster: SimCluster
   readonly #history = new History()
@@ -82,6 +85,7 @@ export class Simulation {
 
   constructor(plan: SimulationPlan, hash: Hash64) {
     this.#plan = plan
+    this.#hash = hash
     this.#world = new SimWorld({ seed: plan.seed })
     this.#cluster = new SimCluster({
       world: this.#world,
@@ -106,7 +110,7 @@ export class Simulation {
   async run(): Promise<SimulationReport> {
     try {
       await this.#chaos()
-      if (await this.#heal()) await this.#readAll()
+      if ((await this.#heal()) && (await this.#converge())) await this.#readAll()
       await this.#stopAll()
     } catch (error) {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
@@ -170,6 +174,21 @@ export class Simulation {
       this.#report('a healed cluster comes to rest', `not after ${this.#plan.convergeMs} ms: ${problem}`)
     }
     return problem === undefined
+  }
+
+  /** Whether all copies became the same although nobody read them; not asked where nobody compares them. */
+  async #converge(): Promise<boolean> {
+    if (this.#plan.members.some(({ config }) => config?.repairIntervalMs === Infinity)) return true
+    const endMs = this.#world.nowMs + this.#plan.convergeMs
+    for (;;) {
+      const problem = treeProblem(this.#cluster.nodes, this.#hash)
+      if (problem === undefined) return true
+      if (this.#world.nowMs >= endMs) {
+        this.#report('copies converge without being read', `not after ${this.#plan.convergeMs} ms: ${problem}`)
+        return false
+      }
+      await this.#world.advance(TREE_CHECK_MS)
+    }
   }
 
   /** Reads each key at quorum from two nodes, then at `all`, which mends what is behind. */

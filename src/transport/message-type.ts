@@ -34,7 +34,14 @@ export const MessageType = {
   /** Read a record. */
   GET: 33,
   /** Next page of a partition's records, for its new owner. */
-  COPY: 40
+  COPY: 40,
+
+  /** Which of these partitions' hash trees differ from yours? */
+  ROOTS: 48,
+  /** Which leaves of this hash tree differ from yours? */
+  LEAVES: 49,
+  /** What do you hold under these leaves? */
+  KEYS: 50
 } as const
 
 /** A number of {@link MessageType}. */

@@ -54,7 +54,12 @@ export const canaries: readonly Canary[] = [
 /** The plan of a seed, with a bug planted in each member, or none. */
 export function canaryPlan(canary: Canary | undefined, seed: number): SimulationPlan {
   const plan = drawPlan(churn, seed)
-  return canary === undefined ? plan : { ...plan, members: plan.members.map(canary.sabotage) }
+  // Comparing copies in the background mends most of the harm before anybody reads; here it must be seen.
+  const members = plan.members.map(member => ({
+    ...member,
+    config: { ...member.config, repairIntervalMs: Infinity }
+  }))
+  return { ...plan, members: canary === undefined ? members : members.map(canary.sabotage) }
 }
 
 function withRules(change: Partial<PlacementRules>): (member: PlannedMember) => PlannedMember {

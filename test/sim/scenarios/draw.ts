@@ -34,6 +34,7 @@ export function drawMembers(random: Random, draw: MemberDraw): PlannedMember[] {
   const syncReads = random.chance(1, 2)
   const durability = onDisk && random.chance(1, 2) ? 'fsync' : 'os'
   const evictAfterMs = 2000 + random.int(4000)
+  const repairIntervalMs = 3000 + random.int(17_000)
   const { offsetMaxMs = 50, driftMaxPpm = 100 } = draw
   return Array.from({ length: draw.count }, (_, i) => ({
     startAtMs: draw.startAtMs?.(i) ?? (i === 0 ? 0 : 50 + random.int(500)),
@@ -42,7 +43,7 @@ export function drawMembers(random: Random, draw: MemberDraw): PlannedMember[] {
       clock: { offsetMs: either(random, offsetMaxMs), driftPpm: either(random, driftMaxPpm) },
       disk: { permanent: onDisk, syncReads }
     },
-    config: { partitions: 64, durability, evictAfterMs }
+    config: { partitions: 64, durability, evictAfterMs, repairIntervalMs }
   }))
 }
 

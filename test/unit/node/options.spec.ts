@@ -25,6 +25,7 @@ const WRONG: { readonly [K in keyof NodeOptions]-?: unknown } = {
   evictAfterMs: 10,
   warmUpMs: -1,
   maxClockDriftMs: 1,
+  repairIntervalMs: 0,
   logger: { info() {} },
   signal: 'stop'
 }

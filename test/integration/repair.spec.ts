@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ClassicLevel } from 'classic-level'
+import { createNode, isKilovoltError, type Node, type NodeOptions } from 'kilovolt'
+import { until } from '../support/process-node.ts'
+
+const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+const KEYS = Array.from({ length: 500 }, (_, i) => `k${i}`)
+
+describe('copies over real links and disks', () => {
+  const nodes: Node[] = []
+  const folders: string[] = []
+
+  const start = async (options: NodeOptions): Promise<Node> => {
+    const node = await createNode({ logger: quiet, ...options })
+    nodes.push(node)
+    return node
+  }
+  const folder = (): string => {
+    const path = mkdtempSync(join(tmpdir(), 'kilovolt-repair-'))
+    folders.push(path)
+    return path
+  }
+
+  afterEach(async () => {
+    await Promise.all(nodes.splice(0).map(node => node.stop()))
+    for (const path of folders.splice(0)) rmSync(path, { recursive: true })
+  })
+
+  it('become the same after one was away, without being read', async () => {
+    const first = await start({ storage: new ClassicLevel(folder()) })
+    const bootstrap = first.addresses
+    const second = await start({ bootstrap, storage: new ClassicLevel(folder()) })
+    const path = folder()
+    const third = await start({ bootstrap, storage: new ClassicLevel(path) })
+    await third.settled({ timeoutMs: 20_000 })
+    await first.batch(
+      KEYS.map(key => ({ type: 'put', key, value: 'old' })),
+      { consistency: 'all' }
+    )
+    await third.stop()
+    await first.batch(KEYS.map(key => (key.endsWith('7') ? { type: 'del', key } : { type: 'put', key, value: 'new' })))
+    const back = await start({ bootstrap, storage: new ClassicLevel(path) })
+    assert.equal(back.id, third.id)
+    // At one the local copy answers, and nothing is mended by asking.
+    await until('it has what it missed', 30_000, async () => {
+      const values = await back.getMany(KEYS, { consistency: 'one' })
+      return values.every((value, i) => value === (KEYS[i]!.endsWith('7') ? undefined : 'new'))
+    })
+    const mended = (): number => [first, second, back].reduce((sum, node) => sum + node.status().repair.mended, 0)
+    await until('somebody says so', 30_000, () => mended() >= KEYS.length)
+    const { differences, missed } = await back.repair()
+    assert.deepEqual([differences, missed], [0, []])
+    assert.equal(back.status().transfer.recordsCopied, 0)
+  }).timeout(90_000)
+
+  it('are compared when an app asks, which says who could not be', async () => {
+    const first = await start({})
+    const second = await start({ bootstrap: first.addresses })
+    await second.settled({ timeoutMs: 20_000 })
+    await first.put('a', 1, { consistency: 'all' })
+    assert.deepEqual((await first.repair()).missed, [])
+    await second.stop()
+    await until('it is missed', 10_000, async () => (await first.repair()).missed[0] === second.id)
+    await assert.rejects(first.repair({ signal: AbortSignal.abort() }), error => isKilovoltError(error, 'KV_ABORTED'))
+    await first.stop()
+    await assert.rejects(first.repair(), error => isKilovoltError(error, 'KV_NODE_STOPPED'))
+  }).timeout(60_000)
+})

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { isKilovoltError } from '../../../src/base/errors.ts'
+import { HashTree } from '../../../src/model/hash-tree.ts'
+import type { Actor } from '../../../src/model/node-id.ts'
+import { TREE_LEAVES } from '../../../src/model/partition.ts'
+import { encodeRecord, recordHead } from '../../../src/model/record.ts'
+import {
+  decodeKeys,
+  decodeKeysReply,
+  decodeLeaves,
+  decodeLeavesReply,
+  decodeRoots,
+  decodeRootsReply,
+  encodeKeys,
+  encodeKeysReply,
+  encodeLeaves,
+  encodeLeavesReply,
+  encodeRoots,
+  encodeRootsReply,
+  type KeysReply,
+  type KeysRequest,
+  type RootsReply,
+  type RootsRequest
+} from '../../../src/repair/exchange-wire.ts'
+
+const u32 = fc.nat(0xffffffff)
+const partition = fc.nat(4095)
+const leaves = fc.uniqueArray(fc.nat(TREE_LEAVES - 1), { maxLength: 20 })
+const bytes = fc.uint8Array({ maxLength: 40 })
+const cursor = fc.option(fc.record({ keyspace: bytes, key: bytes }), { nil: undefined })
+const heads = fc
+  .record({ hlc: fc.nat(), gone: fc.boolean(), expiresAt: fc.option(fc.nat(), { nil: undefined }) })
+  .map(({ hlc, gone, expiresAt }) =>
+    recordHead(
+      encodeRecord({
+        stamp: { hlc, actor: '0123456789abcdef' as Actor },
+        value: gone ? undefined : Uint8Array.of(1, 2),
+        expiresAt
+      })
+    )
+  )
+
+const roots: fc.Arbitrary<RootsRequest> = fc.record({
+  roots: fc.array(fc.tuple(partition, fc.record({ hi: u32, lo: u32, count: fc.nat() })), { maxLength: 20 })
+})
+const rootsReplies: fc.Arbitrary<RootsReply> = fc.record({
+  differing: fc.array(partition, { maxLength: 20 }),
+  unknown: fc.array(partition, { maxLength: 20 })
+})
+const keys: fc.Arbitrary<KeysRequest> = fc.record({ partition, leaves, after: cursor, upTo: cursor })
+const keysReplies: fc.Arbitrary<KeysReply> = fc.record({
+  reached: cursor,
+  heads: fc.array(fc.record({ keyspace: bytes, key: bytes, head: heads }), { maxLength: 10 })
+})
+
+function plain(value: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(value, (_, field) => (field instanceof Uint8Array ? [...field] : (field as unknown)))
+  )
+}
+
+function check<T>(
+  name: string,
+  values: fc.Arbitrary<T>,
+  encode: (value: T) => Uint8Array,
+  decode: (b: Uint8Array) => T
+) {
+  it(`${name} comes back as it was`, () => {
+    fc.assert(fc.property(values, value => assert.deepEqual(plain(decode(encode(value))), plain(value))))
+  })
+
+  it(`${name} that is cut, or of which a bit is wrong, is read or refused, and never anything else`, () => {
+    fc.assert(
+      fc.property(values, fc.nat(), fc.nat(7), fc.boolean(), (value, at, bit, cut) => {
+        const encoded = encode(value)
+        const damaged = cut ? encoded.slice(0, at % encoded.length) : encoded.slice()
+        if (!cut) damaged[at % damaged.length]! ^= 1 << bit
+        try {
+          decode(damaged)
+        } catch (error) {
+          assert.ok(isKilovoltError(error, 'KV_PROTOCOL') || isKilovoltError(error, 'KV_CORRUPT'), String(error))
+        }
+      })
+    )
+  })
+}
+
+describe('between two replicas that compare', () => {
+  check('a list of roots', roots, encodeRoots, decodeRoots)
+  check('what roots differ', rootsReplies, encodeRootsReply, decodeRootsReply)
+  check('what leaves differ', leaves as fc.Arbitrary<readonly number[]>, encodeLeavesReply, decodeLeavesReply)
+  check('a question for what is under leaves', keys, encodeKeys, decodeKeys)
+  check('what is under leaves', keysReplies, encodeKeysReply, decodeKeysReply)
+
+  it('a tree comes back as it was, and one that is cut is refused', () => {
+    const tree = new HashTree()
+    for (let i = 0; i < 100; i++) tree.add(i * 7, { hi: i * 1000, lo: i * 77 })
+    const encoded = encodeLeaves({ partition: 9, tree })
+    const decoded = decodeLeaves(encoded)
+    assert.deepEqual([decoded.partition, decoded.tree.root()], [9, tree.root()])
+    for (const length of [0, 1, 2, 100, encoded.length - 1]) {
+      assert.throws(() => decodeLeaves(encoded.slice(0, length)), { code: 'KV_PROTOCOL' })
+    }
+  })
+
+  it('a leaf that no tree has is refused', () => {
+    assert.throws(() => decodeLeavesReply(encodeLeavesReply([TREE_LEAVES])), { code: 'KV_PROTOCOL' })
+  })
+})
