@@ -11,23 +11,16 @@ export const PARTITIONS_MIN = 64
 export const PARTITIONS_MAX = 4096
 /** Leaves of a partition's hash tree. */
 export const TREE_LEAVES = 1024
-const LEAF_BITS = 10
 
 /** 64-bit xxHash of some bytes. Loaded once (it is WebAssembly) and handed to what needs it. */
 export type Hash64 = (bytes: Uint8Array) => bigint
-
-/** Where a key lives: its partition, and its leaf in that partition's hash tree. */
-export interface KeyPlace {
-  readonly partition: PartitionId
-  readonly leaf: number
-}
 
 /** Whether `count` can be a cluster's number of partitions: a power of two between the limits. */
 export function isPartitionCount(count: number): boolean {
   return Number.isInteger(count) && count >= PARTITIONS_MIN && count <= PARTITIONS_MAX && (count & (count - 1)) === 0
 }
 
-/** The circle of hashes cut into equal arcs: the top bits of the hash are the partition, the next ten the leaf. */
+/** The circle of hashes cut into equal arcs: the top bits of a key's hash, or its tag's, are its partition. */
 export class Ring {
   readonly partitions: number
   readonly #hash: Hash64
@@ -36,21 +29,11 @@ export class Ring {
   constructor(partitions: number, hash: Hash64) {
     this.partitions = partitions
     this.#hash = hash
-    this.#shift = BigInt(64 - Math.log2(partitions) - LEAF_BITS)
+    this.#shift = BigInt(64 - Math.log2(partitions))
   }
 
   /** Partition of a key. */
   partitionOf(key: Uint8Array): PartitionId {
-    return Math.floor(this.#route(key) / TREE_LEAVES)
-  }
-
-  /** Partition and leaf of a key. */
-  placeOf(key: Uint8Array): KeyPlace {
-    const route = this.#route(key)
-    return { partition: Math.floor(route / TREE_LEAVES), leaf: route % TREE_LEAVES }
-  }
-
-  #route(key: Uint8Array): number {
     return Number(this.#hash(hashTag(key)) >> this.#shift)
   }
 }

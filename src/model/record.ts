@@ -122,12 +122,17 @@ export function recordExpiresAt(record: RecordBytes): number | undefined {
 /** The value, as a view into the record; `undefined` for a tombstone. */
 export function recordValue(record: RecordBytes): Uint8Array | undefined {
   if (isTombstone(record)) return undefined
-  return record.subarray((record[0]! & EXPIRY) === 0 ? VALUE_AT : VALUE_AT_WITH_EXPIRY)
+  return record.subarray(recordHeadBytes(record))
 }
 
 /** All but the value: flags, stamp and expiry, as a view into the record. */
 export function recordHead(record: RecordBytes): Uint8Array {
-  return record.subarray(0, (record[0]! & EXPIRY) === 0 ? VALUE_AT : VALUE_AT_WITH_EXPIRY)
+  return record.subarray(0, recordHeadBytes(record))
+}
+
+/** Length of {@link recordHead}. */
+export function recordHeadBytes(record: RecordBytes): number {
+  return (record[0]! & EXPIRY) === 0 ? VALUE_AT : VALUE_AT_WITH_EXPIRY
 }
 
 /** Whether a reader sees a value: neither deleted nor expired at `nowMs`. */

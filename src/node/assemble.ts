@@ -132,7 +132,7 @@ class Assembly implements NodeCore {
     this.storeId = identity.storeId
     this.clock = clock
     this.ring = new Ring(config.partitions, hash)
-    this.trees = new TreeIndex(this.ring, hash, identity.created)
+    this.trees = new TreeIndex(config.partitions, identity.created)
     this.records = new ApplyLoop({ store, clock, trees: this.trees }, { durability: config.durability })
     this.#stamps = new CeilingStampSource({ store, clock }, identity)
     this.transport = new Mesh({ host, clock, random: random.fork('mesh'), logger, hello: () => this.#hello() })

@@ -168,7 +168,7 @@ export async function headsOf(
   const page = await records.page(partition, after, PAGE_RECORDS, PAGE_BYTES)
   const inside = upTo(page, end)
   const heads = inside
-    .filter(({ key }) => wanted.has(trees.leafOf(key)))
+    .filter(place => wanted.has(trees.leafOf(place)))
     .map(({ keyspace, key, record }) => ({ keyspace, key, head: recordHead(record) }))
   const last = inside.at(-1)
   const isAll = last === undefined || inside.length < page.length

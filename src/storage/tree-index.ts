@@ -1,9 +1,9 @@
 import { compareBytes, toHex } from '../base/bytes.ts'
 import { HashTree, RecordDigest, type TreeRoot } from '../model/hash-tree.ts'
-import type { Hash64, PartitionId, Ring } from '../model/partition.ts'
+import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
-import { dataKey, decodeDataKey, partitionOfKey } from './key-layout.ts'
-import type { StoredRecord } from './record-store.ts'
+import { dataKey, partitionOfKey } from './key-layout.ts'
+import type { RecordKey, StoredRecord } from './record-store.ts'
 import type { StoreChange } from './store.ts'
 
 /** A change of a record, with what it takes the place of. */
@@ -32,11 +32,10 @@ const EMPTY_ROOT: TreeRoot = new HashTree().root()
  * in in its new one. What a store held when it was opened after a crash is not known; a tree is then built by reading its
  * partition once, while writes go on.
  *
- * Costs 12 KiB for each partition that holds records, and two hashes a write.
+ * Costs 12 KiB for each partition that holds records, and a hash a write.
  */
 export class TreeIndex {
-  readonly #ring: Ring
-  readonly #digest: RecordDigest
+  readonly #digest = new RecordDigest()
   /** `undefined`: nothing is known of the partition. */
   readonly #trees: (HashTree | undefined)[]
   readonly #roots: (TreeRoot | undefined)[]
@@ -45,11 +44,9 @@ export class TreeIndex {
   #writing: readonly RecordChange[] = []
 
   /** @param isEmpty - whether the store is new, so that every tree is known to be empty */
-  constructor(ring: Ring, hash: Hash64, isEmpty: boolean) {
-    this.#ring = ring
-    this.#digest = new RecordDigest(hash)
-    this.#trees = Array.from({ length: ring.partitions }, () => (isEmpty ? NONE : undefined))
-    this.#roots = Array.from({ length: ring.partitions })
+  constructor(partitions: number, isEmpty: boolean) {
+    this.#trees = Array.from({ length: partitions }, () => (isEmpty ? NONE : undefined))
+    this.#roots = Array.from({ length: partitions })
   }
 
   /** Whether every tree is known. */
@@ -74,9 +71,9 @@ export class TreeIndex {
     return this.#trees[partition]
   }
 
-  /** The leaf of a key in its partition's tree. */
-  leafOf(key: Uint8Array): number {
-    return this.#ring.placeOf(key).leaf
+  /** The leaf of a record in its partition's tree. */
+  leafOf({ partition, keyspace, key }: RecordKey): number {
+    return this.#digest.name(dataKey(partition, keyspace, key))
   }
 
   /** A batch is about to be written. */
@@ -173,9 +170,9 @@ export class TreeIndex {
       if (partitionOfKey(key) === partition) writing.set(toHex(key), before)
     }
     for (const { keyspace, key, record } of records) {
-      const hex = toHex(dataKey(partition, keyspace, key))
-      if (writing.has(hex) || building.touched.has(hex)) continue
-      building.tree.add(this.leafOf(key), this.#digest.of(keyspace, key, record))
+      const storeKey = dataKey(partition, keyspace, key)
+      const hex = toHex(storeKey)
+      if (!writing.has(hex) && !building.touched.has(hex)) this.#add(building.tree, storeKey, record)
     }
     for (const [hex, record] of building.touched) {
       if (!writing.has(hex) && isOfPage(hex)) this.#add(building.tree, Buffer.from(hex, 'hex'), record)
@@ -206,15 +203,13 @@ export class TreeIndex {
   }
 
   #replace(tree: HashTree, key: Uint8Array, before: RecordBytes | undefined, after: RecordBytes | undefined): void {
-    const { keyspace, key: name } = decodeDataKey(key)
-    const leaf = this.leafOf(name)
-    if (before !== undefined) tree.subtract(leaf, this.#digest.of(keyspace, name, before))
-    if (after !== undefined) tree.add(leaf, this.#digest.of(keyspace, name, after))
+    const leaf = this.#digest.name(key)
+    if (before !== undefined) tree.subtract(leaf, this.#digest.of(before))
+    if (after !== undefined) tree.add(leaf, this.#digest.of(after))
   }
 
-  #add(tree: HashTree, storeKey: Uint8Array, record: RecordBytes): void {
-    const { keyspace, key } = decodeDataKey(storeKey)
-    tree.add(this.leafOf(key), this.#digest.of(keyspace, key, record))
+  #add(tree: HashTree, key: Uint8Array, record: RecordBytes): void {
+    tree.add(this.#digest.name(key), this.#digest.of(record))
   }
 
   #set(partition: PartitionId, tree: HashTree | undefined): void {

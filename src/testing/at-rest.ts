@@ -1,10 +1,10 @@
 import { utf8 } from '../base/bytes.ts'
 import { HashTree, RecordDigest, type TreeRoot } from '../model/hash-tree.ts'
 import { compareIds, type StoreId } from '../model/node-id.ts'
-import type { Hash64, PartitionId } from '../model/partition.ts'
+import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import { isSettled } from '../node/settled.ts'
-import { dataKey, decodeDataKey, partitionRange } from '../storage/key-layout.ts'
+import { dataKey, partitionRange } from '../storage/key-layout.ts'
 import type { ReplicaPicture } from './checkers/replicas.ts'
 import { checkViews } from './checkers/views.ts'
 import type { SimNode } from './sim-node.ts'
@@ -64,7 +64,7 @@ export function canLoseOne(nodes: readonly SimNode[], expected: readonly string[
  * Why the copies of partitions are not the same everywhere, told by their hash trees alone, or `undefined` when they are.
  * A tree that does not tell what its disk holds is a problem as well.
  */
-export function treeProblem(nodes: readonly SimNode[], hash: Hash64): string | undefined {
+export function treeProblem(nodes: readonly SimNode[]): string | undefined {
   const topology = nodes[0]?.core.cluster.topology
   if (topology === undefined) return 'no topology is known'
   const byId = new Map(nodes.map(node => [node.core.storeId, node]))
@@ -77,7 +77,7 @@ export function treeProblem(nodes: readonly SimNode[], hash: Hash64): string | u
       if (node === undefined || (root === undefined && slots.length > 1)) return `${store} has no tree of ${partition}`
       if (root === undefined) continue
       roots.add(show(root))
-      const held = show(rootOnDisk(node, partition, hash))
+      const held = show(rootOnDisk(node, partition))
       if (held !== show(root))
         return `${node.name} takes ${show(root)} for the root of ${partition}; its disk has ${held}`
     }
@@ -86,12 +86,11 @@ export function treeProblem(nodes: readonly SimNode[], hash: Hash64): string | u
   return undefined
 }
 
-function rootOnDisk({ core, machine }: SimNode, partition: PartitionId, hash: Hash64): TreeRoot {
+function rootOnDisk({ machine }: SimNode, partition: PartitionId): TreeRoot {
   const tree = new HashTree()
-  const digest = new RecordDigest(hash)
+  const digest = new RecordDigest()
   for (const [storeKey, record] of machine.disk.page(partitionRange(partition), Infinity)) {
-    const { keyspace, key } = decodeDataKey(storeKey)
-    tree.add(core.ring.placeOf(key).leaf, digest.of(keyspace, key, record))
+    tree.add(digest.name(storeKey), digest.of(record))
   }
   return tree.root()
 }

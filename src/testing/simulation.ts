@@ -73,7 +73,6 @@ const RETRY_FAULT_MS = 500
  */
 export class Simulation {
   readonly #plan: SimulationPlan
-  readonly #hash: Hash64
   readonly #world: SimWorld
   readonly #cluster: SimCluster
   readonly #history = new History()
@@ -85,7 +84,6 @@ export class Simulation {
 
   constructor(plan: SimulationPlan, hash: Hash64) {
     this.#plan = plan
-    this.#hash = hash
     this.#world = new SimWorld({ seed: plan.seed })
     this.#cluster = new SimCluster({
       world: this.#world,
@@ -181,7 +179,7 @@ export class Simulation {
     if (this.#plan.members.some(({ config }) => config?.repairIntervalMs === Infinity)) return true
     const endMs = this.#world.nowMs + this.#plan.convergeMs
     for (;;) {
-      const problem = treeProblem(this.#cluster.nodes, this.#hash)
+      const problem = treeProblem(this.#cluster.nodes)
       if (problem === undefined) return true
       if (this.#world.nowMs >= endMs) {
         this.#report('copies converge without being read', `not after ${this.#plan.convergeMs} ms: ${problem}`)

@@ -1,14 +1,7 @@
 import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
 import { utf8 } from '../../../src/base/bytes.ts'
-import {
-  type Hash64,
-  isPartitionCount,
-  PARTITIONS_MAX,
-  PARTITIONS_MIN,
-  Ring,
-  TREE_LEAVES
-} from '../../../src/model/partition.ts'
+import { type Hash64, isPartitionCount, PARTITIONS_MAX, PARTITIONS_MIN, Ring } from '../../../src/model/partition.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
 
 describe('Ring', () => {
@@ -20,14 +13,11 @@ describe('Ring', () => {
   const counts = fc.constantFrom(64, 128, 256, 1024, 4096)
   const key = fc.uint8Array({ maxLength: 50 })
 
-  it('finds a partition and a leaf within the limits, and the same partition either way', () => {
+  it('finds a partition within the limits', () => {
     fc.assert(
       fc.property(counts, key, (partitions, bytes) => {
-        const ring = new Ring(partitions, hash)
-        const { partition, leaf } = ring.placeOf(bytes)
-        assert.equal(ring.partitionOf(bytes), partition)
+        const partition = new Ring(partitions, hash).partitionOf(bytes)
         assert.ok(Number.isInteger(partition) && partition >= 0 && partition < partitions)
-        assert.ok(Number.isInteger(leaf) && leaf >= 0 && leaf < TREE_LEAVES)
       })
     )
   })
@@ -41,31 +31,23 @@ describe('Ring', () => {
     )
   })
 
-  it('takes the top bits for the partition and the next ten for the leaf', () => {
-    const ring = new Ring(256, () => 0xab_7f_c0_00_00_00_00_00n | 0x1234n)
-    assert.deepEqual(ring.placeOf(utf8('any')), { partition: 0xab, leaf: 0b0111111111 })
-    const last = new Ring(4096, () => 0xffff_ffff_ffff_ffffn)
-    assert.deepEqual(last.placeOf(utf8('any')), { partition: 4095, leaf: 1023 })
+  it('takes the top bits of the hash', () => {
+    assert.equal(new Ring(256, () => 0xab_7f_c0_00_00_00_00_00n).partitionOf(utf8('any')), 0xab)
+    assert.equal(new Ring(4096, () => 0xffff_ffff_ffff_ffffn).partitionOf(utf8('any')), 4095)
   })
 
   it('keeps keys of one tag together', () => {
     const ring = new Ring(256, hash)
-    assert.deepEqual(ring.placeOf(utf8('{user:1}:cart')), ring.placeOf(utf8('x{user:1}')))
-    assert.deepEqual(ring.placeOf(utf8('{user:1}:cart')), ring.placeOf(utf8('user:1')))
+    assert.equal(ring.partitionOf(utf8('{user:1}:cart')), ring.partitionOf(utf8('x{user:1}')))
+    assert.equal(ring.partitionOf(utf8('{user:1}:cart')), ring.partitionOf(utf8('user:1')))
   })
 
-  it('spreads keys evenly over partitions and leaves', () => {
+  it('spreads keys evenly', () => {
     const ring = new Ring(64, hash)
-    const perPartition = new Uint32Array(64)
-    const perLeaf = new Uint32Array(TREE_LEAVES)
-    for (let i = 0; i < 65_536; i++) {
-      const { partition, leaf } = ring.placeOf(utf8(`key-${i}`))
-      perPartition[partition]!++
-      perLeaf[leaf]!++
-    }
-    // Mean 1,024 with a deviation of 32, and mean 64 with a deviation of 8: six deviations are a fault.
-    assert.ok(perPartition.every(count => Math.abs(count - 1024) < 192))
-    assert.ok(perLeaf.every(count => Math.abs(count - 64) < 48))
+    const counted = new Uint32Array(64)
+    for (let i = 0; i < 65_536; i++) counted[ring.partitionOf(utf8(`key-${i}`))]!++
+    // A mean of 1,024 with a deviation of 32: six deviations are a fault.
+    assert.ok(counted.every(count => Math.abs(count - 1024) < 192))
   })
 })
 

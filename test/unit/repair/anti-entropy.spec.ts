@@ -56,7 +56,7 @@ class Side {
     const isNew = !bench.disks.has(n)
     bench.disks.set(n, this.disk)
     this.ring = new Ring(64, hash)
-    this.trees = new TreeIndex(this.ring, hash, isNew)
+    this.trees = new TreeIndex(64, isNew)
     const records = new ApplyLoop({
       store: new SimStore({ disk: this.disk, clock: this.clock }),
       clock: this.clock,

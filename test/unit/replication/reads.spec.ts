@@ -112,7 +112,7 @@ describe('a read', () => {
     await bench.turn()
     const repairs = bench.asked.filter(({ put }) => put !== undefined)
     bench.asked.length = 0
-    for (const { put$ } of repairs) put$({ kind: 'fenced', epoch: 12 })
+    for (const repair of repairs) repair.put$({ kind: 'fenced', epoch: 12 })
     await bench.turn()
     assert.deepEqual([bench.caughtUp, bench.waiting], [[12], [3, 4, 5]])
     for (const to of [3, 5]) bench.of(to).holds(record(8))

@@ -2,11 +2,10 @@ import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
 import { MemoryLevel } from 'memory-level'
 import { HashTree, RecordDigest } from '../../../src/model/hash-tree.ts'
-import { type Hash64, Ring } from '../../../src/model/partition.ts'
-import { loadHash64 } from '../../../src/runtime/hash.ts'
 import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
 import { treeKey, treeRange } from '../../../src/storage/key-layout.ts'
 import { LevelStore } from '../../../src/storage/level-store.ts'
+import { dataKey } from '../../../src/storage/key-layout.ts'
 import { TreeIndex } from '../../../src/storage/tree-index.ts'
 import { loadTrees, saveTrees } from '../../../src/storage/tree-store.ts'
 import { apply, place, record } from '../../conformance/record-store-suite.ts'
@@ -16,17 +15,10 @@ const PARTITION = 3
 const PAGE = 4
 
 describe('the index of hash trees', () => {
-  let hash: Hash64
-  let ring: Ring
   let store: GatedStore
   let turns: Turns
   let index: TreeIndex
   let records: ApplyLoop
-
-  before(async () => {
-    hash = await loadHash64()
-    ring = new Ring(64, hash)
-  })
 
   beforeEach(async () => {
     store = new GatedStore(await LevelStore.open(new MemoryLevel({ storeEncoding: 'view' })), true)
@@ -35,7 +27,7 @@ describe('the index of hash trees', () => {
 
   function start(isEmpty: boolean): void {
     turns = new Turns()
-    index = new TreeIndex(ring, hash, isEmpty)
+    index = new TreeIndex(64, isEmpty)
     records = new ApplyLoop({ store, clock: turns, trees: index })
   }
 
@@ -52,9 +44,9 @@ describe('the index of hash trees', () => {
   /** The tree that the records in the store make. */
   async function scanned(): Promise<HashTree> {
     const tree = new HashTree()
-    const digest = new RecordDigest(hash)
+    const digest = new RecordDigest()
     for (const { keyspace, key, record: bytes } of await records.page(PARTITION, undefined, 10_000)) {
-      tree.add(index.leafOf(key), digest.of(keyspace, key, bytes))
+      tree.add(digest.name(dataKey(PARTITION, keyspace, key)), digest.of(bytes))
     }
     return tree
   }
