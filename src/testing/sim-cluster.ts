@@ -226,7 +226,13 @@ export class SimCluster {
 
   /** Ends the process of a node that has stopped. What was to be done soon may still run: a stop does not take it back. */
   async #end(node: SimNode): Promise<void> {
-    await new Promise<void>(resolve => this.world.after(0, resolve))
+    const turn = (delayMs: number): Promise<void> => new Promise(resolve => this.world.after(delayMs, resolve))
+    // A process that stands still does it when it goes on.
+    while (node.clock.stalledUntilUs > this.world.nowUs) {
+      await turn((node.clock.stalledUntilUs - this.world.nowUs) / 1000)
+    }
+    // A microsecond later everything of this instant is over.
+    await turn(0.001)
     node.end()
     this.#ended(node)
   }
