@@ -1,12 +1,12 @@
 import { gossipsub, type GossipSub } from '@chainsafe/libp2p-gossipsub'
 import { noise } from '@chainsafe/libp2p-noise'
-import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify, type Identify } from '@libp2p/identify'
 import type { ConnectionGater, Ed25519PrivateKey } from '@libp2p/interface'
 import type { mdns } from '@libp2p/mdns'
 import type { Libp2pOptions } from 'libp2p'
 import type { ProtectorFactory } from './private-network.ts'
 import { createWatchedTcp } from './watched-tcp.ts'
+import { createTamedYamux } from './window-updates.ts'
 
 /** The services of a node. */
 export type Libp2pServices = { readonly identify: Identify; readonly pubsub: GossipSub }
@@ -48,7 +48,7 @@ export function createLibp2pOptions(config: Libp2pConfig): Libp2pOptions<Libp2pS
     transports: [createWatchedTcp(config.onInboundFailed)],
     connectionEncrypters: [noise()],
     streamMuxers: [
-      yamux({
+      createTamedYamux({
         // 256 KiB, the protocol's own, throttle a stream to that much in a round trip. Both sides must agree on the
         // initial window, so it is part of the wire protocol.
         streamOptions: { initialStreamWindowSize: 4 * MIB, maxStreamWindowSize: 16 * MIB },

@@ -4,7 +4,6 @@ import { FrameSplitter } from '../codec/frame.ts'
 import type { PeerId } from '../model/node-id.ts'
 import type { Link } from './host.ts'
 import type { TrafficClass } from './transport.ts'
-import { tameWindowUpdates } from './window-updates.ts'
 
 /** What a link needs to know of where it runs. */
 export interface Libp2pLinkOptions {
@@ -34,7 +33,6 @@ export class Libp2pLink implements Link {
     this.class = options.class
     this.remoteAddress = options.remoteAddress
     this.#onMalformed = options.onMalformed
-    tameWindowUpdates(stream)
     stream.addEventListener('message', this.#onMessage)
     stream.addEventListener('drain', () => {
       if (!this.#closed) this.onDrain()

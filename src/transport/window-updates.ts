@@ -1,4 +1,5 @@
-import type { Stream } from '@libp2p/interface'
+import { yamux, type YamuxMuxerInit } from '@chainsafe/libp2p-yamux'
+import type { Stream, StreamMuxerFactory } from '@libp2p/interface'
 
 /** What is used here of a stream of `@chainsafe/libp2p-yamux` beyond the interface of libp2p. */
 interface YamuxStream {
@@ -10,16 +11,43 @@ interface YamuxStream {
 
 const ESTABLISHED = 3
 
+/** yamux whose streams are tamed, all of them from their first moment: also those that libp2p opens for itself. */
+export function createTamedYamux(init: YamuxMuxerInit): () => StreamMuxerFactory {
+  const create = yamux(init)
+  return () => {
+    const factory: StreamMuxerFactory = create()
+    const createStreamMuxer = factory.createStreamMuxer.bind(factory)
+    factory.createStreamMuxer = connection => {
+      const muxer = createStreamMuxer(connection)
+      tameMuxer(muxer)
+      return muxer
+    }
+    return factory
+  }
+}
+
+/** Tames every stream that a yamux muxer makes from now on; true when the muxer was as expected. */
+export function tameMuxer(muxer: object): boolean {
+  if (!makesStreams(muxer)) return false
+  const newStream = muxer._newStream.bind(muxer)
+  muxer._newStream = (...args) => {
+    const stream = newStream(...args)
+    tameWindowUpdates(stream)
+    return stream
+  }
+  return true
+}
+
 /**
  * Keeps a yamux stream's window updates from ending the process, and from doubling its packets.
  *
- * Version 8.0.1 sends an update from a microtask after every data frame. When the connection has been lost in the same
- * turn, that throws where nobody can catch it, and the exception is the whole process's. Here it is dropped: the loss of
+ * Version 8.0.1 sends an update from a microtask after every data frame, and one to open a stream. When the connection has
+ * been lost in the same turn, that throws where nobody can catch it, and the exception is the whole process's. Here it is dropped: the loss of
  * the connection is reported by the stream itself. And as the protocol's reference implementation does, an update is sent
  * only when half of the window is used. The window is never overdrawn by waiting, and never stays shut: whoever has used
  * it up is told at once.
  *
- * This replaces a method of this one stream, never of a class. Where the stream is not as expected it is left as it is;
+ * This replaces methods of single muxers and streams, never of a class. Where the stream is not as expected it is left as it is;
  * true when it was changed.
  */
 export function tameWindowUpdates(stream: Stream): boolean {
@@ -34,6 +62,10 @@ export function tameWindowUpdates(stream: Stream): boolean {
     }
   }
   return true
+}
+
+function makesStreams(muxer: object): muxer is { _newStream: (...args: unknown[]) => Stream } {
+  return '_newStream' in muxer && typeof muxer._newStream === 'function'
 }
 
 function isYamuxStream(stream: Stream): stream is Stream & YamuxStream {

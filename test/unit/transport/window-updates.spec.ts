@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import type { Stream } from '@libp2p/interface'
-import { tameWindowUpdates } from '../../../src/transport/window-updates.ts'
+import type { MessageStream, Stream } from '@libp2p/interface'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { tameMuxer, tameWindowUpdates } from '../../../src/transport/window-updates.ts'
 
 /** As much of a yamux stream as matters, with a window of 1,000 of which `free` are left. */
 function fakeStream(state: number, free: number, send: () => void) {
@@ -24,6 +25,25 @@ describe('window updates', () => {
     })
     tameWindowUpdates(stream as unknown as Stream)
     assert.doesNotThrow(() => stream.sendWindowUpdate())
+  })
+
+  it('are tamed from the first moment of a stream on', () => {
+    const muxer = {
+      _newStream: () =>
+        fakeStream(0, 1000, () => {
+          throw new Error('Cannot write to a stream that is closed')
+        })
+    }
+    assert.ok(tameMuxer(muxer))
+    assert.doesNotThrow(() => muxer._newStream().sendWindowUpdate())
+    assert.equal(tameMuxer({}), false)
+  })
+
+  it('of the muxer that is used are among those', () => {
+    const log = { newScope: () => ({ trace: () => {} }) }
+    const connection = { addEventListener: () => {}, direction: 'outbound', log }
+    const muxer = yamux({ enableKeepAlive: false })().createStreamMuxer(connection as unknown as MessageStream)
+    assert.ok(tameMuxer(muxer), 'yamux has changed: see docs/decisions/0007')
   })
 
   it('of any other stream are left alone', () => {
