@@ -27,6 +27,7 @@ export type { NodeOptions } from './node/options.ts'
 export type { RingShare, RingView } from './node/ring-view.ts'
 export type {
   Health,
+  HintStatus,
   NodeStatus,
   OperationStatus,
   PartitionStatus,

@@ -1,10 +1,13 @@
 import type { StoreId } from './node-id.ts'
 
-/** Named strengths of an operation. */
-export type ConsistencyLevel = 'one' | 'quorum' | 'all'
+/** Named strengths of an operation. `any` is `one` for reads, and for writes as long as some owner can be reached. */
+export type ConsistencyLevel = 'any' | 'one' | 'quorum' | 'all'
+
+/** Levels that are met by answers of owners. */
+export type OwnerLevel = Exclude<ConsistencyLevel, 'any'>
 
 /** A level, or an explicit number of copies (the customary R and W). */
-export type Requirement = ConsistencyLevel | number
+export type Requirement = OwnerLevel | number
 
 /** Where an operation stands; `lost` as soon as the requirement is out of reach. */
 export type TallyState = 'pending' | 'won' | 'lost'

@@ -9,10 +9,9 @@ import type { StoreId } from '../model/node-id.ts'
 import { type Hash64, Ring } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { PlacementRules } from '../placement/rules.ts'
-import { AntiEntropy, type RoundReport } from '../repair/anti-entropy.ts'
-import { ExchangeServer } from '../repair/exchange-server.ts'
+import type { RoundReport } from '../repair/anti-entropy.ts'
+import { Mending } from '../repair/mending.ts'
 import { Transfer } from '../repair/transfer.ts'
-import { TreeBuilder } from '../repair/tree-builder.ts'
 import { Coordinator } from '../replication/coordinator.ts'
 import { Replica } from '../replication/replica.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -20,6 +19,7 @@ import { type Logger, withFields } from '../runtime/logger.ts'
 import type { LoopMonitor } from '../runtime/loop-monitor.ts'
 import type { Random } from '../runtime/random.ts'
 import { ApplyLoop } from '../storage/apply-loop.ts'
+import { HintStore } from '../storage/hint-store.ts'
 import { closeIdentity, type Identity } from '../storage/identity.ts'
 import type { RecordStore } from '../storage/record-store.ts'
 import { CeilingStampSource } from '../storage/stamp-source.ts'
@@ -96,6 +96,8 @@ export interface NodeCore extends KeyspaceBackend {
 const EVICT_VOLATILE_AFTER_MS = 15_000
 const EVICT_DISK_AFTER_MS = 300_000
 const GOODBYE_MS = 500
+/** Most bytes of keys and values that a node keeps for others. */
+const HINT_BYTES_MAX = 64 * 1024 * 1024
 
 /** Wires a node together; the one place where the floors meet. Nothing runs until `start`. */
 export function assembleNode(config: NodeConfig, parts: NodeParts): NodeCore {
@@ -117,8 +119,8 @@ class Assembly implements NodeCore {
   readonly #discovery: Discovery
   readonly #coordinator: Coordinator
   readonly #transfer: Transfer
-  readonly #builder: TreeBuilder
-  readonly #antiEntropy: AntiEntropy
+  readonly #hints: HintStore
+  readonly #mending: Mending
   readonly #stopListeners = new Set<() => void>()
   #isOpen = false
   #stopping: Promise<void> | undefined
@@ -134,6 +136,7 @@ class Assembly implements NodeCore {
     this.ring = new Ring(config.partitions, hash)
     this.trees = new TreeIndex(config.partitions, identity.created)
     this.records = new ApplyLoop({ store, clock, trees: this.trees }, { durability: config.durability })
+    this.#hints = new HintStore({ store, clock }, { durability: config.durability, bytesMax: HINT_BYTES_MAX })
     this.#stamps = new CeilingStampSource({ store, clock }, identity)
     this.transport = new Mesh({ host, clock, random: random.fork('mesh'), logger, hello: () => this.#hello() })
     this.membership = new GossipMembership(
@@ -150,9 +153,23 @@ class Assembly implements NodeCore {
       },
       { bootstrap: config.bootstrap, ...(parts.lan === undefined ? {} : { source: parts.lan }) }
     )
-    const topology = () => this.cluster.topology
-    const catchUp = (epoch: number, timeoutMs: number) => this.cluster.catchUp(epoch, timeoutMs)
-    const common = { transport: this.transport, records: this.records, clock, logger, rules, topology, catchUp }
+    const common = {
+      self: this.storeId,
+      transport: this.transport,
+      records: this.records,
+      trees: this.trees,
+      hints: this.#hints,
+      stamps: this.#stamps,
+      ring: this.ring,
+      clock,
+      logger,
+      rules,
+      topology: () => this.cluster.topology,
+      catchUp: (epoch: number, timeoutMs: number) => this.cluster.catchUp(epoch, timeoutMs),
+      isAlive: (id: StoreId) => this.membership.statusOf(id) === 'alive',
+      isDead: (id: StoreId) => this.#isDead(id),
+      keepFor: this.#hints.add.bind(this.#hints)
+    }
     this.#transfer = new Transfer(common)
     this.cluster = new MetaCluster(
       {
@@ -176,25 +193,13 @@ class Assembly implements NodeCore {
         evictDiskAfterMs: config.evictAfterMs ?? EVICT_DISK_AFTER_MS
       }
     )
-    const replica = new Replica({ ...common, self: this.storeId, stamps: this.#stamps }, config)
-    const isDead = (id: StoreId): boolean => {
-      const status = this.membership.statusOf(id)
-      return status === 'dead' || status === 'left'
-    }
-    this.#coordinator = new Coordinator(
-      { ...common, self: this.storeId, replica, stamps: this.#stamps, ring: this.ring, isDead },
-      config.requestTimeoutMs
-    )
-    this.#builder = new TreeBuilder({ ...common, trees: this.trees })
-    const repair = { ...common, self: this.storeId, trees: this.trees, builder: this.#builder, replica }
-    const isAlive = (id: StoreId): boolean => this.membership.statusOf(id) === 'alive'
-    this.#antiEntropy = new AntiEntropy(
-      { ...repair, random: random.fork('repair'), isAlive },
-      { everyMs: config.repairIntervalMs }
-    )
+    const replica = new Replica(common, config)
+    this.#coordinator = new Coordinator({ ...common, replica }, config.requestTimeoutMs)
+    const mends = { ...common, replica, random: random.fork('repair') }
+    this.#mending = new Mending(mends, { everyMs: config.repairIntervalMs })
     replica.listen(this.transport)
     this.#transfer.listen()
-    new ExchangeServer(repair).listen()
+    this.#mending.listen()
     this.#callForRepair()
   }
 
@@ -205,10 +210,12 @@ class Assembly implements NodeCore {
   async start(signal?: AbortSignal): Promise<void> {
     try {
       await this.#openTrees()
+      await this.#hints.open()
       await this.transport.start()
       this.membership.start()
       this.#discovery.start()
       await this.cluster.start(signal)
+      this.#mending.start()
     } catch (error) {
       await this.stop()
       throw error
@@ -225,13 +232,11 @@ class Assembly implements NodeCore {
 
   /** Whoever was away has missed something; who has become an owner may have. */
   #callForRepair(): void {
-    this.membership.on('member:returned', () => this.#antiEntropy.soon())
-    this.membership.on('member:joined', () => this.#antiEntropy.soon())
+    for (const event of ['member:returned', 'member:joined'] as const) {
+      this.membership.on(event, ({ storeId }) => this.#mending.returned(storeId))
+    }
     this.cluster.on('row', ({ event }) => {
-      if (event !== 'begin') this.#antiEntropy.soon()
-    })
-    this.cluster.on('phase', phase => {
-      if (phase === 'member') this.#antiEntropy.soon()
+      if (event !== 'begin') this.#mending.moved()
     })
   }
 
@@ -256,7 +261,7 @@ class Assembly implements NodeCore {
 
   async repair(signal: AbortSignal | undefined): Promise<RoundReport> {
     this.#assertRunning()
-    return this.#antiEntropy.run(signal)
+    return this.#mending.run(signal)
   }
 
   async leave(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
@@ -285,7 +290,8 @@ class Assembly implements NodeCore {
       view: this.membership.view,
       operations: this.#coordinator.stats(),
       transfer: this.#transfer.stats(),
-      repair: this.#antiEntropy.stats(),
+      repair: this.#mending.stats(),
+      hints: this.#hints.stats(),
       storage: this.records.stats(),
       permanent: this.#parts.store.permanent,
       openedClean: this.#parts.identity.created ? undefined : this.#parts.identity.openedClean,
@@ -294,20 +300,24 @@ class Assembly implements NodeCore {
     })
   }
 
+  #isDead(id: StoreId): boolean {
+    const status = this.membership.statusOf(id)
+    return status === 'dead' || status === 'left'
+  }
+
   /** From the top down, and each part even if another fails: nothing may be left running. */
   async #stop(): Promise<void> {
     const { store, loop, logger } = this.#parts
     for (const listener of this.#stopListeners) listener()
-    this.#antiEntropy.cancel()
-    this.#builder.cancel()
+    this.#mending.cancel()
     const steps: readonly (readonly [string, () => void | Promise<void>])[] = [
       ['operations', () => this.#coordinator.stop()],
       ['discovery', () => this.#discovery.stop()],
       ['cluster', () => this.cluster.stop()],
       ['membership', () => this.membership.stop()],
       ['transport', () => this.transport.stop()],
-      ['repair', () => this.#antiEntropy.stop()],
-      ['hash trees', () => this.#builder.stop()],
+      ['mending', () => this.#mending.stop()],
+      ['hints', () => this.#hints.close()],
       ['records', () => this.records.close()],
       ['stamps', () => this.#stamps.close()],
       ['identity', () => this.#close()],

@@ -8,7 +8,10 @@ import { type Codec, createCodec, type Encoding } from './encodings.ts'
 
 /** What every operation accepts. */
 export interface OperationOptions extends AbortOptions {
-  /** How many copies must take part; see the table in the README. Default: the keyspace's. */
+  /**
+   * How many copies must take part; see the table in the README. Default: the keyspace's. `'any'` is `'one'`, but a write
+   * of which no owner can be reached is kept on this node, and handed over later.
+   */
   readonly consistency?: ConsistencyLevel
   /** Deadline of this call, ms. Default: the node's `requestTimeoutMs`. */
   readonly timeoutMs?: number
@@ -116,7 +119,7 @@ export interface KeyspaceBackend {
 
 /** Options of an operation after defaults. */
 export interface BackendOptions {
-  readonly requirement: Requirement
+  readonly requirement: Requirement | 'any'
   readonly timeoutMs: number | undefined
   readonly signal: AbortSignal | undefined
 }
@@ -130,7 +133,7 @@ interface EncodedOperation<K> {
 
 /** Operations of one getMany or batch that are under way at once. */
 const FAN_OUT_MAX = 256
-const LEVELS: readonly string[] = ['one', 'quorum', 'all'] satisfies ConsistencyLevel[]
+const LEVELS: readonly string[] = ['any', 'one', 'quorum', 'all'] satisfies ConsistencyLevel[]
 
 /** A keyspace over a node's coordinator. */
 export class NodeKeyspace<V, K> implements Keyspace<V, K> {
@@ -139,8 +142,8 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   readonly #nameBytes: Uint8Array
   readonly #keys: Codec<K>
   readonly #values: Codec<V>
-  readonly #read: Requirement
-  readonly #write: Requirement
+  readonly #read: Requirement | 'any'
+  readonly #write: Requirement | 'any'
 
   /** @throws KilovoltError `KV_CONFIG` for bad options */
   constructor(backend: KeyspaceBackend, name: string, options: KeyspaceOptions<V, K> = {}) {
@@ -285,7 +288,7 @@ function unknownOption(option: string, owner: string, known: ReadonlySet<string>
   return new KilovoltError('KV_CONFIG', `"${option}" is not an option of ${owner}; there are ${[...known].join(', ')}`)
 }
 
-function requirement(level: ConsistencyLevel | undefined, count: number | undefined): Requirement | undefined {
+function requirement(level: ConsistencyLevel | undefined, count: number | undefined): Requirement | 'any' | undefined {
   if (count !== undefined) {
     if (!Number.isInteger(count) || count < 1) {
       throw new KilovoltError('KV_CONFIG', `"r" and "w" are whole numbers of copies, not ${count}`)

@@ -57,6 +57,20 @@ export interface RepairStatus {
   readonly bytes: number
 }
 
+/** Records that this node keeps for members that could not be given them, until they can. */
+export interface HintStatus {
+  /** Kept now. */
+  readonly count: number
+  /** Bytes of their keys and values; at most 64 MiB are kept. */
+  readonly bytes: number
+  /** Since the node started: records that were kept, */
+  readonly added: number
+  /** handed over, */
+  readonly delivered: number
+  /** or given up, as there was no room or they had become too old. Comparing copies brings these. */
+  readonly dropped: number
+}
+
 /** Everything a node knows about itself, as plain data. */
 export interface NodeStatus {
   readonly id: string
@@ -75,6 +89,7 @@ export interface NodeStatus {
   readonly operations: OperationStatus
   readonly transfer: TransferStatus
   readonly repair: RepairStatus
+  readonly hints: HintStatus
   readonly storage: RecordStoreStats & {
     readonly permanent: boolean
     /** Whether the store was closed properly the last time; `undefined` for a new one. */
@@ -96,6 +111,7 @@ export interface StatusInput {
   readonly operations: OperationStatus
   readonly transfer: TransferStatus
   readonly repair: RepairStatus
+  readonly hints: HintStatus
   readonly storage: RecordStoreStats
   readonly permanent: boolean
   readonly openedClean: boolean | undefined
@@ -105,7 +121,7 @@ export interface StatusInput {
 
 /** The status of a node, judged from what it knows. */
 export function describeStatus(input: StatusInput): NodeStatus {
-  const { id, cluster, phase, leader, topology, view, operations, transfer, repair } = input
+  const { id, cluster, phase, leader, topology, view, operations, transfer, repair, hints } = input
   const { transport, healthMultiplier } = input
   const members = { alive: 0, suspect: 0, dead: 0 }
   for (const { status } of view.values()) if (status !== 'left') members[status]++
@@ -129,6 +145,7 @@ export function describeStatus(input: StatusInput): NodeStatus {
     operations,
     transfer,
     repair,
+    hints,
     storage,
     transport,
     healthMultiplier

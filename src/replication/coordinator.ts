@@ -23,7 +23,7 @@ export interface CoordinatorDeps extends Omit<OperationDeps, 'wheel' | 'routes'>
 
 /** Settings of one call. */
 export interface CallOptions {
-  readonly requirement: Requirement
+  readonly requirement: Requirement | 'any'
   readonly timeoutMs: number | undefined
   readonly signal: AbortSignal | undefined
 }
@@ -64,7 +64,7 @@ export class Coordinator {
   ): RecordBytes | undefined | Promise<RecordBytes | undefined> {
     this.#stats.reads++
     const place = this.#place(keyspace, key)
-    if (options.requirement === 'one' && this.#isReadHere(place.partition)) {
+    if (ownersOf(options.requirement) === 'one' && this.#isReadHere(place.partition)) {
       const found = this.#deps.records.get(place)
       if (!(found instanceof Promise)) return this.#visible(found)
       // It has failed. Another copy may do: the operation tells.
@@ -74,7 +74,7 @@ export class Coordinator {
   }
 
   async #getByOperation(place: RecordKey, options: CallOptions): Promise<RecordBytes | undefined> {
-    const blocking = this.#isBlocking(options.requirement)
+    const blocking = this.#isBlocking(ownersOf(options.requirement))
     const operation = new GetOperation(this.#deps, place, this.#options(options), this.#repair, blocking)
     this.#running.add(operation)
     try {
@@ -101,7 +101,8 @@ export class Coordinator {
       const own = next instanceof Promise && value !== undefined ? copyBytes(value) : value
       const stamp = next instanceof Promise ? await next : next
       const record = encodeRecord({ stamp, value: own })
-      operation = new PutOperation(this.#deps, this.#place(keyspace, key), record, this.#options(options))
+      const isAny = options.requirement === 'any'
+      operation = new PutOperation(this.#deps, this.#place(keyspace, key), record, this.#options(options), isAny)
       this.#running.add(operation)
       const { existed, restamps } = await operation.run()
       this.#stats.restamped += restamps
@@ -150,7 +151,7 @@ export class Coordinator {
   }
 
   #options({ requirement, timeoutMs, signal }: CallOptions): OperationOptions {
-    return { requirement, timeoutMs: timeoutMs ?? this.#requestTimeoutMs, signal }
+    return { requirement: ownersOf(requirement), timeoutMs: timeoutMs ?? this.#requestTimeoutMs, signal }
   }
 
   /** Levels from a majority up promise that reads do not go back. */
@@ -181,6 +182,11 @@ export class Coordinator {
     if (isKilovoltError(error, 'KV_TIMEOUT')) this.#stats.timedOut++
     return error
   }
+}
+
+/** What must be had of owners. */
+function ownersOf(requirement: Requirement | 'any'): Requirement {
+  return requirement === 'any' ? 'one' : requirement
 }
 
 function outcomeOf(reply: PutReply | undefined): RepairOutcome {

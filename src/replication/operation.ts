@@ -3,6 +3,7 @@ import { createDeferred } from '../base/deferred.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { type Requirement, Tally } from '../model/quorum.ts'
+import type { RecordBytes } from '../model/record.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import type { Topology } from '../placement/topology.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -29,6 +30,13 @@ export interface OperationDeps {
   readonly catchUp: (epoch: number, timeoutMs: number) => Promise<unknown>
   /** Whether gossip holds a member for dead: it is not asked, but counted as failed at once. */
   readonly isDead: (store: StoreId) => boolean
+  /** Keeps a record for a store that could not be given it, or for any owner; `done` as for `HintStore.add`. */
+  readonly keepFor: (
+    target: StoreId,
+    key: RecordKey,
+    record: RecordBytes,
+    done?: (error: KilovoltError | undefined) => void
+  ) => void
 }
 
 /** What one operation was asked for. */
@@ -152,7 +160,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
     this.#body ??= this.encode()
     // Who is asked alone must not use up the whole time while others could answer.
     const isAlone = this.oneByOne && this.#next < this.route.replicas.length
-    const timeoutMs = isAlone ? Math.min(this.remainingMs, ALONE_TIMEOUT_MS) : this.remainingMs
+    const timeoutMs = isAlone ? Math.min(this.remainingMs, ALONE_TIMEOUT_MS) : this.answerWithinMs
     transport.request(peer, { type: this.type, class: 'data', body: this.#body, timeoutMs }, outcome => {
       if (phase !== this.#phase) return
       if (this.#ended) this.onLate(store, outcome)
@@ -172,6 +180,11 @@ export abstract class Operation<Reply, Result> extends Deadline {
     )
   }
 
+  /** How long a replica may take to answer, when all are asked at once. */
+  protected get answerWithinMs(): number {
+    return this.remainingMs
+  }
+
   protected get remainingMs(): number {
     return Math.max(1, this.#deadlineMs - this.deps.clock.monotonicMs())
   }
@@ -179,6 +192,11 @@ export abstract class Operation<Reply, Result> extends Deadline {
   /** Notes how a replica fared, for people to read. */
   protected note(store: StoreId, answer: string): void {
     this.#answers[this.route.replicas.indexOf(store)] = answer
+  }
+
+  /** Replicas that have answered, but not as they were asked to. */
+  protected get failed(): readonly StoreId[] {
+    return this.route.replicas.filter((_, i) => this.#answers[i] !== undefined && this.#answers[i] !== 'ok')
   }
 
   protected yes(store: StoreId): boolean {

@@ -6,6 +6,8 @@ import { MessageType } from '../transport/message-type.ts'
 import { Operation, type OperationDeps, type OperationOptions } from './operation.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
 import type { RecordKey } from '../storage/record-store.ts'
+import { ANY_OWNER } from '../storage/hint-store.ts'
+import type { Outcome } from '../transport/transport.ts'
 
 /** What a write found. */
 export interface PutResult {
@@ -26,13 +28,40 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   protected readonly what = 'write'
   protected readonly type: MessageType = MessageType.PUT
   protected readonly oneByOne = false
+  readonly #mayBeKept: boolean
   #record: RecordBytes
+  #isKeeping = false
+  #isAcknowledged = false
   #existed = false
   #restamps = 0
 
-  constructor(deps: OperationDeps, key: RecordKey, record: RecordBytes, options: OperationOptions) {
+  /** @param mayBeKept - whether a hint on this node counts as an acknowledgement when no owner can be had: level `any` */
+  constructor(
+    deps: OperationDeps,
+    key: RecordKey,
+    record: RecordBytes,
+    options: OperationOptions,
+    mayBeKept: boolean = false
+  ) {
     super(deps, key, options)
     this.#record = record
+    this.#mayBeKept = mayBeKept
+  }
+
+  /** Who may fall back on itself must have the time for it. */
+  protected override get answerWithinMs(): number {
+    return this.#mayBeKept ? Math.ceil(this.remainingMs / 2) : this.remainingMs
+  }
+
+  /** Out of reach of all owners: keeps the record for whoever owns it, if that will do. */
+  protected override outOfReach(): void {
+    if (!this.#mayBeKept) return super.outOfReach()
+    if (this.#isKeeping) return
+    this.#isKeeping = true
+    this.deps.keepFor(ANY_OWNER, this.key, this.#record, error => {
+      if (error === undefined) this.succeed({ existed: this.#existed, restamps: this.#restamps })
+      else super.outOfReach()
+    })
   }
 
   protected encode(): Uint8Array {
@@ -51,11 +80,12 @@ export class PutOperation extends Operation<PutReply, PutResult> {
     switch (reply.kind) {
       case 'stored':
         this.#existed ||= reply.existed
-        if (this.yes(store)) this.succeed({ existed: this.#existed, restamps: this.#restamps })
+        if (this.yes(store)) this.#acknowledge()
         break
       case 'stale':
         if (this.requirement === 'one') {
-          if (this.yes(store)) this.succeed({ existed: true, restamps: this.#restamps })
+          this.#existed = true
+          if (this.yes(store)) this.#acknowledge()
         } else this.#restamp(store, reply.current)
         break
       case 'fenced':
@@ -63,6 +93,17 @@ export class PutOperation extends Operation<PutReply, PutResult> {
         else this.no(store, 'fenced', false)
         break
     }
+  }
+
+  /** A replica that fails when the write is acknowledged already is given it later. */
+  protected override onLate(store: StoreId, { kind }: Outcome): void {
+    if (this.#isAcknowledged && kind !== 'reply') this.deps.keepFor(store, this.key, this.#record)
+  }
+
+  #acknowledge(): void {
+    this.#isAcknowledged = true
+    for (const store of this.failed) this.deps.keepFor(store, this.key, this.#record)
+    this.succeed({ existed: this.#existed, restamps: this.#restamps })
   }
 
   #restamp(store: StoreId, current: RecordBytes): void {

@@ -10,6 +10,8 @@ export interface Mutation {
   /** The record's key in the store. */
   readonly key: Uint8Array
   readonly record: RecordBytes
+  /** Whether the record is to be deleted, if it is still this one, instead of stored. */
+  readonly removes: boolean
   readonly done: (error: Error | undefined, result: ApplyResult | undefined) => void
   readonly group: FenceGroup
 }
@@ -60,7 +62,9 @@ export class ApplyBatch {
    */
   decide(values: readonly (Uint8Array | undefined)[]): readonly (ApplyResult | KilovoltError)[] {
     for (let i = 0; i < this.#slots.length; i++) load(this.#slots[i]!, values[i])
-    return this.mutations.map(({ record }, i) => offer(this.#targets[i]!, record))
+    return this.mutations.map(({ record, removes }, i) =>
+      removes ? remove(this.#targets[i]!, record) : offer(this.#targets[i]!, record)
+    )
   }
 
   /** What has to be written after {@link decide}: the newest record of each key that changed. */
@@ -82,6 +86,16 @@ function offer(slot: Slot, record: RecordBytes): ApplyResult | KilovoltError {
   slot.current = record
   slot.changed = true
   return current === undefined ? APPLIED_TO_NOTHING : { outcome: 'applied', current }
+}
+
+function remove(slot: Slot, record: RecordBytes): ApplyResult | KilovoltError {
+  const { current, corrupt } = slot
+  if (corrupt !== undefined) return corrupt
+  if (current === undefined) return { outcome: 'same', current }
+  if (!equalBytes(current, record)) return { outcome: 'stale', current }
+  slot.current = undefined
+  slot.changed = true
+  return { outcome: 'applied', current }
 }
 
 function load(slot: Slot, value: Uint8Array | undefined): void {

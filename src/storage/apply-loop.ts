@@ -102,6 +102,14 @@ export class ApplyLoop implements RecordStore {
   }
 
   apply(key: RecordKey, record: RecordBytes, done: Done): void {
+    this.#enter(key, record, false, done)
+  }
+
+  remove(key: RecordKey, record: RecordBytes, done: Done): void {
+    this.#enter(key, record, true, done)
+  }
+
+  #enter(key: RecordKey, record: RecordBytes, removes: boolean, done: Done): void {
     const storeKey = dataKey(key.partition, key.keyspace, key.key)
     const bytes = storeKey.length + record.length
     const refusal = this.#refusal(bytes)
@@ -111,7 +119,7 @@ export class ApplyLoop implements RecordStore {
     }
     this.#pending++
     this.#pendingBytes += bytes
-    const mutation = { key: storeKey, record, done, group: this.#fence.enter() }
+    const mutation = { key: storeKey, record, removes, done, group: this.#fence.enter() }
     const held = this.#held.size === 0 ? undefined : this.#held.get(key.partition)
     if (held !== undefined) held.push(mutation)
     else this.#offer(mutation)

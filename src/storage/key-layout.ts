@@ -1,5 +1,6 @@
 import { KilovoltError } from '../base/errors.ts'
 import { KEYSPACE_BYTES_MAX } from '../model/key.ts'
+import { ID_BYTES, idFromBytes, idToBytes, type StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { RecordKey } from './record-store.ts'
 import type { StoreRange } from './store.ts'
@@ -9,6 +10,7 @@ import type { StoreRange } from './store.ts'
  * order of the numbers:
  *
  *     0x10  partition u16 · length of the keyspace's name u8 · name · key      → a record
+ *     0x12  store id 16 · key of a record                                       → a hint: a record kept for a store
  *     0x13  name                                                               → state of the cluster floor
  *     0x14  field u8                                                           → this store's identity and clock
  *     0x15                                                                     → number of the hash trees that follow
@@ -19,7 +21,15 @@ import type { StoreRange } from './store.ts'
  * Each partition is one range, and each keyspace one range in each partition. The length stands before the name so that
  * no name with a key can be mistaken for a longer name with a shorter key; keyspaces are hence ordered by length first.
  */
-export const KeyKind = { DATA: 0x10, META: 0x13, IDENTITY: 0x14, TREE: 0x15, RAFT_LOG: 0x20, RAFT_STATE: 0x21 } as const
+export const KeyKind = {
+  DATA: 0x10,
+  HINT: 0x12,
+  META: 0x13,
+  IDENTITY: 0x14,
+  TREE: 0x15,
+  RAFT_LOG: 0x20,
+  RAFT_STATE: 0x21
+} as const
 
 const DATA_HEADER = 4
 /** Greatest partition that has a place. */
@@ -94,6 +104,25 @@ export function partitionRangeAfter(
   const range = partitionRange(partition)
   // The next key in byte order is the same one with a zero byte behind it.
   return after === undefined ? range : { gte: successor(dataKey(partition, after.keyspace, after.key)), lt: range.lt }
+}
+
+/** Prefix of all that is kept for a store that could not be reached. */
+export function hintPrefix(target: StoreId): Uint8Array {
+  const bytes = new Uint8Array(1 + ID_BYTES)
+  bytes[0] = KeyKind.HINT
+  bytes.set(idToBytes(target), 1)
+  return bytes
+}
+
+/** Whom a hint is kept for. */
+export function targetOfHint(key: Uint8Array): StoreId {
+  return idFromBytes(key.subarray(1, 1 + ID_BYTES))
+}
+
+/** All hints, or those of the targets after one. */
+export function hintRange(after?: StoreId): StoreRange {
+  const { gte, lt } = prefixRange(Uint8Array.of(KeyKind.HINT))
+  return { gte: after === undefined ? gte : (prefixRange(hintPrefix(after)).lt ?? gte), lt }
 }
 
 /** Key of a piece of the cluster floor's state. */

@@ -55,6 +55,15 @@ export interface RecordStore {
     record: RecordBytes,
     done: (error: Error | undefined, result: ApplyResult | undefined) => void
   ): void
+  /**
+   * Deletes a record if it is still this one, byte for byte. `done` as for {@link RecordStore.apply}: `applied` when it was
+   * there, `same` when nothing was, `stale` when another record is.
+   */
+  remove(
+    key: RecordKey,
+    record: RecordBytes,
+    done: (error: Error | undefined, result: ApplyResult | undefined) => void
+  ): void
   /** Resolves when everything offered before this call is written or refused: the fence before a copy is taken. */
   flushed(): Promise<void>
   /**

@@ -86,6 +86,12 @@ export function treeProblem(nodes: readonly SimNode[]): string | undefined {
   return undefined
 }
 
+/** Who still keeps records for others, who all live, or `undefined` when nobody does. */
+export function hintProblem(nodes: readonly SimNode[]): string | undefined {
+  const keeper = nodes.find(({ core }) => core.status().hints.count > 0)
+  return keeper && `${keeper.name} still keeps ${keeper.core.status().hints.count} records for others`
+}
+
 function rootOnDisk({ machine }: SimNode, partition: PartitionId): TreeRoot {
   const tree = new HashTree()
   const digest = new RecordDigest()

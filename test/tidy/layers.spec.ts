@@ -43,8 +43,14 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
   membership: { transport: ['transport.ts', 'hello.ts', 'message-type.ts'] },
   consensus: { transport: ['transport.ts', 'message-type.ts'], storage: ['store.ts', 'key-layout.ts'] },
   cluster: { transport: ['transport.ts', 'hello.ts', 'message-type.ts'], storage: ['store.ts', 'key-layout.ts'] },
-  replication: { transport: ['transport.ts', 'message-type.ts'], storage: ['record-store.ts', 'tree-index.ts'] },
-  repair: { transport: ['transport.ts', 'message-type.ts'], storage: ['record-store.ts', 'tree-index.ts'] }
+  replication: {
+    transport: ['transport.ts', 'message-type.ts'],
+    storage: ['record-store.ts', 'hint-store.ts', 'tree-index.ts']
+  },
+  repair: {
+    transport: ['transport.ts', 'message-type.ts'],
+    storage: ['record-store.ts', 'hint-store.ts', 'tree-index.ts']
+  }
 }
 
 /** Packages that belong to one folder (or to the one file that picks concrete classes). */

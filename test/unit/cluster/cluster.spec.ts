@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { utf8 } from '../../../src/base/bytes.ts'
+import { isKilovoltError } from '../../../src/base/errors.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import type { Hash64 } from '../../../src/model/partition.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
@@ -266,6 +267,37 @@ describe('a cluster of simulated nodes', () => {
     for (let i = 0; i < 50; i++) {
       assert.equal((await lab.world.settle(lab.node('a').get(`k${i}`, 'all', 5000)))?.value, `${i}`)
     }
+  })
+
+  it('gives a member that returns what it missed, from what others have kept for it', async () => {
+    const names = ['a', 'b', 'c']
+    for (const name of names) lab.add(name, { disk: true, config: { partitions: 64, repairIntervalMs: Infinity } })
+    lab.start(...names)
+    await lab.settled(...names)
+    lab.cluster.crash('c')
+    for (let i = 0; i < 50; i++) await lab.world.settle(lab.node('a').put(`k${i}`, `${i}`, 'quorum', 5000))
+    await lab.until('all of it is kept', () => lab.node('a').core.status().hints.count === 50)
+    lab.start('c')
+    await lab.settled(...names)
+    await lab.until('all is handed over', () => lab.node('a').core.status().hints.count === 0, 5000)
+    for (let i = 0; i < 50; i++) {
+      assert.equal((await lab.world.settle(lab.node('c').get(`k${i}`, 'one', 5000)))?.value, `${i}`)
+    }
+  })
+
+  it('takes a write at any on a node that is cut off from all owners, and hands it over later', async () => {
+    const names = ['a', 'b', 'c', 'd']
+    for (const name of names) lab.add(name, { config: { partitions: 64, weight: name === 'd' ? 0 : 1 } })
+    lab.start(...names)
+    await lab.settled('a', 'b', 'c', 'd')
+    lab.cluster.network.split([['a', 'b', 'c'], ['d']])
+    await assert.rejects(lab.world.settle(lab.node('d').put('k', 'one', 'one', 2000)), isKilovoltError)
+    await lab.world.settle(lab.node('d').put('k', 'any', 'any', 2000))
+    await lab.world.advance(3000)
+    lab.cluster.network.heal()
+    await lab.settled(...names)
+    await lab.until('it is handed over', () => lab.node('d').core.status().hints.count === 0, 5000)
+    assert.equal((await lab.world.settle(lab.node('a').get('k', 'quorum', 5000)))?.value, 'any')
   })
 
   it('lets all leave together', async () => {

@@ -108,7 +108,7 @@ class Side {
       {
         ...repair,
         random: world.random.fork(`repair ${n}`),
-        isAlive: id => !this.dead.has(Number.parseInt(id, 16) % 256)
+        isAlive: id => !this.dead.has(Number.parseInt(id.slice(0, 2), 16))
       },
       { everyMs }
     )

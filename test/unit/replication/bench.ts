@@ -6,6 +6,7 @@ import { compareRecords, encodeRecord, type RecordBytes, recordValue } from '../
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Row, Topology } from '../../../src/placement/topology.ts'
 import { type CallOptions, Coordinator } from '../../../src/replication/coordinator.ts'
+import type { OperationDeps } from '../../../src/replication/operation.ts'
 import { Replica } from '../../../src/replication/replica.ts'
 import {
   decodeGet,
@@ -88,6 +89,9 @@ export class Bench {
   /** What reads of the local database fail with. */
   readFails: Error | undefined
   observed = 0
+  /** What was kept for others. */
+  readonly kept: (readonly [StoreId, RecordBytes])[] = []
+  keepFails: KilovoltError | undefined
   #hlc = 1000
 
   constructor(options: BenchOptions = {}) {
@@ -117,8 +121,12 @@ export class Bench {
     this.replica = new Replica(common, { maxClockDriftMs: 1e15, requestTimeoutMs: 1000 })
     const isDead = (id: StoreId): boolean => this.dead.has(id)
     const ring = new Ring(64, () => 0n)
+    const keepFor: OperationDeps['keepFor'] = (target, _key, kept, done) => {
+      this.kept.push([target, kept])
+      this.clock.soon(() => done?.(this.keepFails))
+    }
     this.coordinator = new Coordinator(
-      { ...common, replica: this.replica, transport: this.#transport(), isDead, ring },
+      { ...common, replica: this.replica, transport: this.#transport(), isDead, ring, keepFor },
       1000
     )
   }
@@ -128,7 +136,7 @@ export class Bench {
   }
 
   put(
-    requirement: Requirement,
+    requirement: Requirement | 'any',
     value = 'new',
     more: Partial<CallOptions> = {}
   ): Promise<{ readonly existed: boolean }> {
@@ -189,6 +197,7 @@ export class Bench {
         const outcome = order > 0 ? 'applied' : order === 0 ? 'same' : 'stale'
         this.clock.soon(() => done(undefined, { outcome, current }))
       },
+      remove: () => {},
       flushed: async () => {},
       page: async () => [],
       partitions: async () => [],
@@ -198,7 +207,7 @@ export class Bench {
   }
 }
 
-function call(requirement: Requirement, more: Partial<CallOptions>): CallOptions {
+function call(requirement: Requirement | 'any', more: Partial<CallOptions>): CallOptions {
   return { requirement, timeoutMs: undefined, signal: undefined, ...more }
 }
 

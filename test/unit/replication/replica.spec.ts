@@ -50,6 +50,7 @@ function setUp(
       const result: ApplyResult = { outcome: 'applied', current: held }
       done(undefined, result)
     },
+    remove: () => {},
     flushed: async () => {},
     page: async () => [],
     partitions: async () => [],
@@ -167,7 +168,15 @@ describe('a coordinator', () => {
     const { replica, ...deps } = setUp()
     const ring = new Ring(64, () => 0n)
     const coordinator = new Coordinator(
-      { ...deps, replica, transport: {} as Transport, topology: () => undefined, isDead: () => false, ring },
+      {
+        ...deps,
+        replica,
+        transport: {} as Transport,
+        topology: () => undefined,
+        isDead: () => false,
+        keepFor: () => {},
+        ring
+      },
       1000
     )
     const options = { requirement: 'quorum', timeoutMs: undefined, signal: undefined } as const
@@ -182,7 +191,7 @@ describe('a coordinator', () => {
       const stamps = { ...deps.stamps, next: () => stamp }
       const ring = new Ring(64, () => 0n)
       const coordinator = new Coordinator(
-        { ...deps, stamps, replica, transport: {} as Transport, isDead: () => false, ring },
+        { ...deps, stamps, replica, transport: {} as Transport, isDead: () => false, keepFor: () => {}, ring },
         1000
       )
       const value = Uint8Array.of(1, 2, 3)

@@ -263,6 +263,84 @@ describe('a write', () => {
     await bench.turn()
   })
 
+  describe('keeps hints', () => {
+    const targets = (): number[] => bench.kept.map(([target]) => Number.parseInt(target.slice(0, 2), 16))
+
+    it('for those who failed before it was acknowledged, and for those who fail later', async () => {
+      bench.dead.add(store(2))
+      const put = bench.put('quorum')
+      const three = bench.of(3)
+      three.stored()
+      await bench.turn()
+      await put
+      assert.deepEqual(targets(), [2])
+      bench = new Bench()
+      const late = bench.put('quorum')
+      bench.of(2).stored()
+      await bench.turn()
+      await late
+      assert.deepEqual(targets(), [])
+      bench.of(3).end({ kind: 'timeout' })
+      await bench.turn()
+      assert.deepEqual(targets(), [3])
+      assert.equal(text(bench.kept[0]![1]), 'new')
+    })
+
+    it('for nobody when all goes well, when it fails, and when somebody who is late has it', async () => {
+      const put = bench.put('quorum')
+      bench.of(2).stored()
+      await bench.turn()
+      await put
+      bench.of(3).put$({ kind: 'stale', current: record(1e9) })
+      await bench.turn()
+      const failed = bench.put('quorum')
+      for (const to of [2, 3]) bench.of(to).end({ kind: 'lost' })
+      await failure(bench, failed)
+      assert.deepEqual(targets(), [])
+    })
+  })
+
+  describe('at any', () => {
+    beforeEach(() => {
+      bench = new Bench({ self: 9 })
+    })
+
+    it('is a write at one while an owner can be reached', async () => {
+      const put = bench.put('any')
+      assert.equal(bench.asked[0]!.put?.exempt, true)
+      bench.of(2).stored(true)
+      await bench.turn()
+      assert.deepEqual(await put, { existed: true })
+      assert.deepEqual(bench.kept, [])
+    })
+
+    it('is kept on this node for any owner when none can be', async () => {
+      for (const n of [1, 2, 3]) bench.dead.add(store(n))
+      assert.equal(await state(bench, bench.put('any')), 'done')
+      assert.deepEqual(
+        bench.kept.map(([target]) => target),
+        ['0'.repeat(32)]
+      )
+    })
+
+    it('has the time for that when all owners are silent', async () => {
+      const put = bench.put('any', 'new', { timeoutMs: 1000 })
+      assert.deepEqual(
+        bench.asked.map(({ timeoutMs }) => timeoutMs),
+        [500, 500, 500]
+      )
+      for (const to of [1, 2, 3]) bench.of(to).end({ kind: 'timeout' })
+      assert.equal(await state(bench, put), 'done')
+    })
+
+    it('fails like any other when it cannot be kept here either', async () => {
+      bench.keepFails = new KilovoltError('KV_OVERLOADED', 'no room')
+      for (const n of [1, 2, 3]) bench.dead.add(store(n))
+      const { code, outcome } = await failure(bench, bench.put('any'))
+      assert.deepEqual([code, outcome], ['KV_QUORUM_NOT_REACHED', 'not-executed'])
+    })
+  })
+
   it('ends when its signal aborts, and when the node stops', async () => {
     const abort = new AbortController()
     const aborted = bench.put('all', 'new', { signal: abort.signal })

@@ -6,7 +6,13 @@ import { ApplyBatch, type Mutation } from '../../../src/storage/apply-batch.ts'
 import { record, valueOf } from '../../conformance/record-store-suite.ts'
 
 function mutation(key: Uint8Array, hlc: number, value: string): Mutation {
-  return { key, record: record(hlc, value), done: () => {}, group: { outstanding: 1, waiting: undefined } }
+  return {
+    key,
+    record: record(hlc, value),
+    removes: false,
+    done: () => {},
+    group: { outstanding: 1, waiting: undefined }
+  }
 }
 
 function fnv1a(bytes: Uint8Array): number {

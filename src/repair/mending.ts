@@ -1,0 +1,90 @@
+import type { StoreId } from '../model/node-id.ts'
+import type { Topology } from '../placement/topology.ts'
+import type { Replica } from '../replication/replica.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Logger } from '../runtime/logger.ts'
+import type { Random } from '../runtime/random.ts'
+import type { HintStore } from '../storage/hint-store.ts'
+import type { RecordStore } from '../storage/record-store.ts'
+import type { TreeIndex } from '../storage/tree-index.ts'
+import type { Transport } from '../transport/transport.ts'
+import { AntiEntropy, type AntiEntropyOptions, type AntiEntropyStats, type RoundReport } from './anti-entropy.ts'
+import { ExchangeServer } from './exchange-server.ts'
+import { HintReplay } from './hint-replay.ts'
+import { TreeBuilder } from './tree-builder.ts'
+
+/** What mending needs. */
+export interface MendingDeps {
+  readonly self: StoreId
+  readonly transport: Transport
+  readonly records: RecordStore
+  readonly trees: TreeIndex
+  readonly hints: HintStore
+  readonly replica: Replica
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly topology: () => Topology | undefined
+  readonly isAlive: (store: StoreId) => boolean
+}
+
+/** All that brings copies together without a read: hints are handed over, and copies compared. */
+export class Mending {
+  readonly #builder: TreeBuilder
+  readonly #antiEntropy: AntiEntropy
+  readonly #replay: HintReplay
+  readonly #server: ExchangeServer
+
+  constructor(deps: MendingDeps, options: AntiEntropyOptions) {
+    this.#builder = new TreeBuilder(deps)
+    this.#antiEntropy = new AntiEntropy({ ...deps, builder: this.#builder }, options)
+    this.#replay = new HintReplay(deps)
+    this.#server = new ExchangeServer({ ...deps, builder: this.#builder })
+  }
+
+  /** Answers those who compare. */
+  listen(): void {
+    this.#server.listen()
+  }
+
+  /** Begins; to be called when this node is a member. */
+  start(): void {
+    this.#replay.start()
+    this.#antiEntropy.soon()
+  }
+
+  /** A node is back or new: it has missed something. */
+  returned(store: StoreId): void {
+    this.#replay.returned(store)
+    this.#antiEntropy.soon()
+  }
+
+  /** Owners have changed: who has become one may lack something. */
+  moved(): void {
+    this.#antiEntropy.soon()
+  }
+
+  /** Compares with all other owners now; see {@link AntiEntropy.run}. */
+  run(signal: AbortSignal | undefined): Promise<RoundReport> {
+    return this.#antiEntropy.run(signal)
+  }
+
+  stats(): AntiEntropyStats {
+    return this.#antiEntropy.stats()
+  }
+
+  /** Begins nothing more. */
+  cancel(): void {
+    this.#replay.cancel()
+    this.#antiEntropy.cancel()
+    this.#builder.cancel()
+  }
+
+  /** Resolves when nothing is under way any more; the transport must be stopped first, or be about to. */
+  async stop(): Promise<void> {
+    this.cancel()
+    await this.#replay.stop()
+    await this.#antiEntropy.stop()
+    await this.#builder.stop()
+  }
+}

@@ -1,0 +1,167 @@
+import { KilovoltError } from '../base/errors.ts'
+import type { StoreId } from '../model/node-id.ts'
+import type { RecordBytes } from '../model/record.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { ApplyLoop } from './apply-loop.ts'
+import { hintPrefix, hintRange, targetOfHint } from './key-layout.ts'
+import { PrefixedStore } from './prefixed-store.ts'
+import type { RecordKey, RecordStore, StoredRecord } from './record-store.ts'
+import { storageError } from './storage-error.ts'
+import type { Store } from './store.ts'
+
+/** In the place of a target: whoever owns the record. Such a hint may be the only copy of an acknowledged write. */
+export const ANY_OWNER: StoreId = '0'.repeat(32) as StoreId
+
+/** Figures of a hint store. */
+export interface HintStats {
+  /** Records that are kept for others now. */
+  readonly count: number
+  /** Bytes of their keys and values. */
+  readonly bytes: number
+  /** Since the node started: records that were kept, */
+  readonly added: number
+  /** handed over, */
+  readonly delivered: number
+  /** or given up, as there was no room or they had become too old. */
+  readonly dropped: number
+}
+
+/** Settings of a hint store. */
+export interface HintStoreOptions {
+  readonly durability: 'os' | 'fsync'
+  /** Most bytes of keys and values that are kept. */
+  readonly bytesMax: number
+}
+
+/** What is kept for one target. */
+interface Shelf {
+  readonly records: RecordStore & { close(): Promise<void> }
+  count: number
+}
+
+const PAGE_RECORDS = 1000
+const PAGE_BYTES = 1024 * 1024
+
+/**
+ * Records that some store should have and could not be given: hinted handoff (Dynamo, SOSP 2007). Of one key the newest
+ * is kept for each target, so that a hot key takes the room of one, and the order in which hints are handed over does not
+ * matter. Bounded: what finds no room is refused, and left to the comparing of copies.
+ */
+export class HintStore {
+  readonly #store: Store
+  readonly #clock: Pick<Clock, 'soon'>
+  readonly #options: HintStoreOptions
+  readonly #shelves = new Map<StoreId, Shelf>()
+  #bytes = 0
+  readonly #stats = { added: 0, delivered: 0, dropped: 0 }
+
+  constructor(
+    { store, clock }: { readonly store: Store; readonly clock: Pick<Clock, 'soon'> },
+    options: HintStoreOptions
+  ) {
+    this.#store = store
+    this.#clock = clock
+    this.#options = options
+  }
+
+  /** Counts what an earlier life has left. To be called before anything else. */
+  async open(): Promise<void> {
+    let after: StoreId | undefined
+    for (;;) {
+      const [entry] = await this.#store.page(hintRange(after), 1)
+      if (entry === undefined) return
+      after = targetOfHint(entry[0])
+      const shelf = this.#shelf(after)
+      for (const partition of await shelf.records.partitions()) {
+        for (let last: StoredRecord | undefined; ;) {
+          const page = await shelf.records.page(partition, last, PAGE_RECORDS, PAGE_BYTES)
+          for (const stored of page) this.#count(shelf, stored, 1)
+          last = page.at(-1)
+          if (last === undefined) break
+        }
+      }
+    }
+  }
+
+  /** Those for whom something is kept. */
+  get targets(): readonly StoreId[] {
+    return [...this.#shelves].filter(([, { count }]) => count > 0).map(([target]) => target)
+  }
+
+  /** What is kept for a target, to be read page by page. */
+  of(target: StoreId): Pick<RecordStore, 'partitions' | 'page'> {
+    return this.#shelf(target).records
+  }
+
+  /**
+   * Keeps a record for a target. `done` is called once: without an error when it, or a newer one, is kept as durably as any
+   * record is; with `KV_OVERLOADED` when there is no room, or with why it could not be stored.
+   */
+  add(target: StoreId, key: RecordKey, record: RecordBytes, done?: (error: KilovoltError | undefined) => void): void {
+    const { bytesMax } = this.#options
+    if (this.#bytes + bytesOf(key, record) > bytesMax) {
+      this.#stats.dropped++
+      done?.(new KilovoltError('KV_OVERLOADED', `${bytesMax} bytes are kept for others already`, { retryable: true }))
+      return
+    }
+    const shelf = this.#shelf(target)
+    shelf.records.apply(key, record, (error, result) => {
+      if (error !== undefined || result === undefined) {
+        this.#stats.dropped++
+        done?.(storageError(error, 'keeping a record for another node'))
+        return
+      }
+      if (result.outcome === 'applied') {
+        this.#stats.added++
+        if (result.current !== undefined) this.#count(shelf, { ...key, record: result.current }, -1)
+        this.#count(shelf, { ...key, record }, 1)
+      }
+      done?.(undefined)
+    })
+  }
+
+  /** The record has been handed over, or is given up: it is deleted, unless a newer one has taken its place. */
+  remove(target: StoreId, stored: StoredRecord, isDelivered: boolean): Promise<void> {
+    const shelf = this.#shelf(target)
+    return new Promise((resolve, reject) => {
+      shelf.records.remove(stored, stored.record, (error, result) => {
+        if (error !== undefined) return reject(error)
+        if (result?.outcome === 'applied') {
+          this.#count(shelf, stored, -1)
+          this.#stats[isDelivered ? 'delivered' : 'dropped']++
+        }
+        resolve()
+      })
+    })
+  }
+
+  stats(): HintStats {
+    let count = 0
+    for (const shelf of this.#shelves.values()) count += shelf.count
+    return { count, bytes: this.#bytes, ...this.#stats }
+  }
+
+  /** Resolves when everything that was taken is kept. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#shelves.values()].map(({ records }) => records.close()))
+  }
+
+  #shelf(target: StoreId): Shelf {
+    let shelf = this.#shelves.get(target)
+    if (shelf === undefined) {
+      const store = new PrefixedStore(this.#store, hintPrefix(target))
+      const records = new ApplyLoop({ store, clock: this.#clock }, { durability: this.#options.durability })
+      this.#shelves.set(target, (shelf = { records, count: 0 }))
+    }
+    return shelf
+  }
+
+  #count(shelf: Shelf, { record, ...key }: StoredRecord, by: 1 | -1): void {
+    shelf.count += by
+    this.#bytes += by * bytesOf(key, record)
+  }
+}
+
+function bytesOf({ keyspace, key }: RecordKey, record: RecordBytes): number {
+  return keyspace.length + key.length + record.length
+}
