@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'KV_PORT_IN_USE'
   | 'KV_PROTOCOL'
   | 'KV_QUORUM_NOT_REACHED'
+  | 'KV_READ_ONLY'
   | 'KV_STORAGE'
   | 'KV_STORAGE_FORMAT'
   | 'KV_STORAGE_IN_USE'

@@ -19,6 +19,7 @@ import { type Logger, withFields } from '../runtime/logger.ts'
 import type { LoopMonitor } from '../runtime/loop-monitor.ts'
 import type { Random } from '../runtime/random.ts'
 import { ApplyLoop } from '../storage/apply-loop.ts'
+import { GuardedStore } from '../storage/guarded-store.ts'
 import { HintStore } from '../storage/hint-store.ts'
 import { closeIdentity, type Identity } from '../storage/identity.ts'
 import type { RecordStore } from '../storage/record-store.ts'
@@ -88,6 +89,8 @@ export interface NodeCore extends KeyspaceBackend {
   stop(): Promise<void>
   /** Calls back once when the node has begun to stop; returns a function that forgets it. */
   onStopped(listener: () => void): () => void
+  /** Calls back with why when the store begins to refuse writes, and with nothing when it takes them again. */
+  onStorage(listener: (failure: KilovoltError | undefined) => void): () => void
   /** Compares everything this node owns with all other owners, now. */
   repair(signal: AbortSignal | undefined): Promise<RoundReport>
   status(): NodeStatus
@@ -121,7 +124,9 @@ class Assembly implements NodeCore {
   readonly #transfer: Transfer
   readonly #hints: HintStore
   readonly #mending: Mending
+  readonly #guard: GuardedStore
   readonly #stopListeners = new Set<() => void>()
+  readonly #storageListeners = new Set<(failure: KilovoltError | undefined) => void>()
   #isOpen = false
   #stopping: Promise<void> | undefined
 
@@ -135,8 +140,10 @@ class Assembly implements NodeCore {
     this.clock = clock
     this.ring = new Ring(config.partitions, hash)
     this.trees = new TreeIndex(config.partitions, identity.created)
-    this.records = new ApplyLoop({ store, clock, trees: this.trees }, { durability: config.durability })
-    this.#hints = new HintStore({ store, clock }, { durability: config.durability, bytesMax: HINT_BYTES_MAX })
+    this.#guard = this.#guarded(store, logger)
+    const { durability } = config
+    this.records = new ApplyLoop({ store: this.#guard, clock, trees: this.trees }, { durability })
+    this.#hints = new HintStore({ store: this.#guard, clock }, { durability, bytesMax: HINT_BYTES_MAX })
     this.#stamps = new CeilingStampSource({ store, clock }, identity)
     this.transport = new Mesh({ host, clock, random: random.fork('mesh'), logger, hello: () => this.#hello() })
     this.membership = new GossipMembership(
@@ -222,6 +229,23 @@ class Assembly implements NodeCore {
     }
   }
 
+  /** Tells everybody who should know when the store fails, and when it is back. */
+  #guarded(store: Store, logger: Logger): GuardedStore {
+    const tell = (failure: KilovoltError | undefined): void => {
+      for (const listener of this.#storageListeners) listener(failure)
+    }
+    return new GuardedStore(store, this.clock, {
+      onReadOnly: error => {
+        logger.error('storage:read-only: the store refuses writes', { error: error.message })
+        tell(error)
+      },
+      onWritable: () => {
+        logger.warn('storage:writable: the store takes writes again')
+        tell(undefined)
+      }
+    })
+  }
+
   async #openTrees(): Promise<void> {
     const { store, identity } = this.#parts
     if (!identity.created) await loadTrees(store, this.trees, identity.openedClean)
@@ -280,6 +304,11 @@ class Assembly implements NodeCore {
     return () => this.#stopListeners.delete(listener)
   }
 
+  onStorage(listener: (failure: KilovoltError | undefined) => void): () => void {
+    this.#storageListeners.add(listener)
+    return () => this.#storageListeners.delete(listener)
+  }
+
   status(): NodeStatus {
     return describeStatus({
       id: this.storeId,
@@ -294,6 +323,7 @@ class Assembly implements NodeCore {
       hints: this.#hints.stats(),
       storage: this.records.stats(),
       permanent: this.#parts.store.permanent,
+      readOnly: this.#guard.failure?.message,
       openedClean: this.#parts.identity.created ? undefined : this.#parts.identity.openedClean,
       transport: this.transport.stats(),
       healthMultiplier: this.membership.healthMultiplier

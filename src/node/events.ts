@@ -23,6 +23,10 @@ export interface NodeEvents {
   'ownership:abort': CustomEvent<{ readonly partition: number; readonly owners: readonly string[] }>
   /** Somebody was turned away: another cluster's name, another secret, not on the list, not our protocol. */
   'link:refused': CustomEvent<{ readonly peerId: string | undefined; readonly error: KilovoltError }>
+  /** This node's database has refused a write; until one succeeds, writes here fail with `KV_READ_ONLY`. */
+  'storage:read-only': CustomEvent<{ readonly error: KilovoltError }>
+  /** This node's database takes writes again. */
+  'storage:writable': CustomEvent<void>
   /** The node has stopped, for whatever reason. */
   'node:stopped': CustomEvent<void>
 }

@@ -156,6 +156,10 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
       emit(`ownership:${event}`, { partition, owners: row?.change?.next ?? row?.slots ?? [] })
     })
     transport.on('link:refused', ({ peer, error }) => emit('link:refused', { peerId: peer, error }))
+    this.#core.onStorage(error => {
+      if (error === undefined) emit('storage:writable', undefined)
+      else emit('storage:read-only', { error })
+    })
     this.#core.onStopped(() => emit('node:stopped', undefined))
   }
 }

@@ -7,7 +7,7 @@ import type { RecordStoreStats } from '../storage/record-store.ts'
 import type { TransportStats } from '../transport/transport.ts'
 
 /**
- * One word for the state of things as this node sees them: `ok`; `degraded` (a member is not alive, a partition moves or
+ * One word for the state of things as this node sees them: `ok`; `degraded` (a member is not alive, this node's store refuses writes, a partition moves or
  * lacks a copy, but every quorum can be had); `unavailable` (this node is no member, or some partition has no living
  * quorum).
  */
@@ -92,6 +92,8 @@ export interface NodeStatus {
   readonly hints: HintStatus
   readonly storage: RecordStoreStats & {
     readonly permanent: boolean
+    /** Why writes are refused at the moment; `undefined` while they are not. */
+    readonly readOnly: string | undefined
     /** Whether the store was closed properly the last time; `undefined` for a new one. */
     readonly openedClean: boolean | undefined
   }
@@ -114,6 +116,7 @@ export interface StatusInput {
   readonly hints: HintStatus
   readonly storage: RecordStoreStats
   readonly permanent: boolean
+  readonly readOnly: string | undefined
   readonly openedClean: boolean | undefined
   readonly transport: TransportStats
   readonly healthMultiplier: number
@@ -129,9 +132,14 @@ export function describeStatus(input: StatusInput): NodeStatus {
   const serving = phase === 'member' || phase === 'leaving'
   const isAlive = (store: StoreId): boolean => store === id || view.get(store)?.status === 'alive'
   const missing = topology !== undefined && [...topology.members.keys()].some(store => !isAlive(store))
-  const impaired = missing || partitions.changing > 0 || partitions.underReplicated > 0
+  const impaired = missing || input.readOnly !== undefined || partitions.changing > 0 || partitions.underReplicated > 0
   const health = !serving || partitions.withoutQuorum > 0 ? 'unavailable' : impaired ? 'degraded' : 'ok'
-  const storage = { ...input.storage, permanent: input.permanent, openedClean: input.openedClean }
+  const storage = {
+    ...input.storage,
+    permanent: input.permanent,
+    readOnly: input.readOnly,
+    openedClean: input.openedClean
+  }
   const epoch = topology?.epoch ?? 0
   return {
     id,

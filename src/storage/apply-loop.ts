@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts'
-import { KilovoltError } from '../base/errors.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { BoundedQueue } from '../base/queue.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { assertRecord, type RecordBytes } from '../model/record.ts'
@@ -242,7 +242,9 @@ export class ApplyLoop implements RecordStore {
       return
     }
     const fail = (error: unknown): void => {
-      this.#trees?.failed(changes)
+      // What the guard of the store has refused was not even tried.
+      if (isKilovoltError(error, 'KV_READ_ONLY')) this.#trees?.writing([])
+      else this.#trees?.failed(changes)
       this.#fail(batch, error)
     }
     this.#trees?.writing(changes)

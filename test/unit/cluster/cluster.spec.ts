@@ -7,7 +7,7 @@ import type { Topology } from '../../../src/placement/topology.ts'
 import { encodeRecord } from '../../../src/model/record.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
-import { restProblem } from '../../../src/testing/at-rest.ts'
+import { restProblem, treeProblem } from '../../../src/testing/at-rest.ts'
 import { type MemberOptions, SimCluster } from '../../../src/testing/sim-cluster.ts'
 import type { SimNode } from '../../../src/testing/sim-node.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
@@ -298,6 +298,36 @@ describe('a cluster of simulated nodes', () => {
     await lab.settled(...names)
     await lab.until('it is handed over', () => lab.node('d').core.status().hints.count === 0, 5000)
     assert.equal((await lab.world.settle(lab.node('a').get('k', 'quorum', 5000)))?.value, 'any')
+  })
+
+  it('serves on with a member whose disk is full, and makes its copies whole afterwards', async () => {
+    const names = ['a', 'b', 'c', 'd']
+    for (const name of names) lab.add(name, { disk: true, config: { partitions: 64, repairIntervalMs: 3000 } })
+    lab.start(...names)
+    await lab.settled(...names)
+    const told: string[] = []
+    lab.node('d').core.onStorage(failure => told.push(failure?.code ?? 'writable'))
+    lab.cluster.machine('d').disk.set({ failPer10k: 10_000 })
+    const answers: string[] = []
+    for (let i = 0; i < 60; i++) {
+      const node = lab.node(names[i % 3]!)
+      await lab.world
+        .settle(node.put(`k${i}`, `${i}`, 'quorum', 5000))
+        .catch((error: Error) => answers.push(error.message))
+    }
+    assert.deepEqual(answers, [], 'the other owners are a quorum')
+    assert.deepEqual(told, ['KV_STORAGE'])
+    // Its own stamps need a ceiling on the disk.
+    await assert.rejects(lab.world.settle(lab.node('d').put('own', 'x', 'quorum', 5000)), { code: 'KV_STORAGE' })
+    const { health, storage } = lab.node('d').core.status()
+    assert.equal(health, 'degraded')
+    assert.match(storage.readOnly!, /./u)
+    lab.cluster.machine('d').disk.set({ failPer10k: 0 })
+    await lab.until('its copies are whole', () => treeProblem(lab.cluster.nodes) === undefined)
+    assert.deepEqual(told, ['KV_STORAGE', 'writable'])
+    for (let i = 0; i < 60; i++) {
+      assert.equal((await lab.world.settle(lab.node('d').get(`k${i}`, 'quorum', 5000)))?.value, `${i}`)
+    }
   })
 
   it('lets all leave together', async () => {

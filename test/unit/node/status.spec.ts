@@ -32,6 +32,7 @@ function status(
     hints: { count: 0, bytes: 0, added: 0, delivered: 0, dropped: 0 },
     storage: FIGURES,
     permanent: false,
+    readOnly: undefined,
     openedClean: undefined,
     transport: {} as StatusInput['transport'],
     healthMultiplier: 1,
@@ -55,6 +56,11 @@ describe('the health of a node', () => {
     const weightless = topology([{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4, weight: 0 }])
     const { health, partitions } = status({ 1: 'alive', 2: 'alive', 3: 'alive', 4: 'dead' }, weightless)
     assert.deepEqual([health, partitions.underReplicated], ['degraded', 0])
+  })
+
+  it('is degraded while the store refuses writes', () => {
+    const { health, storage } = status({ 1: 'alive', 2: 'alive', 3: 'alive' }, THREE, { readOnly: 'no space left' })
+    assert.deepEqual([health, storage.readOnly], ['degraded', 'no space left'])
   })
 
   it('is ok again when the dead are members no more', () => {
