@@ -22,9 +22,10 @@ export type {
   WriteOptions
 } from './node/keyspace.ts'
 export type { MemberInfo } from './node/members.ts'
-export type { Node, RepairReport, WaitOptions } from './node/node.ts'
+export type { LeaveReport, Node, RepairReport, WaitOptions } from './node/node.ts'
 export type { NodeOptions } from './node/options.ts'
 export type { RingShare, RingView } from './node/ring-view.ts'
+export type { StopAdvice } from './node/safe-to-stop.ts'
 export type {
   Health,
   HintStatus,

@@ -1,14 +1,10 @@
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import { MetaCluster } from '../cluster/meta-cluster.ts'
-import type { Cluster } from '../cluster/cluster.ts'
-import type { Bootstrap } from '../membership/bootstrap-source.ts'
-import { Discovery, type PeerSource } from '../membership/discovery.ts'
+import { Discovery } from '../membership/discovery.ts'
 import { GossipMembership } from '../membership/gossip-membership.ts'
-import type { Membership } from '../membership/membership.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { type Hash64, Ring } from '../model/partition.ts'
+import { Ring } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
-import type { PlacementRules } from '../placement/rules.ts'
 import type { RoundReport } from '../repair/anti-entropy.ts'
 import { Mending } from '../repair/mending.ts'
 import { Transfer } from '../repair/transfer.ts'
@@ -16,85 +12,20 @@ import { Coordinator } from '../replication/coordinator.ts'
 import { Replica } from '../replication/replica.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { type Logger, withFields } from '../runtime/logger.ts'
-import type { LoopMonitor } from '../runtime/loop-monitor.ts'
-import type { Random } from '../runtime/random.ts'
 import { ApplyLoop } from '../storage/apply-loop.ts'
 import { GuardedStore } from '../storage/guarded-store.ts'
-import { HintStore } from '../storage/hint-store.ts'
-import { closeIdentity, type Identity } from '../storage/identity.ts'
-import type { RecordStore } from '../storage/record-store.ts'
+import { ANY_OWNER, HintStore } from '../storage/hint-store.ts'
+import { closeIdentity } from '../storage/identity.ts'
 import { CeilingStampSource } from '../storage/stamp-source.ts'
 import type { Store } from '../storage/store.ts'
 import { TreeIndex } from '../storage/tree-index.ts'
 import { loadTrees, saveTrees } from '../storage/tree-store.ts'
 import { type Hello, WIRE_VERSION, WIRE_VERSION_MIN } from '../transport/hello.ts'
-import type { Host } from '../transport/host.ts'
 import { Mesh } from '../transport/mesh.ts'
-import type { Transport } from '../transport/transport.ts'
-import type { BackendOptions, KeyspaceBackend } from './keyspace.ts'
+import type { BackendOptions } from './keyspace.ts'
+import { adviseStop, type StopAdvice } from './safe-to-stop.ts'
+import type { NodeConfig, NodeCore, NodeParts } from './node-core.ts'
 import { describeStatus, type NodeStatus } from './status.ts'
-
-/** The world that a node lives in: real in production, simulated in `kilovolt/testing`. */
-export interface NodeParts {
-  readonly clock: Clock
-  readonly random: Random
-  readonly logger: Logger
-  readonly loop: LoopMonitor
-  readonly store: Store
-  readonly identity: Identity
-  readonly host: Host
-  readonly hash: Hash64
-  readonly rules: PlacementRules
-  /** Finds addresses on the local network. */
-  readonly lan?: PeerSource
-}
-
-/** What a node is told, once options are resolved. Times in ms; `NodeOptions` explains each. */
-export interface NodeConfig {
-  readonly cluster: string
-  readonly bootstrap: Bootstrap
-  readonly expect: number | undefined
-  readonly found: boolean
-  readonly durability: 'os' | 'fsync'
-  readonly replicas: number
-  readonly partitions: number
-  readonly weight: number
-  readonly zone: string
-  readonly region: string
-  readonly requestTimeoutMs: number
-  readonly joinTimeoutMs: number
-  /** Overrides both defaults: 15 s for members in memory, 5 min for those on disk. */
-  readonly evictAfterMs: number | undefined
-  readonly warmUpMs: number
-  readonly maxClockDriftMs: number
-  readonly repairIntervalMs: number
-}
-
-/** An assembled node: the parts that the façade and the simulator look at, and its life. */
-export interface NodeCore extends KeyspaceBackend {
-  readonly config: NodeConfig
-  readonly storeId: StoreId
-  readonly clock: Clock
-  readonly ring: Ring
-  readonly transport: Transport
-  readonly membership: Membership
-  readonly cluster: Cluster
-  readonly records: RecordStore
-  readonly trees: TreeIndex
-  readonly stopped: boolean
-  /** Starts everything from the bottom up; what was started is stopped again when a part fails. */
-  start(signal?: AbortSignal): Promise<void>
-  leave(timeoutMs: number, signal: AbortSignal | undefined): Promise<void>
-  /** Idempotent. */
-  stop(): Promise<void>
-  /** Calls back once when the node has begun to stop; returns a function that forgets it. */
-  onStopped(listener: () => void): () => void
-  /** Calls back with why when the store begins to refuse writes, and with nothing when it takes them again. */
-  onStorage(listener: (failure: KilovoltError | undefined) => void): () => void
-  /** Compares everything this node owns with all other owners, now. */
-  repair(signal: AbortSignal | undefined): Promise<RoundReport>
-  status(): NodeStatus
-}
 
 const EVICT_VOLATILE_AFTER_MS = 15_000
 const EVICT_DISK_AFTER_MS = 300_000
@@ -281,6 +212,15 @@ class Assembly implements NodeCore {
   ): Promise<{ readonly existed: boolean }> {
     this.#assertRunning()
     return this.#coordinator.put(keyspace, key, value, options)
+  }
+
+  safeToStop(): StopAdvice {
+    return adviseStop({
+      self: this.storeId,
+      topology: this.cluster.topology,
+      isAlive: id => this.membership.statusOf(id) === 'alive',
+      soleRecords: this.#hints.countOf(ANY_OWNER)
+    })
   }
 
   async repair(signal: AbortSignal | undefined): Promise<RoundReport> {

@@ -10,7 +10,7 @@ import { openIdentity } from '../storage/identity.ts'
 import { LevelStore } from '../storage/level-store.ts'
 import { Libp2pHost } from '../transport/libp2p-host.ts'
 import { createPeerKey } from '../transport/peer-key.ts'
-import type { NodeParts } from './assemble.ts'
+import type { NodeParts } from './node-core.ts'
 import type { ResolvedOptions } from './options.ts'
 
 /** The real world for a node: this is the only file that picks concrete classes. Closes the store again if it fails. */

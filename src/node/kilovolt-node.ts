@@ -2,7 +2,8 @@ import { TypedEventEmitter } from 'main-event'
 import { createDeferred } from '../base/deferred.ts'
 import { type AbortOptions, onAbort, abortError, throwIfAborted } from '../base/abort.ts'
 import { KilovoltError } from '../base/errors.ts'
-import type { NodeCore } from './assemble.ts'
+import type { StoreId } from '../model/node-id.ts'
+import type { NodeCore } from './node-core.ts'
 import type { NodeEvents } from './events.ts'
 import {
   type BatchOperation,
@@ -14,8 +15,9 @@ import {
   type WriteOptions
 } from './keyspace.ts'
 import { listMembers, type MemberInfo, memberInfo } from './members.ts'
-import type { Node, RepairReport, WaitOptions } from './node.ts'
+import type { LeaveReport, Node, RepairReport, WaitOptions } from './node.ts'
 import { type RingView, TopologyRingView } from './ring-view.ts'
+import type { StopAdvice } from './safe-to-stop.ts'
 import { isSettled } from './settled.ts'
 import type { NodeStatus } from './status.ts'
 
@@ -123,10 +125,19 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     return this.#core.repair(signal)
   }
 
-  async leave({ timeoutMs = WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
+  async leave({ timeoutMs = WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<LeaveReport> {
     throwIfAborted(signal, 'leave')
     this.#assertRunning()
+    const { clock, storeId } = this.#core
+    const startMs = clock.monotonicMs()
+    const before = this.#copies(storeId)
     await this.#core.leave(timeoutMs, signal)
+    return { partitions: before - this.#copies(storeId), durationMs: Math.round(clock.monotonicMs() - startMs) }
+  }
+
+  safeToStop(): StopAdvice {
+    this.#assertRunning()
+    return this.#core.safeToStop()
   }
 
   stop(): Promise<void> {
@@ -135,6 +146,10 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
+  }
+
+  #copies(store: StoreId): number {
+    return this.#core.cluster.topology?.rows.filter(({ slots }) => slots.includes(store)).length ?? 0
   }
 
   #assertRunning(): void {

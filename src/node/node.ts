@@ -2,6 +2,7 @@ import type { AbortOptions } from '../base/abort.ts'
 import type { Keyspace, KeyspaceOptions } from './keyspace.ts'
 import type { MemberInfo } from './members.ts'
 import type { NodeEvents } from './events.ts'
+import type { StopAdvice } from './safe-to-stop.ts'
 import type { RingView } from './ring-view.ts'
 import type { NodeStatus } from './status.ts'
 import type { TypedEventTarget } from 'main-event'
@@ -16,6 +17,14 @@ export interface RepairReport {
   readonly bytes: number
   /** Ids of owners that could not be compared with, or not with all they share with this node. */
   readonly missed: readonly string[]
+}
+
+/** What leaving came to. */
+export interface LeaveReport {
+  /** Partitions of which this node had a copy that others have taken over. */
+  readonly partitions: number
+  /** How long it took, ms. */
+  readonly durationMs: number
 }
 
 /** What `leave` and `settled` accept. */
@@ -80,7 +89,17 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
    * Hands this node's data over to the others, says goodbye and stops. When that is not done in time it rejects with
    * `KV_TIMEOUT` and the node goes on serving: call again, or `stop()`. The last node of a cluster just stops.
    */
-  leave(options?: WaitOptions): Promise<void>
+  leave(options?: WaitOptions): Promise<LeaveReport>
+  /**
+   * Whether this node may be stopped now, as far as it knows: the others would go on serving all its partitions at `quorum`.
+   * For readiness probes and rolling restarts, which should wait for it; costs little.
+   *
+   * @example
+   * ```ts
+   * const { safe, reasons } = node.safeToStop()
+   * ```
+   */
+  safeToStop(): StopAdvice
   /** Stops at once; the cluster treats it as a crash. Idempotent; what was under way rejects with `KV_NODE_STOPPED`. */
   stop(): Promise<void>
   /** The same as {@link Node.stop}. */

@@ -88,6 +88,11 @@ export class HintStore {
     return [...this.#shelves].filter(([, { count }]) => count > 0).map(([target]) => target)
   }
 
+  /** How many records are kept for a target. */
+  countOf(target: StoreId): number {
+    return this.#shelves.get(target)?.count ?? 0
+  }
+
   /** What is kept for a target, to be read page by page. */
   of(target: StoreId): Pick<RecordStore, 'partitions' | 'page'> {
     return this.#shelf(target).records

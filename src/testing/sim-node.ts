@@ -1,5 +1,6 @@
 import type { ConsistencyLevel } from '../model/quorum.ts'
-import { assembleNode, type NodeConfig, type NodeCore } from '../node/assemble.ts'
+import { assembleNode } from '../node/assemble.ts'
+import type { NodeConfig, NodeCore } from '../node/node-core.ts'
 import { KilovoltNode } from '../node/kilovolt-node.ts'
 import type { WriteOptions } from '../node/keyspace.ts'
 import type { Node } from '../node/node.ts'

@@ -197,6 +197,7 @@ describe('a node', () => {
     assert.equal(status.health, 'ok')
     assert.equal(status.phase, 'member')
     assert.equal(status.partitions.owned, 256)
+    assert.deepEqual(node.safeToStop().reasons, ['it has the only copy of 256 partitions'])
     assert.ok(status.operations.writes >= 1)
     assert.doesNotThrow(() => structuredClone(status))
   })
@@ -212,6 +213,7 @@ describe('three nodes', () => {
       assert.equal(node.members().filter(({ status }) => status === 'alive').length, 3)
       assert.deepEqual(node.ring.owners('a').toSorted(), all.map(({ id }) => id).toSorted())
     }
+    for (const node of all) assert.deepEqual(node.safeToStop(), { safe: true, reasons: [] })
     await first.put('a', 'from the first', { consistency: 'all' })
     for (const node of all) assert.equal(await node.get('a', { consistency: 'one' }), 'from the first')
   }).timeout(40_000)
@@ -240,7 +242,8 @@ describe('three nodes', () => {
     const others = await Promise.all([1, 2].map(() => start({ bootstrap: first.addresses })))
     await first.settled({ timeoutMs: 20_000 })
     await first.batch(Array.from({ length: 300 }, (_, i) => ({ type: 'put', key: `k${i}`, value: i })))
-    await others[0]!.leave({ timeoutMs: 20_000 })
+    const { partitions, durationMs } = await others[0]!.leave({ timeoutMs: 20_000 })
+    assert.ok(partitions > 100 && durationMs > 0, `${partitions} partitions in ${durationMs} ms`)
     const values = await others[1]!.getMany(Array.from({ length: 300 }, (_, i) => `k${i}`))
     assert.deepEqual(
       values,

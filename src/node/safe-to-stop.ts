@@ -1,0 +1,39 @@
+import type { StoreId } from '../model/node-id.ts'
+import { majority } from '../placement/rules.ts'
+import { isRowReplica, type Topology } from '../placement/topology.ts'
+
+/** Whether a node may be stopped now, and if not, why. */
+export interface StopAdvice {
+  /** Whether the others would go on serving every partition at `quorum`, and nothing acknowledged would be lost. */
+  readonly safe: boolean
+  /** What speaks against it, for people to read; empty when it is safe. */
+  readonly reasons: readonly string[]
+}
+
+/** What the advice depends on. */
+export interface StopInput {
+  readonly self: StoreId
+  readonly topology: Topology | undefined
+  readonly isAlive: (store: StoreId) => boolean
+  /** Records kept here that no owner has. */
+  readonly soleRecords: number
+}
+
+/** The advice of one node, judged from what it knows. */
+export function adviseStop({ self, topology, isAlive, soleRecords }: StopInput): StopAdvice {
+  const counts = { changing: 0, only: 0, withoutQuorum: 0 }
+  for (const row of topology?.rows ?? []) {
+    if (!isRowReplica(row, self)) continue
+    const living = row.slots.filter(store => store !== self && isAlive(store)).length
+    if (row.change !== undefined) counts.changing++
+    else if (row.slots.length === 1) counts.only++
+    else if (living < majority(row.slots.length)) counts.withoutQuorum++
+  }
+  const reasons = [
+    counts.only > 0 && `it has the only copy of ${counts.only} partitions`,
+    counts.withoutQuorum > 0 && `${counts.withoutQuorum} partitions would be without a quorum`,
+    counts.changing > 0 && `${counts.changing} partitions are moving to or from it`,
+    soleRecords > 0 && `it keeps ${soleRecords} records that no owner has`
+  ].filter(reason => reason !== false)
+  return { safe: reasons.length === 0, reasons }
+}

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict'
+import { adviseStop, type StopAdvice } from '../../../src/node/safe-to-stop.ts'
+import type { Row, Topology } from '../../../src/placement/topology.ts'
+import { store, topology } from '../cluster/fixtures.ts'
+
+const MEMBERS = [1, 2, 3, 4].map(n => ({ n }))
+
+/** What node 1 advises when these are dead. */
+function advise(here: Topology | undefined, dead: readonly number[] = [], soleRecords = 0): StopAdvice {
+  const gone = new Set(dead.map(store))
+  return adviseStop({ self: store(1), topology: here, isAlive: id => !gone.has(id), soleRecords })
+}
+
+describe('whether a node may be stopped', () => {
+  it('is so when the others are a quorum of all it owns', () => {
+    assert.deepEqual(advise(topology(MEMBERS)), { safe: true, reasons: [] })
+    assert.equal(advise(topology(MEMBERS, { slots: [2, 3, 4] }), [2, 3]).safe, true, 'it owns nothing there')
+    assert.equal(advise(topology(MEMBERS), [4]).safe, true, 'who is dead owns nothing of it')
+    assert.equal(advise(undefined).safe, true, 'it is no member')
+  })
+
+  it('is not so when another owner is missing', () => {
+    const { safe, reasons } = advise(topology(MEMBERS), [2])
+    assert.deepEqual([safe, reasons], [false, ['64 partitions would be without a quorum']])
+  })
+
+  it('is not so when it has the only copy, or one of two', () => {
+    assert.deepEqual(advise(topology(MEMBERS, { slots: [1] })).reasons, ['it has the only copy of 64 partitions'])
+    assert.equal(advise(topology(MEMBERS, { slots: [1, 2] })).safe, false)
+  })
+
+  it('is not so while a partition moves to it or from it, or it keeps what no owner has', () => {
+    const moving: Row = {
+      slots: [2, 3, 4].map(store),
+      change: { next: [1, 3, 4].map(store), copies: [{ to: store(1), from: [store(2)] }] },
+      rowEpoch: 3
+    }
+    const { reasons } = advise(topology(MEMBERS, { rows: [moving] }), [], 7)
+    assert.deepEqual(reasons, ['1 partitions are moving to or from it', 'it keeps 7 records that no owner has'])
+  })
+})
