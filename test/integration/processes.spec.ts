@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { ProcessNode, until } from '../support/process-node.ts'
 
 /** Runs of the scenario with a kill at a random moment; raise it to hunt. */
 const RUNS = Number(process.env['KILOVOLT_RUNS'] ?? 2)
 const OPERATIONS = 10_000
+/** Rolling restarts of the whole cluster, one after the other. */
+const ROUNDS = Number(process.env['KILOVOLT_ROUNDS'] ?? 1)
 
 async function startCluster(size: number): Promise<ProcessNode[]> {
   const first = await ProcessNode.start()
@@ -112,6 +117,33 @@ describe('a cluster of real processes', () => {
     const shares = await nodes[0]!.shares()
     for (const { slots } of shares) assert.ok(Math.abs(slots - (256 * 3) / 5) <= 1, JSON.stringify(shares))
   }).timeout(120_000)
+
+  it('is restarted node by node, on disk and under load, without losing or refusing anything', async () => {
+    const folders = Array.from({ length: 5 }, () => mkdtempSync(join(tmpdir(), 'kilovolt-rolling-')))
+    const client = await ProcessNode.start({ weight: 0 })
+    const bootstrap = client.addresses
+    nodes = [client, ...(await Promise.all(folders.map(folder => ProcessNode.start({ bootstrap, folder }))))]
+    await until('six see six', 15_000, () => allSeeAll(nodes))
+    await client.settled()
+    // The most that an operation may have to be made again for.
+    await client.startLoad('load', 1000, 16, 'quorum', 1000)
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const [i, folder] of folders.entries()) {
+        const old = nodes[i + 1]!
+        await until('it may be stopped', 30_000, async () => (await old.safeToStop()).safe)
+        await old.call('stop')
+        await old.kill()
+        nodes[i + 1] = await ProcessNode.start({ bootstrap, folder })
+        assert.equal(nodes[i + 1]!.id, old.id)
+        await until('all see it again', 15_000, () => allSeeAll(nodes))
+      }
+    }
+    const report = await client.stopLoad()
+    assert.deepEqual(report.anomalies, [])
+    assert.equal(report.failed, 0, JSON.stringify(report.failures))
+    for (const node of nodes) await assertAllThere(node, [client])
+    for (const folder of folders) rmSync(folder, { recursive: true })
+  }).timeout(60_000 + ROUNDS * 60_000)
 })
 
 function sumOf(counts: ReadonlyMap<string, number>): number {

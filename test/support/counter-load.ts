@@ -19,6 +19,8 @@ export interface LoadOptions {
   readonly keys: number
   readonly workers: number
   readonly consistency: 'one' | 'quorum' | 'all'
+  /** For how long a failed operation is made again before it counts as failed, ms. */
+  readonly retryForMs: number
 }
 
 const REPORT_EVERY = 64
@@ -73,12 +75,12 @@ export class CounterLoad {
   async #count(key: string): Promise<void> {
     const { consistency } = this.#options
     try {
-      const found = ((await this.#node.get(key, { consistency })) as number | undefined) ?? 0
+      const found = ((await this.#attempt(() => this.#node.get(key, { consistency }))) as number | undefined) ?? 0
       this.#ok++
       const known = this.#acknowledged.get(key) ?? 0
       if (found < known) this.#anomalies.push(`${key} read ${found} after ${known} was acknowledged`)
       const next = Math.max(found, known) + 1
-      await this.#node.put(key, next, { consistency })
+      await this.#attempt(() => this.#node.put(key, next, { consistency }))
       this.#ok++
       this.#acknowledged.set(key, next)
       this.#pending.push([key, next])
@@ -87,6 +89,20 @@ export class CounterLoad {
       this.#failed++
       const code = (error as { code?: string }).code ?? 'other'
       if (!this.#failures.has(code)) this.#failures.set(code, String(error))
+    }
+  }
+
+  /** Makes a call, and again while the time lasts; each key has one writer, so a write may be made twice. */
+  async #attempt<T>(call: () => Promise<T>): Promise<T> {
+    const { retryForMs } = this.#options
+    for (let untilMs = Infinity; ;) {
+      try {
+        return await call()
+      } catch (error) {
+        untilMs = Math.min(untilMs, performance.now() + retryForMs)
+        if (performance.now() >= untilMs) throw error
+        await new Promise(resolve => setTimeout(resolve, 50))
+      }
     }
   }
 

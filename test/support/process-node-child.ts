@@ -1,7 +1,7 @@
 // A node in an OS process of its own, driven over IPC by `process-node.ts`.
 import { ClassicLevel } from 'classic-level'
 import { createNode, isKilovoltError, type Node, type NodeEvents, type NodeOptions } from 'kilovolt'
-import { CounterLoad } from './counter-load.ts'
+import { CounterLoad, type LoadOptions } from './counter-load.ts'
 import type { ChildCall, ChildOptions, FromChild } from './process-node.ts'
 
 const EVENTS = [
@@ -26,7 +26,8 @@ async function start({ folder, ...options }: ChildOptions): Promise<unknown> {
   node = await createNode(nodeOptions)
   for (const name of EVENTS) {
     node.addEventListener(name, event => {
-      const about = typeof event.detail === 'object' && 'id' in event.detail ? event.detail.id : ''
+      const detail: unknown = event.detail
+      const about = typeof detail === 'object' && detail !== null && 'id' in detail ? String(detail.id) : ''
       send({ kind: 'event', name, about, at: Date.now() })
     })
   }
@@ -43,11 +44,18 @@ const METHODS: Readonly<Record<ChildCall['method'], (...args: never[]) => unknow
   shares: () => node?.ring.shares(),
   owners: (key: string) => node?.ring.owners(key),
   settled: (timeoutMs: number) => node?.settled({ timeoutMs }),
+  safeToStop: () => node?.safeToStop(),
   leave: () => node?.leave(),
   stop: () => node?.stop(),
-  startLoad: (prefix: string, keys: number, workers: number, consistency: 'one' | 'quorum' | 'all') => {
+  startLoad: (
+    prefix: string,
+    keys: number,
+    workers: number,
+    consistency: LoadOptions['consistency'],
+    retryForMs: number
+  ) => {
     if (node === undefined) throw new Error('not started')
-    load = new CounterLoad(node, { prefix, keys, workers, consistency }, acknowledged =>
+    load = new CounterLoad(node, { prefix, keys, workers, consistency, retryForMs }, acknowledged =>
       send({ kind: 'acknowledged', acknowledged })
     )
     load.start()

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { MemberInfo, NodeOptions, NodeStatus, RingShare } from 'kilovolt'
+import type { MemberInfo, NodeOptions, NodeStatus, RingShare, StopAdvice } from 'kilovolt'
 import type { LoadReport } from './counter-load.ts'
 
 /** Options that can travel over IPC; `folder` stands for a classic-level database. */
@@ -34,6 +34,7 @@ export interface ChildCall {
     | 'shares'
     | 'owners'
     | 'settled'
+    | 'safeToStop'
     | 'leave'
     | 'stop'
     | 'startLoad'
@@ -160,13 +161,18 @@ export class ProcessNode {
     return this.call('settled', timeoutMs)
   }
 
+  safeToStop(): Promise<StopAdvice> {
+    return this.call('safeToStop') as Promise<StopAdvice>
+  }
+
   startLoad(
     prefix: string,
     keys: number,
     workers: number,
-    consistency: 'one' | 'quorum' | 'all' = 'quorum'
+    consistency: 'one' | 'quorum' | 'all' = 'quorum',
+    retryForMs = 0
   ): Promise<unknown> {
-    return this.call('startLoad', prefix, keys, workers, consistency)
+    return this.call('startLoad', prefix, keys, workers, consistency, retryForMs)
   }
 
   stopLoad(): Promise<LoadReport> {
