@@ -19,6 +19,11 @@ export interface NodeEvents {
   'ownership:begin': CustomEvent<{ readonly partition: number; readonly owners: readonly string[] }>
   /** A partition has its new owners. */
   'ownership:end': CustomEvent<{ readonly partition: number; readonly owners: readonly string[] }>
+  /**
+   * A partition is rebuilt from too few copies, since the others are lost for good: with `left` 0 all of its data is gone,
+   * else some acknowledged writes may be.
+   */
+  'partition:lost': CustomEvent<{ readonly partition: number; readonly left: number }>
   /** A move was given up; the old owners stay. */
   'ownership:abort': CustomEvent<{ readonly partition: number; readonly owners: readonly string[] }>
   /** Somebody was turned away: another cluster's name, another secret, not on the list, not our protocol. */

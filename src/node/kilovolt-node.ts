@@ -3,6 +3,7 @@ import { createDeferred } from '../base/deferred.ts'
 import { type AbortOptions, onAbort, abortError, throwIfAborted } from '../base/abort.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
+import { copiesLeft } from '../placement/topology.ts'
 import type { NodeCore } from './node-core.ts'
 import type { NodeEvents } from './events.ts'
 import {
@@ -169,6 +170,8 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     cluster.on('row', ({ partition, event }) => {
       const row = cluster.topology?.rows[partition]
       emit(`ownership:${event}`, { partition, owners: row?.change?.next ?? row?.slots ?? [] })
+      const left = row === undefined || event !== 'begin' ? undefined : copiesLeft(row)
+      if (left !== undefined) emit('partition:lost', { partition, left })
     })
     transport.on('link:refused', ({ peer, error }) => emit('link:refused', { peerId: peer, error }))
     this.#core.onStorage(error => {

@@ -55,6 +55,20 @@ export interface Topology {
   readonly rows: readonly Row[]
 }
 
+/**
+ * How many copies a change of a row rebuilds a slot from, when they are fewer than hold every acknowledged write for certain;
+ * `undefined` when they are enough. Too few are used only where the others are lost for good.
+ */
+export function copiesLeft({ slots, change }: Row): number | undefined {
+  const newcomer = change?.next.find(store => !slots.includes(store))
+  if (change === undefined || newcomer === undefined || slots.length === 0) return undefined
+  const from = change.copies.find(({ to }) => to === newcomer)?.from ?? []
+  const leaver = slots.find(store => !change.next.includes(store))
+  // Whoever hands over is enough: the owners that stay hold what they held.
+  const handsOver = leaver !== undefined && from.includes(leaver)
+  return handsOver || from.length >= slots.length - Math.floor(slots.length / 2) ? undefined : from.length
+}
+
 /** The row of a partition. */
 export function rowOf(topology: Topology, partition: PartitionId): Row {
   return topology.rows[partition]!

@@ -330,6 +330,29 @@ describe('a cluster of simulated nodes', () => {
     }
   })
 
+  it('tells of partitions whose copies were all lost, and of no others', async () => {
+    const names = ['a', 'b', 'c', 'd', 'e']
+    for (const name of names) lab.add(name, { config: { partitions: 64, replicas: 2 } })
+    lab.start(...names)
+    await lab.settled(...names)
+    const lost = new Map<number, number>()
+    lab.node('a').node.addEventListener('partition:lost', ({ detail }) => lost.set(detail.partition, detail.left))
+    const gone = ['b', 'c'].map(name => lab.node(name).core.storeId)
+    const { rows } = lab.topology('a')
+    for (const name of ['b', 'c']) lab.cluster.crash(name)
+    await lab.world.advance(1000)
+    // Other stores at their addresses: what they held has ended with them.
+    lab.start('b', 'c')
+    await lab.settled(...names)
+    const expected = rows.flatMap(({ slots }, partition) => (slots.every(id => gone.includes(id)) ? [partition] : []))
+    assert.ok(expected.length > 0)
+    assert.deepEqual(
+      [...lost.keys()].toSorted((x, y) => x - y),
+      expected
+    )
+    assert.ok([...lost.values()].every(left => left === 0))
+  })
+
   it('lets all leave together', async () => {
     for (const name of ['a', 'b', 'c']) lab.add(name)
     lab.start('a', 'b', 'c')
