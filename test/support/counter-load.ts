@@ -4,6 +4,8 @@ import type { Node } from 'kilovolt'
 export interface LoadReport {
   readonly ok: number
   readonly failed: number
+  /** Of the failed, writes that may have been stored. */
+  readonly unknown: number
   /** Reads that were older than a write acknowledged before them. */
   readonly anomalies: readonly string[]
   /** Last acknowledged count of each key. */
@@ -38,6 +40,7 @@ export class CounterLoad {
   readonly #anomalies: string[] = []
   #ok = 0
   #failed = 0
+  #unknown = 0
   #running = false
   #workers: Promise<void>[] = []
   #pending: [string, number][] = []
@@ -57,9 +60,15 @@ export class CounterLoad {
     this.#running = false
     await Promise.all(this.#workers)
     this.#flush()
+    return this.report()
+  }
+
+  /** What it has done so far. */
+  report(): LoadReport {
     return {
       ok: this.#ok,
       failed: this.#failed,
+      unknown: this.#unknown,
       anomalies: this.#anomalies,
       acknowledged: Object.fromEntries(this.#acknowledged),
       failures: Object.fromEntries(this.#failures)
@@ -87,6 +96,7 @@ export class CounterLoad {
       if (this.#pending.length >= REPORT_EVERY) this.#flush()
     } catch (error) {
       this.#failed++
+      if ((error as { details?: { outcome?: unknown } }).details?.outcome === 'unknown') this.#unknown++
       const code = (error as { code?: string }).code ?? 'other'
       if (!this.#failures.has(code)) this.#failures.set(code, String(error))
     }

@@ -60,6 +60,7 @@ const METHODS: Readonly<Record<ChildCall['method'], (...args: never[]) => unknow
     )
     load.start()
   },
+  loadReport: () => load?.report(),
   stopLoad: () => load?.stop()
 }
 

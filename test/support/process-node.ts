@@ -38,6 +38,7 @@ export interface ChildCall {
     | 'leave'
     | 'stop'
     | 'startLoad'
+    | 'loadReport'
     | 'stopLoad'
   readonly args: readonly unknown[]
 }
@@ -173,6 +174,11 @@ export class ProcessNode {
     retryForMs = 0
   ): Promise<unknown> {
     return this.call('startLoad', prefix, keys, workers, consistency, retryForMs)
+  }
+
+  /** What the load has done so far. */
+  loadReport(): Promise<LoadReport> {
+    return this.call('loadReport') as Promise<LoadReport>
   }
 
   stopLoad(): Promise<LoadReport> {

@@ -1,0 +1,67 @@
+import type { ChaosCluster } from './cluster.ts'
+
+/** Something that happens to a cluster under load. */
+export interface Fault {
+  readonly name: string
+  /** Resolves when it is over; healing is measured from there. */
+  readonly strike: (cluster: ChaosCluster) => Promise<void>
+}
+
+/** A pause that is part of a fault. */
+function lasting(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms))
+}
+
+export const faults: readonly Fault[] = [
+  {
+    name: 'SIGKILL of a process on disk, back after 2 s',
+    strike: async cluster => {
+      await cluster.kill('disk-1')
+      await lasting(2000)
+      await cluster.revive('disk-1')
+    }
+  },
+  {
+    name: 'SIGKILL of a process in memory, another in its place after 2 s',
+    strike: async cluster => {
+      await cluster.kill('memory-1')
+      await lasting(2000)
+      await cluster.revive('memory-1')
+    }
+  },
+  {
+    name: 'SIGSTOP for 3 s',
+    strike: async cluster => {
+      const node = cluster.node('disk-2')
+      node.freeze()
+      await lasting(3000)
+      node.thaw()
+    }
+  },
+  {
+    name: 'SIGSTOP for 8 s, long enough to be taken for dead',
+    strike: async cluster => {
+      const node = cluster.node('disk-3')
+      node.freeze()
+      await lasting(8000)
+      node.thaw()
+    }
+  },
+  {
+    name: 'restart in good order, on disk',
+    strike: async cluster => {
+      await cluster.halt('disk-2')
+      await cluster.revive('disk-2')
+    }
+  },
+  { name: 'a node joins', strike: cluster => cluster.revive('memory-3') },
+  { name: 'a node leaves', strike: cluster => cluster.leave('memory-2') },
+  {
+    name: 'SIGKILL of two processes on disk at once, back after 2 s',
+    strike: async cluster => {
+      await Promise.all([cluster.kill('disk-1'), cluster.kill('disk-2')])
+      await lasting(2000)
+      await Promise.all([cluster.revive('disk-1'), cluster.revive('disk-2')])
+    }
+  }
+]
