@@ -15,11 +15,11 @@ const SECONDS = 1.5
 const PROCESSES = 3
 const LEGEND = `
 (a) the database alone, in one process, by its asynchronous calls
-(b) the operation's bytes to the two other processes over the same kind of stream, done at the first answer; what one
-    turn of the event loop says to one peer is one frame, as in kilovolt
-(c) the same with a frame for each message
-CPU: what (b) and three of (a) take together, one for each copy, divided by what the operation takes`
-const FRAMES = { gathered: '(b) bare frames', single: '(c) bare frames, one a message' } as const
+(b) bare frames: the operation's bytes in a frame to each of the two other processes over the same kind of stream, done at
+    the first answer
+(c) the same with all frames that one turn of the event loop has for one peer gathered into one, as kilovolt does
+CPU: what (c) and three of (a) take together, one for each copy, divided by what the operation takes`
+const FRAMES = { single: '(b) bare frames', gathered: '(c) bare frames, gathered' } as const
 
 type Operations = BenchCommand & { readonly kind: 'operations' }
 
@@ -137,7 +137,7 @@ export async function benchOperations(): Promise<void> {
       const database = await timed(nodes.slice(0, 1), { kind: 'bareDatabase', mix, inFlight, seconds: SECONDS / 2 })
       rows.push(['(a) bare database', mix, String(inFlight), ...columns(database), '', '', '', ''])
       const limits = [database]
-      for (const framing of ['gathered', 'single'] as const) {
+      for (const framing of ['single', 'gathered'] as const) {
         const { addresses } = bare
         const command = { kind: 'bareFrames', addresses, framing, mix, inFlight, seconds: SECONDS / 2 } as const
         const frames = await timed(bare.processes, command)
@@ -147,7 +147,7 @@ export async function benchOperations(): Promise<void> {
       for (const level of LEVELS) {
         const result = await timed(nodes, { kind: 'operations', mix, level, inFlight, seconds: SECONDS })
         const ratios = limits.map(({ opsPerSecond }) => (result.opsPerSecond / opsPerSecond).toFixed(2))
-        const least = PROCESSES * database.cpuPer100k + limits[1]!.cpuPer100k
+        const least = PROCESSES * database.cpuPer100k + limits[2]!.cpuPer100k
         const share = level === 'quorum' ? (least / result.cpuPer100k).toFixed(2) : ''
         rows.push([`kilovolt ${level}`, mix, String(inFlight), ...columns(result), ...ratios, share])
       }
