@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { ROOT, runScript } from '../support/run-script.ts'
 
@@ -30,6 +32,25 @@ function withAssertions(code: string): string {
   return `import __assert from 'node:assert/strict'\n${checked}\nprocess.exit(0)\n`
 }
 
+/** A port that is free now: those of the pages may be taken, by another run of these tests for one. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** The same program on ports and in a folder of its own. */
+async function relocated(code: string, folder: string): Promise<string> {
+  let moved = code.replaceAll("'./data'", JSON.stringify(folder))
+  for (const [port] of new Set(code.match(/\/tcp\/[1-9]\d*/gu) ?? []).entries()) {
+    moved = moved.replaceAll(port, `/tcp/${await freePort()}`)
+  }
+  return moved
+}
+
 describe('snippets of the documentation', () => {
   // Inside the repository, so that 'kilovolt' resolves as it does for a user.
   let folder = ''
@@ -52,7 +73,7 @@ describe('snippets of the documentation', () => {
   for (const { page, line, code } of snippets) {
     it(`${page}:${line} runs and gives what its comments say`, async () => {
       const file = join(folder, `${page.replaceAll(/\W/gu, '-')}-${line}.ts`)
-      writeFileSync(file, withAssertions(code.replaceAll("'./data'", JSON.stringify(join(folder, `data-${line}`)))))
+      writeFileSync(file, withAssertions(await relocated(code, join(folder, `data-${line}`))))
       const result = await runScript(file, 30_000)
       assert.equal(result.code, 0, `${result.stderr}\n${result.stdout}`)
     }).timeout(40_000)
