@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { isKilovoltError } from '../../../src/base/errors.ts'
 import { HashTree } from '../../../src/model/hash-tree.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import { TREE_LEAVES } from '../../../src/model/partition.ts'
@@ -23,6 +22,7 @@ import {
   type RootsReply,
   type RootsRequest
 } from '../../../src/repair/exchange-wire.ts'
+import { itTravels } from '../../support/wire-checks.ts'
 
 const u32 = fc.nat(0xffffffff)
 const partition = fc.nat(4095)
@@ -54,44 +54,12 @@ const keysReplies: fc.Arbitrary<KeysReply> = fc.record({
   heads: fc.array(fc.record({ keyspace: bytes, key: bytes, head: heads }), { maxLength: 10 })
 })
 
-function plain(value: unknown): unknown {
-  return JSON.parse(
-    JSON.stringify(value, (_, field) => (field instanceof Uint8Array ? [...field] : (field as unknown)))
-  )
-}
-
-function check<T>(
-  name: string,
-  values: fc.Arbitrary<T>,
-  encode: (value: T) => Uint8Array,
-  decode: (b: Uint8Array) => T
-) {
-  it(`${name} comes back as it was`, () => {
-    fc.assert(fc.property(values, value => assert.deepEqual(plain(decode(encode(value))), plain(value))))
-  })
-
-  it(`${name} that is cut, or of which a bit is wrong, is read or refused, and never anything else`, () => {
-    fc.assert(
-      fc.property(values, fc.nat(), fc.nat(7), fc.boolean(), (value, at, bit, cut) => {
-        const encoded = encode(value)
-        const damaged = cut ? encoded.slice(0, at % encoded.length) : encoded.slice()
-        if (!cut) damaged[at % damaged.length]! ^= 1 << bit
-        try {
-          decode(damaged)
-        } catch (error) {
-          assert.ok(isKilovoltError(error, 'KV_PROTOCOL') || isKilovoltError(error, 'KV_CORRUPT'), String(error))
-        }
-      })
-    )
-  })
-}
-
 describe('between two replicas that compare', () => {
-  check('a list of roots', roots, encodeRoots, decodeRoots)
-  check('what roots differ', rootsReplies, encodeRootsReply, decodeRootsReply)
-  check('what leaves differ', leaves as fc.Arbitrary<readonly number[]>, encodeLeavesReply, decodeLeavesReply)
-  check('a question for what is under leaves', keys, encodeKeys, decodeKeys)
-  check('what is under leaves', keysReplies, encodeKeysReply, decodeKeysReply)
+  itTravels('a list of roots', roots, encodeRoots, decodeRoots)
+  itTravels('what roots differ', rootsReplies, encodeRootsReply, decodeRootsReply)
+  itTravels('what leaves differ', leaves as fc.Arbitrary<readonly number[]>, encodeLeavesReply, decodeLeavesReply)
+  itTravels('a question for what is under leaves', keys, encodeKeys, decodeKeys)
+  itTravels('what is under leaves', keysReplies, encodeKeysReply, decodeKeysReply)
 
   it('a tree comes back as it was, and one that is cut is refused', () => {
     const tree = new HashTree()

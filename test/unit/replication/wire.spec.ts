@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { isKilovoltError } from '../../../src/base/errors.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import { encodeRecord, type RecordBytes, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
 import {
@@ -17,6 +16,7 @@ import {
   type PutReply,
   type PutRequest
 } from '../../../src/replication/wire.ts'
+import { itTravels } from '../../support/wire-checks.ts'
 
 const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength })
 const records: fc.Arbitrary<RecordBytes> = fc
@@ -55,44 +55,11 @@ const getReplies: fc.Arbitrary<GetReply> = fc.oneof(
   fenced
 )
 
-/** Plain copies, as views into one buffer and arrays of their own are the same thing here. */
-function plain(value: unknown): unknown {
-  return JSON.parse(
-    JSON.stringify(value, (_, field) => (field instanceof Uint8Array ? [...field] : (field as unknown)))
-  )
-}
-
-function check<T>(
-  name: string,
-  values: fc.Arbitrary<T>,
-  encode: (value: T) => Uint8Array,
-  decode: (b: Uint8Array) => T
-) {
-  it(`${name} comes back as it was`, () => {
-    fc.assert(fc.property(values, value => assert.deepEqual(plain(decode(encode(value))), plain(value))))
-  })
-
-  it(`${name} that is cut, or of which a bit is wrong, is read or refused, and never anything else`, () => {
-    fc.assert(
-      fc.property(values, fc.nat(), fc.nat(7), fc.boolean(), (value, at, bit, cut) => {
-        const encoded = encode(value)
-        const damaged = cut ? encoded.slice(0, at % encoded.length) : encoded.slice()
-        if (!cut) damaged[at % damaged.length]! ^= 1 << bit
-        try {
-          decode(damaged)
-        } catch (error) {
-          assert.ok(isKilovoltError(error, 'KV_PROTOCOL') || isKilovoltError(error, 'KV_CORRUPT'), String(error))
-        }
-      })
-    )
-  })
-}
-
 describe('between coordinator and replica', () => {
-  check('a write', puts, encodePut, decodePut)
-  check('a read', gets, encodeGet, decodeGet)
-  check('an answer to a write', putReplies, encodePutReply, decodePutReply)
-  check('an answer to a read', getReplies, encodeGetReply, decodeGetReply)
+  itTravels('a write', puts, encodePut, decodePut)
+  itTravels('a read', gets, encodeGet, decodeGet)
+  itTravels('an answer to a write', putReplies, encodePutReply, decodePutReply)
+  itTravels('an answer to a read', getReplies, encodeGetReply, decodeGetReply)
 
   it('an empty message and an unknown status are refused', () => {
     for (const decode of [decodePut, decodeGet, decodePutReply, decodeGetReply]) {
