@@ -34,7 +34,7 @@ interface Task extends RowRef {
 
 /**
  * This node's part in ownership changes: fetches the partitions that rows assign to it, reports them until the change is
- * over, and drops, as the last step of all (C4), what it no longer has any part in; also what an earlier life on the same
+ * over, and drops, as the last step of all (C4), what it has no part in any longer; also what an earlier life on the same
  * store was dropping when it ended.
  *
  * Whatever it has reported is never dropped by a later life that has not heard of the change yet: the topology of the

@@ -1,31 +1,19 @@
 import type { StoreId } from '../model/node-id.ts'
-import type { Topology } from '../placement/topology.ts'
-import type { Replica } from '../replication/replica.ts'
-import type { Clock } from '../runtime/clock.ts'
-import type { Logger } from '../runtime/logger.ts'
-import type { Random } from '../runtime/random.ts'
 import type { HintStore } from '../storage/hint-store.ts'
-import type { RecordStore } from '../storage/record-store.ts'
-import type { TreeIndex } from '../storage/tree-index.ts'
-import type { Transport } from '../transport/transport.ts'
-import { AntiEntropy, type AntiEntropyOptions, type AntiEntropyStats, type RoundReport } from './anti-entropy.ts'
+import {
+  AntiEntropy,
+  type AntiEntropyDeps,
+  type AntiEntropyOptions,
+  type AntiEntropyStats,
+  type RoundReport
+} from './anti-entropy.ts'
 import { ExchangeServer } from './exchange-server.ts'
 import { HintReplay } from './hint-replay.ts'
 import { TreeBuilder } from './tree-builder.ts'
 
 /** What mending needs. */
-export interface MendingDeps {
-  readonly self: StoreId
-  readonly transport: Transport
-  readonly records: RecordStore
-  readonly trees: TreeIndex
+export interface MendingDeps extends Omit<AntiEntropyDeps, 'builder'> {
   readonly hints: HintStore
-  readonly replica: Replica
-  readonly clock: Clock
-  readonly random: Random
-  readonly logger: Logger
-  readonly topology: () => Topology | undefined
-  readonly isAlive: (store: StoreId) => boolean
 }
 
 /** All that brings copies together without a read: hints are handed over, and copies compared. */

@@ -99,8 +99,8 @@ export class HintStore {
   }
 
   /**
-   * Keeps a record for a target. `done` is called once: without an error when it, or a newer one, is kept as durably as any
-   * record is; with `KV_OVERLOADED` when there is no room, or with why it could not be stored.
+   * Keeps a record for a target. `done` is called once: without an error when it, or a newer one, is kept as durably as
+   * the records of this node are; with `KV_OVERLOADED` when there is no room, or with why it could not be stored.
    */
   add(target: StoreId, key: RecordKey, record: RecordBytes, done?: (error: KilovoltError | undefined) => void): void {
     const { bytesMax } = this.#options

@@ -12,6 +12,14 @@ function lasting(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms))
 }
 
+/** Stops the world in one process for a while. */
+async function freeze(cluster: ChaosCluster, name: string, ms: number): Promise<void> {
+  const node = cluster.node(name)
+  node.freeze()
+  await lasting(ms)
+  node.thaw()
+}
+
 export const faults: readonly Fault[] = [
   {
     name: 'SIGKILL of a process on disk, back after 2 s',
@@ -31,21 +39,11 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'SIGSTOP for 3 s',
-    strike: async cluster => {
-      const node = cluster.node('disk-2')
-      node.freeze()
-      await lasting(3000)
-      node.thaw()
-    }
+    strike: cluster => freeze(cluster, 'disk-2', 3000)
   },
   {
     name: 'SIGSTOP for 8 s, long enough to be taken for dead',
-    strike: async cluster => {
-      const node = cluster.node('disk-3')
-      node.freeze()
-      await lasting(8000)
-      node.thaw()
-    }
+    strike: cluster => freeze(cluster, 'disk-3', 8000)
   },
   {
     name: 'restart in good order, on disk',
