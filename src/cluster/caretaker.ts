@@ -20,6 +20,8 @@ export interface CaretakerInput {
 export interface CaretakerOptions {
   readonly evictVolatileAfterMs: number
   readonly evictDiskAfterMs: number
+  /** How long an evicted member on disk is remembered, ms. */
+  readonly gcGraceMs: number
   readonly warmUpMs: number
 }
 
@@ -39,7 +41,11 @@ const PLAN_EVERY_MS = 2000
 /** A cluster is forming while it has fewer members than this, or is younger than {@link FORMING_MS}. */
 const FORMED_MEMBERS = 5
 const FORMING_MS = 60_000
-/** More than this part of the members down within {@link MASS_WINDOW_MS}: rather a fault of the network than of all of them. */
+/**
+ * So many members, and more than this part of them, down within {@link MASS_WINDOW_MS}: rather a fault of the network than of
+ * all of them. Two may die together, as those of one machine do.
+ */
+const MASS_LEAST = 3
 const MASS_PART = 3
 const MASS_WINDOW_MS = 60_000
 const MASS_HOLD_MS = 600_000
@@ -105,11 +111,13 @@ export class Caretaker {
       this.#deadSince.delete(store)
     }
     // Whose place is taken has ended, and is not behind a split: a process that restarts again and again is no mass failure.
-    const fallen = [...this.#deadSince].filter(
-      ([store, since]) => nowMs - since < MASS_WINDOW_MS && !isReplaced(topology, store)
-    ).length
-    if (fallen > 1 && fallen * MASS_PART > topology.members.size) this.#holdUntilMs = nowMs + MASS_HOLD_MS
-    else if (this.#deadSince.size === 0) this.#holdUntilMs = -Infinity
+    const dead = [...this.#deadSince].filter(([store]) => !isReplaced(topology, store))
+    const fallen = dead.filter(([, since]) => nowMs - since < MASS_WINDOW_MS)
+    const isMass = ({ length }: typeof dead): boolean =>
+      length >= MASS_LEAST && length * MASS_PART > topology.members.size
+    if (isMass(fallen)) this.#holdUntilMs = nowMs + MASS_HOLD_MS
+    // Most are back: who is still dead has died on its own.
+    else if (!isMass(dead)) this.#holdUntilMs = -Infinity
   }
 
   #statuses(input: CaretakerInput): Command[] {
@@ -124,7 +132,9 @@ export class Caretaker {
         commands.push({ kind: 'setStatus', storeId, status: 'up' })
       if (status === 'down' && this.#isDue(member, deadMs, input))
         commands.push({ kind: 'setStatus', storeId, status: 'evicted' })
-      const gone = status === 'leaving' || (status === 'evicted' && member.volatile)
+      // What was in memory is lost; what is on a disk can be merged, for as long as nothing was purged that it has not heard of.
+      const isForgotten = member.volatile || deadMs >= this.#options.gcGraceMs
+      const gone = status === 'leaving' || (status === 'evicted' && isForgotten)
       if (gone && !input.voters.includes(storeId) && !ownsAnything(topology.rows, storeId))
         commands.push({ kind: 'removeMember', storeId })
     }

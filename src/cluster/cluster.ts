@@ -25,6 +25,12 @@ export interface Mover {
   copy(task: CopyTask, signal: AbortSignal): Promise<void>
   /** Partitions of which this node's store holds anything. */
   held(): Promise<readonly PartitionId[]>
+  /**
+   * Gives the owners of a partition whatever they lack of what this node holds of it.
+   *
+   * @throws KilovoltError when no owner takes it now
+   */
+  giveBack(partition: PartitionId): Promise<void>
   /** Deletes what this node holds of a partition that it does not own any more; what it takes after the call stays. */
   drop(partition: PartitionId): Promise<void>
 }
@@ -42,6 +48,8 @@ export interface Cluster {
   /** The latest applied topology; `undefined` before this node is a member. */
   readonly topology: Topology | undefined
   readonly leader: StoreId | undefined
+  /** Partitions of which this node holds something that it does not own; `undefined` while it does not know. */
+  readonly strays: ReadonlySet<PartitionId> | undefined
   /**
    * Founds or joins by the rules F1–F4; resolves when this node is a member.
    *

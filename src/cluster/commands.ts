@@ -32,8 +32,10 @@ export type Command =
     }
   /** Adds a member, or renews what is known of it. */
   | { readonly kind: 'addMember'; readonly member: NewMember }
+  /** Renews what is known of a member; does nothing to one that was forgotten, whose data is no part of the cluster's any more. */
+  | { readonly kind: 'updateMember'; readonly member: NewMember }
   | { readonly kind: 'setStatus'; readonly storeId: StoreId; readonly status: MemberStatus }
-  /** Forgets a member that owns nothing. */
+  /** Forgets a member that owns nothing: it may come back only as a stranger. */
   | { readonly kind: 'removeMember'; readonly storeId: StoreId }
   | { readonly kind: 'changeBegin'; readonly rows: readonly RowBegin[] }
   | { readonly kind: 'changeEnd'; readonly rows: readonly RowRef[] }

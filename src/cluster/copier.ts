@@ -1,7 +1,8 @@
+import { setMaxListeners } from 'node:events'
 import { messageOf } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { isRowReplica, type Topology } from '../placement/topology.ts'
+import { isRowReplica, type Row, type Topology } from '../placement/topology.ts'
 import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Mover } from './cluster.ts'
@@ -23,6 +24,8 @@ export interface CopierDeps {
 const COPIES_MAX = 4
 /** How often what is done is reported until the leader has ended the change, ms. */
 const REPORT_EVERY_MS = 1000
+/** Pause before something that could not be cleared away is tried again, ms. */
+const CLEAR_AGAIN_MS = 1000
 /** Pause after a copy that failed, ms. */
 const RETRY_MS = 500
 
@@ -34,8 +37,9 @@ interface Task extends RowRef {
 
 /**
  * This node's part in ownership changes: fetches the partitions that rows assign to it, reports them until the change is
- * over, and drops, as the last step of all (C4), what it has no part in any longer; also what an earlier life on the same
- * store was dropping when it ended.
+ * over, and clears away, as the last step of all (C4), what it has no part in any longer; also what an earlier life on the
+ * same store has left. What was rebuilt without this node is given back to its owners first: it may be all there is of a
+ * write at `one`.
  *
  * Whatever it has reported is never dropped by a later life that has not heard of the change yet: the topology of the
  * change is stored before the report.
@@ -48,17 +52,31 @@ export class Copier {
   #copying = 0
   #timer: Timer | undefined
   #reportSoon = false
-  #stopped = false
+  readonly #clearing = new Map<PartitionId, Promise<void>>()
+  #isListed = false
+  /** What is given back, one partition after another: nothing waits for it. Never rejects. */
+  #giving: Promise<unknown> = Promise.resolve()
+  readonly #abort = new AbortController()
 
   constructor(deps: CopierDeps) {
     this.#deps = deps
+    // Many partitions may wait to be cleared at the same time; each takes its listener away again.
+    setMaxListeners(0, this.#abort.signal)
+  }
+
+  /**
+   * Partitions of which this node holds something without being their owner, and which are being cleared; `undefined` while
+   * that is not known.
+   */
+  get strays(): ReadonlySet<PartitionId> | undefined {
+    return this.#isListed ? new Set(this.#clearing.keys()) : undefined
   }
 
   /** Takes note of a new topology. */
   follow(topology: Topology): void {
     if (this.#stopped) return
     const { self } = this.#deps
-    const isFirst = this.#topology === undefined
+    const before = this.#topology
     this.#topology = topology
     for (const [partition, row] of topology.rows.entries()) {
       const copy = row.change?.copies.find(({ to }) => to === self)
@@ -77,17 +95,21 @@ export class Copier {
         })
       }
       if (isRowReplica(row, self)) this.#holds.add(partition)
-      else if (this.#holds.delete(partition)) this.#drop(partition)
+      else if (this.#holds.delete(partition)) this.#clear(partition, wasCopied(before?.rows[partition], self))
     }
-    if (isFirst) void this.#dropLeftovers()
+    if (before === undefined) void this.#clearLeftovers()
     this.#work()
   }
 
   stop(): void {
-    this.#stopped = true
+    this.#abort.abort()
     this.#timer?.cancel()
     for (const { abort } of this.#tasks.values()) abort.abort()
     this.#tasks.clear()
+  }
+
+  get #stopped(): boolean {
+    return this.#abort.signal.aborted
   }
 
   #work(): void {
@@ -132,24 +154,56 @@ export class Copier {
     })
   }
 
-  async #dropLeftovers(): Promise<void> {
-    const { self, mover, logger } = this.#deps
-    try {
-      for (const partition of await mover.held()) {
-        const row = this.#topology?.rows[partition]
-        if (!this.#stopped && (row === undefined || !isRowReplica(row, self))) this.#drop(partition)
+  async #clearLeftovers(): Promise<void> {
+    const { self, mover, clock, logger } = this.#deps
+    while (!this.#isListed && !this.#stopped) {
+      try {
+        for (const partition of await mover.held()) {
+          const row = this.#topology?.rows[partition]
+          if (row === undefined || !isRowReplica(row, self)) this.#clear(partition, false)
+        }
+        this.#isListed = true
+      } catch (error) {
+        if (!this.#stopped) logger.warn('what the store holds could not be listed', { error: messageOf(error) })
+        await pause(clock, RETRY_MS, this.#abort.signal)
       }
-    } catch (error) {
-      if (!this.#stopped) logger.warn('what the store holds could not be listed', { error: messageOf(error) })
     }
   }
 
-  #drop(partition: PartitionId): void {
-    this.#deps.mover.drop(partition).catch((error: unknown) => {
-      this.#deps.logger.warn('a partition that moved away could not be deleted here', {
-        partition,
-        error: messageOf(error)
-      })
-    })
+  #clear(partition: PartitionId, isCopied: boolean): void {
+    if (this.#clearing.has(partition) || this.#stopped) return
+    const clearing = this.#clearAway(partition, isCopied).finally(() => this.#clearing.delete(partition))
+    this.#clearing.set(partition, clearing)
   }
+
+  #giveBack(partition: PartitionId): Promise<void> {
+    const given = this.#giving.then(() => this.#deps.mover.giveBack(partition))
+    this.#giving = given.catch(() => {})
+    return given
+  }
+
+  /** Gives back what the owners may lack, then deletes it, unless this node owns the partition again. Never rejects. */
+  async #clearAway(partition: PartitionId, isCopied: boolean): Promise<void> {
+    const { self, mover, clock, logger } = this.#deps
+    let isGiven = isCopied
+    while (!this.#stopped) {
+      const row = this.#topology!.rows[partition]
+      if (row !== undefined && isRowReplica(row, self)) return
+      try {
+        if (isGiven || row === undefined) return await mover.drop(partition)
+        await this.#giveBack(partition)
+        isGiven = true
+      } catch (error) {
+        logger.debug('a partition that moved away is cleared later', { partition, error: messageOf(error) })
+        await pause(clock, CLEAR_AGAIN_MS, this.#abort.signal)
+      }
+    }
+  }
+}
+
+/** Whether the change of a row that is over now has taken everything along that this node had to give. */
+function wasCopied(row: Row | undefined, self: StoreId): boolean {
+  if (row?.change === undefined) return false
+  // It was about to become an owner, and what was written meanwhile reached a majority of those who are.
+  return !row.slots.includes(self) || row.change.copies.some(({ from }) => from.includes(self))
 }

@@ -109,11 +109,12 @@ export class LeaderDuties {
   async #keepVoters(caretaker: Caretaker, nowMs: number): Promise<void> {
     const { group, logger } = this.#deps
     const topology = this.#deps.topology()
-    const { voters, changing } = group.members()
+    const { voters, learners, changing } = group.members()
     if (this.#changingVoters || changing || topology === undefined) return
     const deadForMs = (store: StoreId): number => caretaker.deadForMs(store, nowMs)
     const wanted = chooseVoters({ topology, voters, leader: group.self, deadForMs })
-    if (wanted === voters) return
+    // A change that was broken off leaves learners behind that nobody wants: as long as they are there they are members.
+    if (wanted === voters && learners.length === 0) return
     this.#changingVoters = true
     try {
       await group.changeVoters(wanted, VOTERS_TIMEOUT_MS)

@@ -6,6 +6,7 @@ import { bootstrapGroup, holdsGroup } from '../consensus/log-store.ts'
 import { RaftGroup } from '../consensus/raft-group.ts'
 import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, type PeerId, type StoreId } from '../model/node-id.ts'
+import type { PartitionId } from '../model/partition.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import type { Topology } from '../placement/topology.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
@@ -163,6 +164,10 @@ export class MetaCluster implements Cluster {
     return this.#group.leader
   }
 
+  get strays(): ReadonlySet<PartitionId> | undefined {
+    return this.#copier.strays
+  }
+
   on<K extends keyof ClusterEvents>(type: K, listener: (detail: ClusterEvents[K]) => void): () => void {
     return this.#events.on(type, listener)
   }
@@ -209,8 +214,9 @@ export class MetaCluster implements Cluster {
 
   async #return(): Promise<void> {
     const { joinTimeoutMs } = this.#options
+    this.#onTopology(this.#log.topology!)
     try {
-      await this.#peers.propose({ kind: 'addMember', member: this.#describe() }, joinTimeoutMs)
+      await this.#rejoin(joinTimeoutMs)
     } catch (error) {
       const { clusterId } = this.#log.topology!
       throw new KilovoltError(
@@ -220,6 +226,27 @@ export class MetaCluster implements Cluster {
         { cause: error, retryable: true }
       )
     }
+  }
+
+  /**
+   * Asks to be let in again, with nothing in the store that could be taken for an owner's copy: what is left from before
+   * has no place among what was settled, and maybe purged, since (rule G3).
+   */
+  async #rejoin(timeoutMs: number): Promise<void> {
+    const { clock } = this.#deps
+    const deadline = clock.monotonicMs() + timeoutMs
+    while (this.#copier.strays?.size !== 0) {
+      if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+      if (clock.monotonicMs() >= deadline) {
+        const left = this.#copier.strays?.size ?? 'unknown'
+        throw new KilovoltError('KV_TIMEOUT', `what is left of ${left} partitions was not taken back`, {
+          retryable: true
+        })
+      }
+      await pause(clock, LOOK_EVERY_MS, this.#abort.signal)
+    }
+    const remainingMs = Math.max(1, deadline - clock.monotonicMs())
+    await this.#peers.propose({ kind: 'addMember', member: this.#describe() }, remainingMs)
   }
 
   async catchUp(epoch: number, timeoutMs: number): Promise<Topology> {
@@ -267,7 +294,7 @@ export class MetaCluster implements Cluster {
   async #stay(): Promise<void> {
     this.#become('member')
     try {
-      await this.#peers.propose({ kind: 'addMember', member: this.#describe() }, PROPOSE_TIMEOUT_MS)
+      await this.#peers.propose({ kind: 'updateMember', member: this.#describe() }, PROPOSE_TIMEOUT_MS)
     } catch (error) {
       this.#deps.logger.warn('the cluster could not be told that this node stays', { error: messageOf(error) })
     }
@@ -371,9 +398,11 @@ export class MetaCluster implements Cluster {
     if (this.#renewing) return
     this.#renewing = true
     const { clock, logger } = this.#deps
+    const { joinTimeoutMs } = this.#options
     do {
       try {
-        await this.#peers.propose({ kind: 'addMember', member: this.#describe() }, this.#options.joinTimeoutMs)
+        if (this.#isMember) await this.#peers.propose({ kind: 'updateMember', member: this.#describe() }, joinTimeoutMs)
+        else await this.#rejoin(joinTimeoutMs)
       } catch (error) {
         logger.debug('the present addresses could not be announced yet', { error: messageOf(error) })
         await pause(clock, RENEW_AGAIN_MS, this.#abort.signal)

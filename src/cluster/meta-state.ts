@@ -120,6 +120,9 @@ export class MetaState {
       case 'addMember':
         this.#add(command.member)
         return []
+      case 'updateMember':
+        if (this.#members.has(command.member.storeId)) this.#add(command.member)
+        return []
       case 'setStatus': {
         const member = this.#members.get(command.storeId)
         if (member !== undefined) this.#setMember({ ...member, status: command.status })

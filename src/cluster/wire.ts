@@ -6,7 +6,7 @@ import { type ClusterId, ID_BYTES, idFromBytes, idToBytes, type PeerId, type Sto
 import type { MemberStatus, RowCopy } from '../placement/topology.ts'
 import type { Command, NewMember, RowBegin, RowRef } from './commands.ts'
 
-const Kind = { FOUND: 1, ADD: 2, STATUS: 3, REMOVE: 4, BEGIN: 5, END: 6, ABORT: 7 } as const
+const Kind = { FOUND: 1, ADD: 2, STATUS: 3, REMOVE: 4, BEGIN: 5, END: 6, ABORT: 7, UPDATE: 8 } as const
 /** Order is part of the format. */
 const STATUSES: readonly MemberStatus[] = ['up', 'down', 'leaving', 'evicted']
 
@@ -29,6 +29,8 @@ export function encodeCommand(command: Command): Uint8Array {
       return writeMember(writer, command.member).finish()
     case 'addMember':
       return writeMember(writer.u8(Kind.ADD), command.member).finish()
+    case 'updateMember':
+      return writeMember(writer.u8(Kind.UPDATE), command.member).finish()
     case 'setStatus':
       return writer.u8(Kind.STATUS).raw(idToBytes(command.storeId)).u8(STATUSES.indexOf(command.status)).finish()
     case 'removeMember':
@@ -62,6 +64,8 @@ export function decodeCommand(bytes: Uint8Array): Command {
     }
     case Kind.ADD:
       return { kind: 'addMember', member: readMember(reader) }
+    case Kind.UPDATE:
+      return { kind: 'updateMember', member: readMember(reader) }
     case Kind.STATUS:
       return { kind: 'setStatus', storeId: readStore(reader), status: readStatus(reader) }
     case Kind.REMOVE:

@@ -1,5 +1,6 @@
 import { compareBytes, EMPTY_BYTES, fromHex, toHex } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
+import { hlcToMs } from './hlc.ts'
 import { ACTOR_BYTES, type Actor } from './node-id.ts'
 import type { Stamp } from './stamp.ts'
 
@@ -140,6 +141,20 @@ export function isLive(record: RecordBytes | undefined, nowMs: number): record i
   if (record === undefined || isTombstone(record)) return false
   const expiresAt = recordExpiresAt(record)
   return expiresAt === undefined || expiresAt > nowMs
+}
+
+/**
+ * Whether the record says no more than that nothing is there, to everybody, once a partition's horizon has reached this
+ * hybrid time: it was written by then, and it says "deleted" or had expired by then. The horizon is half a minute in the
+ * past, so that whoever asks on a slow clock sees it as expired too.
+ */
+export function isSpent(record: RecordBytes, horizon: number): boolean {
+  return recordHlc(record) <= horizon && !isLive(record, hlcToMs(horizon))
+}
+
+/** Whether the record will be spent some day. */
+export function isMortal(record: RecordBytes): boolean {
+  return (record[0]! & (TOMBSTONE | EXPIRY)) !== 0
 }
 
 /** Order of two records' versions: hybrid time, then actor. */

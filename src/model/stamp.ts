@@ -11,3 +11,8 @@ export function compareStamps(a: Stamp, b: Stamp): number {
   if (a.hlc !== b.hlc) return a.hlc - b.hlc
   return a.actor < b.actor ? -1 : a.actor > b.actor ? 1 : 0
 }
+
+/** A stamp as text; texts are ordered as stamps are. */
+export function formatStamp({ hlc, actor }: Stamp): string {
+  return `${hlc.toString(16).padStart(14, '0')}-${actor}`
+}

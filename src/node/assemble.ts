@@ -1,4 +1,6 @@
+import { Emitter } from '../base/emitter.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
+import type { Mover } from '../cluster/cluster.ts'
 import { MetaCluster } from '../cluster/meta-cluster.ts'
 import { Discovery } from '../membership/discovery.ts'
 import { GossipMembership } from '../membership/gossip-membership.ts'
@@ -7,15 +9,20 @@ import { Ring } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { RoundReport } from '../repair/anti-entropy.ts'
 import { Mending } from '../repair/mending.ts'
+import { Purger } from '../repair/purger.ts'
 import { Transfer } from '../repair/transfer.ts'
 import { Coordinator } from '../replication/coordinator.ts'
 import { Replica } from '../replication/replica.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { type Logger, withFields } from '../runtime/logger.ts'
+import type { Random } from '../runtime/random.ts'
 import { ApplyLoop } from '../storage/apply-loop.ts'
 import { GuardedStore } from '../storage/guarded-store.ts'
 import { ANY_OWNER, HintStore } from '../storage/hint-store.ts'
+import { Horizons } from '../storage/horizons.ts'
 import { closeIdentity } from '../storage/identity.ts'
+import type { StoredRecord } from '../storage/record-store.ts'
+import { SetAside } from '../storage/set-aside.ts'
 import { CeilingStampSource } from '../storage/stamp-source.ts'
 import type { Store } from '../storage/store.ts'
 import { TreeIndex } from '../storage/tree-index.ts'
@@ -24,7 +31,7 @@ import { type Hello, WIRE_VERSION, WIRE_VERSION_MIN } from '../transport/hello.t
 import { Mesh } from '../transport/mesh.ts'
 import type { BackendOptions } from './keyspace.ts'
 import { adviseStop, type StopAdvice } from './safe-to-stop.ts'
-import type { NodeConfig, NodeCore, NodeParts } from './node-core.ts'
+import type { CoreEvents, NodeConfig, NodeCore, NodeParts } from './node-core.ts'
 import { describeStatus, type NodeStatus } from './status.ts'
 
 const EVICT_VOLATILE_AFTER_MS = 15_000
@@ -48,16 +55,17 @@ class Assembly implements NodeCore {
   readonly cluster: MetaCluster
   readonly records: ApplyLoop
   readonly trees: TreeIndex
+  readonly horizons: Horizons
   readonly #parts: NodeParts
   readonly #stamps: CeilingStampSource
   readonly #discovery: Discovery
   readonly #coordinator: Coordinator
   readonly #transfer: Transfer
   readonly #hints: HintStore
+  readonly #setAside: SetAside
   readonly #mending: Mending
   readonly #guard: GuardedStore
-  readonly #stopListeners = new Set<() => void>()
-  readonly #storageListeners = new Set<(failure: KilovoltError | undefined) => void>()
+  readonly #events = new Emitter<CoreEvents>()
   #isOpen = false
   #stopping: Promise<void> | undefined
 
@@ -73,8 +81,12 @@ class Assembly implements NodeCore {
     this.trees = new TreeIndex(config.partitions, identity.created)
     this.#guard = this.#guarded(store, logger)
     const { durability } = config
-    this.records = new ApplyLoop({ store: this.#guard, clock, trees: this.trees }, { durability })
-    this.#hints = new HintStore({ store: this.#guard, clock }, { durability, bytesMax: HINT_BYTES_MAX })
+    this.horizons = new Horizons(this.#guard, config.partitions)
+    const horizonOf = rules.refusePast ? { horizonOf: this.horizons.horizonOf.bind(this.horizons) } : {}
+    this.records = new ApplyLoop({ store: this.#guard, clock, trees: this.trees, ...horizonOf }, { durability })
+    const floorOf = this.horizons.floorOf.bind(this.horizons)
+    this.#hints = new HintStore({ store: this.#guard, clock, floorOf }, { durability, bytesMax: HINT_BYTES_MAX })
+    this.#setAside = new SetAside({ store: this.#guard, clock })
     this.#stamps = new CeilingStampSource({ store, clock }, identity)
     this.transport = new Mesh({ host, clock, random: random.fork('mesh'), logger, hello: () => this.#hello() })
     this.membership = new GossipMembership(
@@ -96,7 +108,9 @@ class Assembly implements NodeCore {
       transport: this.transport,
       records: this.records,
       trees: this.trees,
+      horizons: this.horizons,
       hints: this.#hints,
+      setAside: this.#setAside,
       stamps: this.#stamps,
       ring: this.ring,
       clock,
@@ -108,16 +122,41 @@ class Assembly implements NodeCore {
       isDead: (id: StoreId) => this.#isDead(id),
       keepFor: this.#hints.add.bind(this.#hints)
     }
-    this.#transfer = new Transfer(common)
-    this.cluster = new MetaCluster(
+    const purger = new Purger(common)
+    this.#transfer = new Transfer({ ...common, purger })
+    this.cluster = this.#createCluster(random.fork('cluster'), logger)
+    const replica = new Replica(common, config)
+    this.#coordinator = new Coordinator({ ...common, replica }, config.requestTimeoutMs)
+    const mends = {
+      ...common,
+      replica,
+      purger,
+      random: random.fork('repair'),
+      strays: () => this.cluster.strays,
+      onSetAside: (count: number) => this.#tellSetAside(count, logger)
+    }
+    this.#mending = new Mending(mends, {
+      repair: { everyMs: config.repairIntervalMs },
+      purge: { everyMs: config.purgeIntervalMs, lagMs: config.purgeLagMs }
+    })
+    replica.listen(this.transport)
+    this.#transfer.listen()
+    this.#mending.listen()
+    this.#callForRepair()
+  }
+
+  #createCluster(random: Random, logger: Logger): MetaCluster {
+    const { config } = this
+    const { clock, store, lan, rules } = this.#parts
+    return new MetaCluster(
       {
         transport: this.transport,
         membership: this.membership,
         discovery: this.#discovery,
         store,
-        mover: this.#transfer,
+        mover: this.#mover(),
         clock,
-        random: random.fork('cluster'),
+        random,
         logger,
         rules
       },
@@ -125,20 +164,12 @@ class Assembly implements NodeCore {
         ...config,
         self: this.storeId,
         name: config.cluster,
-        lan: parts.lan !== undefined,
+        lan: lan !== undefined,
         bootstrap: typeof config.bootstrap === 'function' || config.bootstrap.length > 0,
         evictVolatileAfterMs: config.evictAfterMs ?? EVICT_VOLATILE_AFTER_MS,
         evictDiskAfterMs: config.evictAfterMs ?? EVICT_DISK_AFTER_MS
       }
     )
-    const replica = new Replica(common, config)
-    this.#coordinator = new Coordinator({ ...common, replica }, config.requestTimeoutMs)
-    const mends = { ...common, replica, random: random.fork('repair') }
-    this.#mending = new Mending(mends, { everyMs: config.repairIntervalMs })
-    replica.listen(this.transport)
-    this.#transfer.listen()
-    this.#mending.listen()
-    this.#callForRepair()
   }
 
   get stopped(): boolean {
@@ -147,8 +178,10 @@ class Assembly implements NodeCore {
 
   async start(signal?: AbortSignal): Promise<void> {
     try {
+      await this.horizons.open()
       await this.#openTrees()
       await this.#hints.open()
+      await this.#setAside.open()
       await this.transport.start()
       this.membership.start()
       this.#discovery.start()
@@ -162,19 +195,31 @@ class Assembly implements NodeCore {
 
   /** Tells everybody who should know when the store fails, and when it is back. */
   #guarded(store: Store, logger: Logger): GuardedStore {
-    const tell = (failure: KilovoltError | undefined): void => {
-      for (const listener of this.#storageListeners) listener(failure)
-    }
     return new GuardedStore(store, this.clock, {
       onReadOnly: error => {
         logger.error('storage:read-only: the store refuses writes', { error: error.message })
-        tell(error)
+        this.#events.emit('storage', error)
       },
       onWritable: () => {
         logger.warn('storage:writable: the store takes writes again')
-        tell(undefined)
+        this.#events.emit('storage', undefined)
       }
     })
+  }
+
+  /** What moves data for the cluster floor. */
+  #mover(): Mover {
+    return {
+      copy: (task, signal) => this.#transfer.copy(task, signal),
+      held: () => this.records.partitions(),
+      giveBack: partition => this.#mending.giveBack(partition),
+      drop: partition => this.records.dropPartition(partition)
+    }
+  }
+
+  #tellSetAside(count: number, logger: Logger): void {
+    logger.warn('data:set-aside: records came too late to be taken back', { count })
+    this.#events.emit('set-aside', count)
   }
 
   async #openTrees(): Promise<void> {
@@ -239,14 +284,16 @@ class Assembly implements NodeCore {
     return this.#stopping
   }
 
-  onStopped(listener: () => void): () => void {
-    this.#stopListeners.add(listener)
-    return () => this.#stopListeners.delete(listener)
+  on<K extends keyof CoreEvents>(type: K, listener: (detail: CoreEvents[K]) => void): () => void {
+    return this.#events.on(type, listener)
   }
 
-  onStorage(listener: (failure: KilovoltError | undefined) => void): () => void {
-    this.#storageListeners.add(listener)
-    return () => this.#storageListeners.delete(listener)
+  setAside(): AsyncIterable<StoredRecord> {
+    return this.#setAside.entries()
+  }
+
+  discardSetAside(): Promise<void> {
+    return this.#setAside.clear()
   }
 
   status(): NodeStatus {
@@ -260,6 +307,7 @@ class Assembly implements NodeCore {
       operations: this.#coordinator.stats(),
       transfer: this.#transfer.stats(),
       repair: this.#mending.stats(),
+      purge: { ...this.#mending.purgeStats(), setAside: this.#setAside.count },
       hints: this.#hints.stats(),
       storage: this.records.stats(),
       permanent: this.#parts.store.permanent,
@@ -278,7 +326,7 @@ class Assembly implements NodeCore {
   /** From the top down, and each part even if another fails: nothing may be left running. */
   async #stop(): Promise<void> {
     const { store, loop, logger } = this.#parts
-    for (const listener of this.#stopListeners) listener()
+    this.#events.emit('stopped', undefined)
     this.#mending.cancel()
     const steps: readonly (readonly [string, () => void | Promise<void>])[] = [
       ['operations', () => this.#coordinator.stop()],
@@ -288,6 +336,7 @@ class Assembly implements NodeCore {
       ['transport', () => this.transport.stop()],
       ['mending', () => this.#mending.stop()],
       ['hints', () => this.#hints.close()],
+      ['set aside', () => this.#setAside.close()],
       ['records', () => this.records.close()],
       ['stamps', () => this.#stamps.close()],
       ['identity', () => this.#close()],

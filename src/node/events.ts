@@ -32,6 +32,8 @@ export interface NodeEvents {
   'storage:read-only': CustomEvent<{ readonly error: KilovoltError }>
   /** This node's database takes writes again. */
   'storage:writable': CustomEvent<void>
+  /** Records came too late to be taken back after a long absence; see `Node.setAside`. */
+  'data:set-aside': CustomEvent<{ readonly count: number }>
   /** The node has stopped, for whatever reason. */
   'node:stopped': CustomEvent<void>
 }

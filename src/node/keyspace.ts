@@ -4,6 +4,7 @@ import { type ErrorCode, KilovoltError, isKilovoltError, messageOf } from '../ba
 import { assertKey, assertValue, KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import type { ConsistencyLevel, Requirement } from '../model/quorum.ts'
 import { type RecordBytes, recordStamp, recordValue } from '../model/record.ts'
+import { formatStamp } from '../model/stamp.ts'
 import { type Codec, createCodec, type Encoding } from './encodings.ts'
 
 /** What every operation accepts. */
@@ -170,8 +171,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     const record = await this.#fetch(key, options)
     const value = record === undefined ? undefined : recordValue(record)
     if (record === undefined || value === undefined) return undefined
-    const { hlc, actor } = recordStamp(record)
-    return { value: this.#values.decode(value), version: `${hlc.toString(16).padStart(14, '0')}-${actor}` }
+    return { value: this.#values.decode(value), version: formatStamp(recordStamp(record)) }
   }
 
   async has(key: K, options: ReadOptions = NO_OPTIONS): Promise<boolean> {

@@ -1,8 +1,11 @@
 import { TypedEventEmitter } from 'main-event'
 import { createDeferred } from '../base/deferred.ts'
 import { type AbortOptions, onAbort, abortError, throwIfAborted } from '../base/abort.ts'
+import { copyBytes, fromUtf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
+import { recordStamp, recordValue } from '../model/record.ts'
+import { formatStamp } from '../model/stamp.ts'
 import { copiesLeft } from '../placement/topology.ts'
 import type { NodeCore } from './node-core.ts'
 import type { NodeEvents } from './events.ts'
@@ -16,7 +19,7 @@ import {
   type WriteOptions
 } from './keyspace.ts'
 import { listMembers, type MemberInfo, memberInfo } from './members.ts'
-import type { LeaveReport, Node, RepairReport, WaitOptions } from './node.ts'
+import type { LeaveReport, Node, RepairReport, SetAsideEntry, WaitOptions } from './node.ts'
 import { type RingView, TopologyRingView } from './ring-view.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
 import { isSettled } from './settled.ts'
@@ -109,7 +112,7 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     })
     const forgets = [
       cluster.on('topology', check),
-      this.#core.onStopped(() => reject(stoppedError())),
+      this.#core.on('stopped', () => reject(stoppedError())),
       onAbort(signal, () => reject(abortError(signal!, 'settled')))
     ]
     check()
@@ -139,6 +142,24 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
   safeToStop(): StopAdvice {
     this.#assertRunning()
     return this.#core.safeToStop()
+  }
+
+  async *setAside(): AsyncGenerator<SetAsideEntry> {
+    this.#assertRunning()
+    for await (const { keyspace, key, record } of this.#core.setAside()) {
+      const value = recordValue(record)
+      yield {
+        keyspace: fromUtf8(keyspace),
+        key: copyBytes(key),
+        value: value === undefined ? undefined : copyBytes(value),
+        version: formatStamp(recordStamp(record))
+      }
+    }
+  }
+
+  async discardSetAside(): Promise<void> {
+    this.#assertRunning()
+    await this.#core.discardSetAside()
   }
 
   stop(): Promise<void> {
@@ -174,11 +195,12 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
       if (left !== undefined) emit('partition:lost', { partition, left })
     })
     transport.on('link:refused', ({ peer, error }) => emit('link:refused', { peerId: peer, error }))
-    this.#core.onStorage(error => {
+    this.#core.on('storage', error => {
       if (error === undefined) emit('storage:writable', undefined)
       else emit('storage:read-only', { error })
     })
-    this.#core.onStopped(() => emit('node:stopped', undefined))
+    this.#core.on('set-aside', count => emit('data:set-aside', { count }))
+    this.#core.on('stopped', () => emit('node:stopped', undefined))
   }
 }
 

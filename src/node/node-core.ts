@@ -3,6 +3,7 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { Hash64, Ring } from '../model/partition.ts'
 import type { Host } from '../transport/host.ts'
+import type { Horizons } from '../storage/horizons.ts'
 import type { Identity } from '../storage/identity.ts'
 import type { KeyspaceBackend } from './keyspace.ts'
 import type { KilovoltError } from '../base/errors.ts'
@@ -13,7 +14,7 @@ import type { NodeStatus } from './status.ts'
 import type { PeerSource } from '../membership/discovery.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import type { Random } from '../runtime/random.ts'
-import type { RecordStore } from '../storage/record-store.ts'
+import type { RecordStore, StoredRecord } from '../storage/record-store.ts'
 import type { RoundReport } from '../repair/anti-entropy.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
 import type { Store } from '../storage/store.ts'
@@ -55,6 +56,20 @@ export interface NodeConfig {
   readonly warmUpMs: number
   readonly maxClockDriftMs: number
   readonly repairIntervalMs: number
+  readonly purgeIntervalMs: number
+  /** How far in the past a round of purging settles. */
+  readonly purgeLagMs: number
+  readonly gcGraceMs: number
+}
+
+/** What an assembled node tells of itself. */
+export interface CoreEvents {
+  /** It has begun to stop; once. */
+  stopped: undefined
+  /** Why the store refuses writes; nothing when it takes them again. */
+  storage: KilovoltError | undefined
+  /** How many records were set aside. */
+  'set-aside': number
 }
 
 /** An assembled node: the parts that the façade and the simulator look at, and its life. */
@@ -68,18 +83,20 @@ export interface NodeCore extends KeyspaceBackend {
   readonly cluster: Cluster
   readonly records: RecordStore
   readonly trees: TreeIndex
+  readonly horizons: Horizons
   readonly stopped: boolean
   /** Starts everything from the bottom up; what was started is stopped again when a part fails. */
   start(signal?: AbortSignal): Promise<void>
   leave(timeoutMs: number, signal: AbortSignal | undefined): Promise<void>
   /** Idempotent. */
   stop(): Promise<void>
-  /** Calls back once when the node has begun to stop; returns a function that forgets it. */
-  onStopped(listener: () => void): () => void
+  on<K extends keyof CoreEvents>(type: K, listener: (detail: CoreEvents[K]) => void): () => void
   /** Whether it may be stopped now. */
   safeToStop(): StopAdvice
-  /** Calls back with why when the store begins to refuse writes, and with nothing when it takes them again. */
-  onStorage(listener: (failure: KilovoltError | undefined) => void): () => void
+  /** What was set aside. */
+  setAside(): AsyncIterable<StoredRecord>
+  /** Deletes what was set aside. */
+  discardSetAside(): Promise<void>
   /** Compares everything this node owns with all other owners, now. */
   repair(signal: AbortSignal | undefined): Promise<RoundReport>
   status(): NodeStatus

@@ -27,6 +27,17 @@ export interface LeaveReport {
   readonly durationMs: number
 }
 
+/** A record that came too late: its node was away for longer than `gcGraceMs`. */
+export interface SetAsideEntry {
+  /** Name of its keyspace; the default one is `''`. */
+  readonly keyspace: string
+  /** Bytes of its key. */
+  readonly key: Uint8Array
+  /** Bytes of its value, as encoded by its keyspace; `undefined` for one that says "deleted". */
+  readonly value: Uint8Array | undefined
+  readonly version: string
+}
+
 /** What `leave` and `settled` accept. */
 export interface WaitOptions extends AbortOptions {
   /** How long to wait, ms. Default 60,000. */
@@ -100,6 +111,19 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
    * ```
    */
   safeToStop(): StopAdvice
+  /**
+   * Records that this node brought back when it had been away for longer than `gcGraceMs`, and of which nobody can tell any
+   * more whether they were deleted meanwhile: they were set aside, and are read by nobody else. Look at them, write anew
+   * what is to live, then call {@link Node.discardSetAside}.
+   *
+   * @example
+   * ```ts
+   * for await (const { keyspace, key, value } of node.setAside()) console.log(keyspace, key, value)
+   * ```
+   */
+  setAside(): AsyncIterable<SetAsideEntry>
+  /** Deletes what was set aside. */
+  discardSetAside(): Promise<void>
   /** Stops at once; the cluster treats it as a crash. Idempotent; what was under way rejects with `KV_NODE_STOPPED`. */
   stop(): Promise<void>
   /** The same as {@link Node.stop}. */

@@ -66,6 +66,17 @@ export interface NodeOptions {
    * called. @defaultValue `600_000`
    */
   readonly repairIntervalMs?: number
+  /**
+   * Time between two rounds of purging what was deleted or has expired, ms, varied by a tenth. 1,000 … 86,400,000, or
+   * `Infinity`: never. @defaultValue `600_000`
+   */
+  readonly purgeIntervalMs?: number
+  /**
+   * How long a dead member on disk, whose copies have been rebuilt elsewhere, is remembered, ms. If it returns by then its
+   * data is merged; nothing is purged until then. Later it comes as a stranger, and what nobody can place any more of its
+   * data is set aside. 1,000 … 31,536,000,000. @defaultValue `86_400_000`: a day
+   */
+  readonly gcGraceMs?: number
   /** Where to log. @defaultValue warnings and errors to stderr; more with `DEBUG=kilovolt:*` */
   readonly logger?: Logger
   /** Gives up starting; nothing is left behind. @defaultValue none */
@@ -96,6 +107,9 @@ export interface ResolvedOptions {
   readonly warmUpMs: number
   readonly maxClockDriftMs: number
   readonly repairIntervalMs: number
+  readonly purgeIntervalMs: number
+  readonly purgeLagMs: number
+  readonly gcGraceMs: number
   readonly logger: Logger | undefined
   readonly signal: AbortSignal | undefined
 }
@@ -104,6 +118,8 @@ export interface ResolvedOptions {
 type Check = (value: unknown) => string | undefined
 
 const NAME_BYTES_MAX = 64
+/** How far in the past a round of purging settles, ms: many times the drift of clocks and the deadline of an operation. */
+const PURGE_LAG_MS = 30_000
 
 const CHECKS: { readonly [K in keyof NodeOptions]-?: Check } = {
   cluster: name(1),
@@ -132,7 +148,9 @@ const CHECKS: { readonly [K in keyof NodeOptions]-?: Check } = {
   evictAfterMs: whole(1000, 7 * 24 * 3_600_000),
   warmUpMs: whole(0, 3_600_000),
   maxClockDriftMs: whole(100, 3_600_000),
-  repairIntervalMs: value => (value === Infinity ? undefined : whole(1000, 86_400_000)(value)),
+  repairIntervalMs: orNever(whole(1000, 86_400_000)),
+  purgeIntervalMs: orNever(whole(1000, 86_400_000)),
+  gcGraceMs: whole(1000, 31_536_000_000),
   logger: value => (isLogger(value) ? undefined : 'must have the methods debug, info, warn and error'),
   signal: value => (value instanceof AbortSignal ? undefined : 'must be an AbortSignal')
 }
@@ -175,6 +193,9 @@ export function resolveOptions(options: NodeOptions = {}): ResolvedOptions {
     warmUpMs: options.warmUpMs ?? 10_000,
     maxClockDriftMs: options.maxClockDriftMs ?? 10_000,
     repairIntervalMs: options.repairIntervalMs ?? 600_000,
+    purgeIntervalMs: options.purgeIntervalMs ?? 600_000,
+    purgeLagMs: PURGE_LAG_MS,
+    gcGraceMs: options.gcGraceMs ?? 86_400_000,
     logger: options.logger,
     signal: options.signal
   }
@@ -211,6 +232,10 @@ function whole(min: number, max: number): Check {
     typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
       ? undefined
       : `must be a whole number from ${min} to ${max}`
+}
+
+function orNever(check: Check): Check {
+  return value => (value === Infinity ? undefined : check(value))
 }
 
 function name(bytesMin: number): Check {

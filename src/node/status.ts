@@ -57,6 +57,18 @@ export interface RepairStatus {
   readonly bytes: number
 }
 
+/** What becomes of deleted and expired records, and of those that came too late. */
+export interface PurgeStatus {
+  /** Unix ms at which a round of this node's last ended well; `undefined` before. */
+  readonly completedAt: number | undefined
+  /** Members, by id, that were away when this node last looked: until they are back, or forgotten, nothing is purged. */
+  readonly blockedBy: readonly string[]
+  /** Records deleted here since the node started, as they said no more than that nothing is there. */
+  readonly purged: number
+  /** Records that came too late to be taken back; see `Node.setAside`. */
+  readonly setAside: number
+}
+
 /** Records that this node keeps for members that could not be given them, until they can. */
 export interface HintStatus {
   /** Kept now. */
@@ -89,6 +101,7 @@ export interface NodeStatus {
   readonly operations: OperationStatus
   readonly transfer: TransferStatus
   readonly repair: RepairStatus
+  readonly purge: PurgeStatus
   readonly hints: HintStatus
   readonly storage: RecordStoreStats & {
     readonly permanent: boolean
@@ -113,6 +126,7 @@ export interface StatusInput {
   readonly operations: OperationStatus
   readonly transfer: TransferStatus
   readonly repair: RepairStatus
+  readonly purge: PurgeStatus
   readonly hints: HintStatus
   readonly storage: RecordStoreStats
   readonly permanent: boolean
@@ -124,7 +138,7 @@ export interface StatusInput {
 
 /** The status of a node, judged from what it knows. */
 export function describeStatus(input: StatusInput): NodeStatus {
-  const { id, cluster, phase, leader, topology, view, operations, transfer, repair, hints } = input
+  const { id, cluster, phase, leader, topology, view, operations, transfer, repair, purge, hints } = input
   const { transport, healthMultiplier } = input
   const members = { alive: 0, suspect: 0, dead: 0 }
   for (const { status } of view.values()) if (status !== 'left') members[status]++
@@ -153,6 +167,7 @@ export function describeStatus(input: StatusInput): NodeStatus {
     operations,
     transfer,
     repair,
+    purge,
     hints,
     storage,
     transport,

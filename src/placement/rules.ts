@@ -2,7 +2,7 @@ import type { StoreId } from '../model/node-id.ts'
 import type { Row } from './topology.ts'
 
 /**
- * The rules of ownership change on which safety rests, as a value. Production has one set, {@link SOUND_RULES}; the
+ * The rules of ownership change and of purging on which safety rests, as a value. Production has one set, {@link SOUND_RULES}; the
  * simulator breaks one rule at a time and must see the harm, which is what shows that it would see a fault.
  */
 export interface PlacementRules {
@@ -14,6 +14,14 @@ export interface PlacementRules {
   readonly fenceSources: boolean
   /** C2: whether a replica refuses requests older than the row. */
   readonly fenceRequests: boolean
+  /** H1: whether new writes and hints are kept out of a past that is being settled. */
+  readonly closePast: boolean
+  /** H2: whether a past is settled only when nobody keeps a record of it for somebody else. */
+  readonly drainPast: boolean
+  /** H3: whether a past is settled only when all owners have been compared over it. */
+  readonly syncPast: boolean
+  /** G1: whether what lies in the settled past and is missing stays out. */
+  readonly refusePast: boolean
 }
 
 /** Size of a majority. */
@@ -21,10 +29,14 @@ export function majority(size: number): number {
   return Math.floor(size / 2) + 1
 }
 
-/** The rules in force; `docs/internals/ownership.md` says why each is needed. */
+/** The rules in force; `docs/internals/ownership.md` and `docs/internals/repair.md` say why each is needed. */
 export const SOUND_RULES: PlacementRules = {
   quorumSets: row => (row.change === undefined ? [row.slots] : [row.slots, row.change.next]),
   sourceCount: oldSlots => oldSlots - majority(oldSlots) + 1,
   fenceSources: true,
-  fenceRequests: true
+  fenceRequests: true,
+  closePast: true,
+  drainPast: true,
+  syncPast: true,
+  refusePast: true
 }

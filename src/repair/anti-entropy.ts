@@ -1,31 +1,25 @@
 import { abortError } from '../base/abort.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
-import type { StoreId } from '../model/node-id.ts'
+import type { PeerId, StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { Topology } from '../placement/topology.ts'
-import type { Replica } from '../replication/replica.ts'
 import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Random } from '../runtime/random.ts'
-import type { RecordStore } from '../storage/record-store.ts'
-import type { TreeIndex } from '../storage/tree-index.ts'
-import type { Transport } from '../transport/transport.ts'
-import { Exchange } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
 import type { TreeBuilder } from './tree-builder.ts'
 
 /** What anti-entropy needs. */
 export interface AntiEntropyDeps {
   readonly self: StoreId
-  readonly transport: Transport
-  readonly records: RecordStore
-  readonly trees: TreeIndex
   readonly builder: TreeBuilder
-  readonly replica: Replica
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
   readonly topology: () => Topology | undefined
   readonly isAlive: (store: StoreId) => boolean
+  /** Compares copies with another owner. */
+  readonly exchangeWith: (peer: PeerId, rest: () => Promise<void>) => Exchange
 }
 
 /** Settings of anti-entropy. */
@@ -175,8 +169,7 @@ export class AntiEntropy {
     const { topology, isAlive, builder, logger } = this.#deps
     const peer = topology()?.members.get(other)?.peerId
     if (peer === undefined || !isAlive(other)) return false
-    const epoch = (): number => topology()?.epoch ?? 0
-    const exchange = new Exchange({ ...this.#deps, epoch, rest: () => this.#rest(signal) }, peer)
+    const exchange = this.#deps.exchangeWith(peer, () => this.#rest(signal))
     const { result } = exchange
     try {
       for (const partition of partitions) {

@@ -2,6 +2,7 @@ import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
+import type { Horizons } from '../storage/horizons.ts'
 import type { RecordStore } from '../storage/record-store.ts'
 import type { TreeIndex } from '../storage/tree-index.ts'
 import { MessageType } from '../transport/message-type.ts'
@@ -23,8 +24,11 @@ export interface ExchangeServerDeps {
   readonly transport: Transport
   readonly records: RecordStore
   readonly trees: TreeIndex
+  readonly horizons: Horizons
   readonly builder: TreeBuilder
   readonly topology: () => Topology | undefined
+  /** Another owner's past is settled further than here. */
+  readonly adopt: (partition: PartitionId, horizon: number) => void
 }
 
 /**
@@ -50,23 +54,33 @@ export class ExchangeServer {
   }
 
   #onRoots(body: Uint8Array): Uint8Array {
-    const { trees, builder } = this.#deps
+    const { trees, builder, horizons, adopt } = this.#deps
     const differing: PartitionId[] = []
     const unknown: PartitionId[] = []
-    for (const [partition, root] of decodeRoots(body).roots) {
-      const own = this.#isHeld(partition) ? trees.rootOf(partition) : undefined
+    const ahead: (readonly [PartitionId, number])[] = []
+    for (const { partition, root, horizon } of decodeRoots(body).roots) {
+      const isHeld = this.#isHeld(partition)
+      const ours = horizons.horizonOf(partition)
+      const own = isHeld && horizons.isPurged(partition) && ours >= horizon ? trees.rootOf(partition) : undefined
+      if (isHeld && horizon > ours) adopt(partition, horizon)
       if (own === undefined) unknown.push(partition)
+      else if (ours > horizon) ahead.push([partition, ours])
       else if (own.hi !== root.hi || own.lo !== root.lo || own.count !== root.count) differing.push(partition)
     }
     for (const partition of unknown) if (this.#isHeld(partition)) void builder.ensure(partition)
-    return encodeRootsReply({ differing, unknown })
+    return encodeRootsReply({ differing, unknown, ahead })
   }
 
   #onLeaves(body: Uint8Array): Uint8Array {
     const { partition, tree } = decodeLeaves(body)
     this.#assertHeld(partition)
     const own = this.#deps.trees.treeOf(partition)
-    return encodeLeavesReply(own === undefined ? [] : own.differingLeaves(tree))
+    if (own === undefined) {
+      // No answer at all would be taken for "nothing differs".
+      void this.#deps.builder.ensure(partition)
+      throw new KilovoltError('KV_STORAGE', `the hash tree of ${partition} is not known yet`, { retryable: true })
+    }
+    return encodeLeavesReply(own.differingLeaves(tree))
   }
 
   async #onKeys(body: Uint8Array): Promise<Uint8Array> {

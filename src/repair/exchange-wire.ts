@@ -11,12 +11,18 @@ import type { CopyCursor } from './wire.ts'
  * What two replicas say to find where they differ. One asks, the other answers; both directions are mended by the one who
  * asks.
  *
- *     ROOTS   n × (partition u16 · root hi u32 · lo u32 · count)   → n × partition that differs · m × one not known yet
+ *     ROOTS   n × (partition u16 · root hi u32 · lo u32 · count · horizon)
+ *             → n × partition that differs · m × one not known yet · k × (partition whose horizon is later · horizon)
  *     LEAVES  partition u16 · tree 12 KiB                          → n × leaf that differs
  *     KEYS    partition u16 · n × leaf · [after] · [up to]         → [position reached] · n × (keyspace · key · head)
  */
 export interface RootsRequest {
-  readonly roots: readonly (readonly [PartitionId, TreeRoot])[]
+  readonly roots: readonly {
+    readonly partition: PartitionId
+    readonly root: TreeRoot
+    /** Hybrid time up to which the past is settled: only trees of the same horizon compare. */
+    readonly horizon: number
+  }[]
 }
 
 /** Which of the partitions have to be looked at more closely. */
@@ -24,6 +30,8 @@ export interface RootsReply {
   readonly differing: readonly PartitionId[]
   /** Of which one side does not know its tree yet. */
   readonly unknown: readonly PartitionId[]
+  /** Of which the past is settled further than who asks knows. */
+  readonly ahead: readonly (readonly [PartitionId, horizon: number])[]
 }
 
 /** The whole tree of who asks. */
@@ -60,31 +68,40 @@ export interface KeysReply {
 const HEADS_MAX = 65_536
 
 export function encodeRoots({ roots }: RootsRequest): Uint8Array {
-  const writer = new Writer(4 + roots.length * 14).varint(roots.length)
-  for (const [partition, { hi, lo, count }] of roots) writer.u16(partition).u32(hi).u32(lo).varint(count)
+  const writer = new Writer(4 + roots.length * 22).varint(roots.length)
+  for (const { partition, root, horizon } of roots)
+    writer.u16(partition).u32(root.hi).u32(root.lo).varint(root.count).varint(horizon)
   return writer.finish()
 }
 
 /** @throws KilovoltError `KV_PROTOCOL` */
 export function decodeRoots(bytes: Uint8Array): RootsRequest {
   const reader = new Reader(bytes)
-  const roots: [PartitionId, TreeRoot][] = []
-  for (let left = reader.count(PARTITIONS_MAX, 11); left > 0; left--) {
-    roots.push([reader.u16(), { hi: reader.u32(), lo: reader.u32(), count: reader.varint() }])
+  const roots: RootsRequest['roots'][number][] = []
+  for (let left = reader.count(PARTITIONS_MAX, 12); left > 0; left--) {
+    const partition = reader.u16()
+    const root = { hi: reader.u32(), lo: reader.u32(), count: reader.varint() }
+    roots.push({ partition, root, horizon: reader.varint() })
   }
   return { roots }
 }
 
-export function encodeRootsReply({ differing, unknown }: RootsReply): Uint8Array {
-  const writer = new Writer(4 + (differing.length + unknown.length) * 2)
+export function encodeRootsReply({ differing, unknown, ahead }: RootsReply): Uint8Array {
+  const writer = new Writer(8 + (differing.length + unknown.length) * 2 + ahead.length * 10)
   for (const list of [differing, unknown]) writeNumbers(writer, list)
+  writer.varint(ahead.length)
+  for (const [partition, horizon] of ahead) writer.u16(partition).varint(horizon)
   return writer.finish()
 }
 
 /** @throws KilovoltError `KV_PROTOCOL` */
 export function decodeRootsReply(bytes: Uint8Array): RootsReply {
   const reader = new Reader(bytes)
-  return { differing: readNumbers(reader, PARTITIONS_MAX), unknown: readNumbers(reader, PARTITIONS_MAX) }
+  const differing = readNumbers(reader, PARTITIONS_MAX)
+  const unknown = readNumbers(reader, PARTITIONS_MAX)
+  const ahead: (readonly [PartitionId, number])[] = []
+  for (let left = reader.count(PARTITIONS_MAX, 3); left > 0; left--) ahead.push([reader.u16(), reader.varint()])
+  return { differing, unknown, ahead }
 }
 
 export function encodeLeaves({ partition, tree }: LeavesRequest): Uint8Array {

@@ -1,17 +1,24 @@
 import { compareBytes, toHex } from '../base/bytes.ts'
-import { createDeferred } from '../base/deferred.ts'
 import { KilovoltError } from '../base/errors.ts'
-import type { TreeRoot } from '../model/hash-tree.ts'
 import type { PeerId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { compareRecordStamps, recordHead } from '../model/record.ts'
+import { compareRecordStamps, type RecordBytes, recordHead } from '../model/record.ts'
 import type { Replica } from '../replication/replica.ts'
-import { decodeGetReply, decodePutReply, encodeGet, encodePut, type PutRequest } from '../replication/wire.ts'
+import {
+  decodeGetReply,
+  decodePutReply,
+  encodeGet,
+  encodePut,
+  type PutReply,
+  type PutRequest
+} from '../replication/wire.ts'
 import type { Clock } from '../runtime/clock.ts'
-import { comparePlaces, type RecordKey, type RecordStore } from '../storage/record-store.ts'
+import type { Horizons } from '../storage/horizons.ts'
+import { comparePlaces, type RecordKey, type RecordStore, type StoredRecord } from '../storage/record-store.ts'
 import type { TreeIndex } from '../storage/tree-index.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Transport } from '../transport/transport.ts'
+import { ask } from './ask.ts'
 import {
   decodeKeysReply,
   decodeLeavesReply,
@@ -22,7 +29,8 @@ import {
   type KeysReply,
   type KeysRequest,
   type RecordHead,
-  type RootsReply
+  type RootsReply,
+  type RootsRequest
 } from './exchange-wire.ts'
 import type { CopyCursor } from './wire.ts'
 
@@ -31,9 +39,12 @@ export interface ExchangeDeps {
   readonly transport: Transport
   readonly records: RecordStore
   readonly trees: TreeIndex
+  readonly horizons: Horizons
   readonly replica: Replica
   readonly clock: Clock
   readonly epoch: () => number
+  /** Another owner's past is settled further than here. */
+  readonly adopt: (partition: PartitionId, horizon: number) => void
   /** Lets others work between two pages; rejects when the node stops. */
   readonly rest: () => Promise<void>
 }
@@ -63,6 +74,8 @@ const MEND_AT_ONCE = 32
 export class Exchange {
   readonly #deps: ExchangeDeps
   readonly #peer: PeerId
+  /** The latest epoch that the peer has shown. */
+  #epoch = 0
   readonly result: ExchangeResult = { differences: 0, mended: 0, bytes: 0 }
 
   constructor(deps: ExchangeDeps, peer: PeerId) {
@@ -70,24 +83,74 @@ export class Exchange {
     this.#peer = peer
   }
 
-  /** Asks which of some partitions differ. */
-  async compare(partitions: readonly PartitionId[]): Promise<RootsReply> {
-    const { trees } = this.#deps
-    const roots: (readonly [PartitionId, TreeRoot])[] = []
-    const unknown: PartitionId[] = []
-    for (const partition of partitions) {
-      const root = trees.rootOf(partition)
-      if (root === undefined) unknown.push(partition)
-      else roots.push([partition, root])
-    }
-    const reply = decodeRootsReply(await this.#ask(MessageType.ROOTS, encodeRoots({ roots })))
-    return { differing: reply.differing, unknown: [...unknown, ...reply.unknown] }
+  /** Asks for nothing; the answer tells the peer's epoch. */
+  async greet(): Promise<number> {
+    await this.compare([])
+    return this.#epoch
   }
 
-  /** Mends one partition at both sides. */
-  async mend(partition: PartitionId): Promise<void> {
+  /**
+   * Asks which of some partitions differ. Those of which one side has a later horizon do not compare; whoever is behind
+   * follows, and they are among the unknown until it has.
+   */
+  async compare(partitions: readonly PartitionId[]): Promise<Pick<RootsReply, 'differing' | 'unknown'>> {
+    const { trees, horizons, adopt } = this.#deps
+    const roots: RootsRequest['roots'][number][] = []
+    const unknown: PartitionId[] = []
+    for (const partition of partitions) {
+      const root = horizons.isPurged(partition) ? trees.rootOf(partition) : undefined
+      if (root === undefined) unknown.push(partition)
+      else roots.push({ partition, root, horizon: horizons.horizonOf(partition) })
+    }
+    const {
+      differing,
+      unknown: theirs,
+      ahead
+    } = decodeRootsReply(await this.#ask(MessageType.ROOTS, encodeRoots({ roots })))
+    for (const [partition, horizon] of ahead) adopt(partition, horizon)
+    return { differing, unknown: [...unknown, ...theirs, ...ahead.map(([partition]) => partition)] }
+  }
+
+  /**
+   * Mends one partition at both sides.
+   *
+   * @throws KilovoltError `KV_UNREACHABLE`, or why the other side could not answer; what was mended before stays so
+   */
+  mend(partition: PartitionId): Promise<void> {
+    return this.#walk(partition, (ours, theirs) => this.#settle(partition, theirs, ours))
+  }
+
+  /**
+   * Gives the peer whatever it lacks of a partition that this node does not own any more.
+   *
+   * @param isStranger - whether this node was forgotten meanwhile: what it brings is new to the owners then (rule G3)
+   * @param refused - told of each record that came too late
+   * @throws as {@link Exchange.mend}, and `KV_UNREACHABLE` when something was not taken
+   */
+  give(partition: PartitionId, isStranger: boolean, refused: (stored: StoredRecord) => Promise<void>): Promise<void> {
+    const send = async (place: RecordKey): Promise<boolean> => {
+      const record = await this.#deps.records.get(place)
+      if (record === undefined) return true
+      const kind = await this.#put(place, record, !isStranger)
+      if (kind === 'late') await refused({ ...place, record })
+      return kind !== 'fenced'
+    }
+    return this.#walk(partition, async (ours, theirs) => {
+      const { here } = compareHeads(partition, ours, theirs)
+      const before = this.result.mended
+      await this.#run(here.map(place => () => send(place)))
+      if (this.result.mended - before < here.length)
+        throw new KilovoltError('KV_UNREACHABLE', `${this.#peer} does not take all of partition ${partition}`)
+    })
+  }
+
+  /** Goes through what differs of a partition, a stretch at a time. */
+  async #walk(
+    partition: PartitionId,
+    visit: (ours: readonly RecordHead[], theirs: readonly RecordHead[]) => Promise<void>
+  ): Promise<void> {
     const tree = this.#deps.trees.treeOf(partition)
-    if (tree === undefined) return
+    if (tree === undefined) throw new KilovoltError('KV_STORAGE', `the hash tree of ${partition} is not known`)
     const leaves = decodeLeavesReply(await this.#ask(MessageType.LEAVES, encodeLeaves({ partition, tree })))
     if (leaves.length === 0) return
     let after: CopyCursor | undefined
@@ -96,7 +159,7 @@ export class Exchange {
       const ours = await headsOf(this.#deps, { partition, leaves, after, upTo: undefined })
       const request: KeysRequest = { partition, leaves, after, upTo: ours.reached }
       const theirs = decodeKeysReply(await this.#ask(MessageType.KEYS, encodeKeys(request)))
-      await this.#settle(partition, theirs.heads, upTo(ours.heads, theirs.reached))
+      await visit(upTo(ours.heads, theirs.reached), theirs.heads)
       after = theirs.reached ?? ours.reached
       await this.#deps.rest()
     } while (after !== undefined)
@@ -104,18 +167,11 @@ export class Exchange {
 
   /** Compares the same stretch of both sides. */
   async #settle(partition: PartitionId, theirs: readonly RecordHead[], ours: readonly RecordHead[]): Promise<void> {
-    const held = new Map(ours.map(head => [nameOf(head), head]))
-    const jobs: (() => Promise<boolean>)[] = []
-    for (const { keyspace, key, head } of theirs) {
-      const name = nameOf({ keyspace, key })
-      const own = held.get(name)
-      held.delete(name)
-      const place = { partition, keyspace, key }
-      const order = own === undefined ? 1 : compareRecordStamps(head, own.head) || compareBytes(head, own.head)
-      if (order > 0) jobs.push(() => this.#fetch(place))
-      else if (order < 0) jobs.push(() => this.#send(place))
-    }
-    for (const { keyspace, key } of held.values()) jobs.push(() => this.#send({ partition, keyspace, key }))
+    const { here, there } = compareHeads(partition, ours, theirs)
+    await this.#run([...there.map(place => () => this.#fetch(place)), ...here.map(place => () => this.#send(place))])
+  }
+
+  async #run(jobs: readonly (() => Promise<boolean>)[]): Promise<void> {
     this.result.differences += jobs.length
     for (let at = 0; at < jobs.length; at += MEND_AT_ONCE) {
       const done = await Promise.all(jobs.slice(at, at + MEND_AT_ONCE).map(job => job()))
@@ -140,28 +196,47 @@ export class Exchange {
   async #send(place: RecordKey): Promise<boolean> {
     const record = await this.#deps.records.get(place)
     if (record === undefined) return false
-    const body = encodePut({ ...place, record, exempt: false, repair: true })
-    return decodePutReply(await this.#ask(MessageType.PUT, body)).kind !== 'fenced'
+    return (await this.#put(place, record, true)) !== 'fenced'
   }
 
-  #ask(type: MessageType, body: Uint8Array): Promise<Uint8Array> {
-    const { promise, resolve, reject } = createDeferred<Uint8Array>()
+  async #put({ partition, keyspace, key }: RecordKey, record: RecordBytes, repair: boolean): Promise<PutReply['kind']> {
+    const body = encodePut({ partition, keyspace, key, record, exempt: false, repair })
+    return decodePutReply(await this.#ask(MessageType.PUT, body)).kind
+  }
+
+  async #ask(type: MessageType, body: Uint8Array): Promise<Uint8Array> {
     this.result.bytes += body.length
     const request = { type, class: 'bulk', body, timeoutMs: TIMEOUT_MS } as const
-    this.#deps.transport.request(this.#peer, request, outcome => {
-      if (outcome.kind === 'reply') {
-        this.result.bytes += outcome.body.length
-        resolve(outcome.body)
-      } else if (outcome.kind === 'refused') reject(outcome.error)
-      else reject(new KilovoltError('KV_UNREACHABLE', `${this.#peer} did not answer (${outcome.kind})`))
-    })
-    return promise
+    const reply = await ask(this.#deps.transport, this.#peer, request)
+    this.result.bytes += reply.body.length
+    this.#epoch = Math.max(this.#epoch, reply.epoch)
+    return reply.body
   }
+}
+
+/** Where each side of the same stretch has something newer, or something that the other has not. */
+function compareHeads(
+  partition: PartitionId,
+  ours: readonly RecordHead[],
+  theirs: readonly RecordHead[]
+): { readonly here: readonly RecordKey[]; readonly there: readonly RecordKey[] } {
+  const here: RecordKey[] = []
+  const there: RecordKey[] = []
+  const held = new Map(ours.map(head => [nameOf(head), head]))
+  for (const { keyspace, key, head } of theirs) {
+    const name = nameOf({ keyspace, key })
+    const own = held.get(name)
+    held.delete(name)
+    const order = own === undefined ? 1 : compareRecordStamps(head, own.head) || compareBytes(head, own.head)
+    if (order !== 0) (order > 0 ? there : here).push({ partition, keyspace, key })
+  }
+  for (const { keyspace, key } of held.values()) here.push({ partition, keyspace, key })
+  return { here, there }
 }
 
 /** What a store holds under some leaves of a partition: as much as one page of its records shows. */
 export async function headsOf(
-  { records, trees }: Pick<ExchangeDeps, 'records' | 'trees'>,
+  { records, trees }: { readonly records: RecordStore; readonly trees: TreeIndex },
   { partition, leaves, after, upTo: end }: KeysRequest
 ): Promise<KeysReply> {
   const wanted = new Set(leaves)

@@ -1,16 +1,17 @@
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import { hlcToMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { recordHlc } from '../model/record.ts'
+import { type RecordBytes, recordHlc, restamp } from '../model/record.ts'
 import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
 import type { Replica } from '../replication/replica.ts'
-import { decodePutReply, encodePut, type PutRequest } from '../replication/wire.ts'
+import { decodePutReply, encodePut, type PutReply, type PutRequest } from '../replication/wire.ts'
 import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { ANY_OWNER, type HintStore } from '../storage/hint-store.ts'
-import type { StoredRecord } from '../storage/record-store.ts'
+import type { RecordKey, StampSource, StoredRecord } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Transport } from '../transport/transport.ts'
+import { ask } from './ask.ts'
 
 /** What handing hints over needs. */
 export interface HintReplayDeps {
@@ -18,6 +19,7 @@ export interface HintReplayDeps {
   readonly transport: Transport
   readonly hints: HintStore
   readonly replica: Replica
+  readonly stamps: StampSource
   readonly clock: Clock
   readonly logger: Logger
   readonly topology: () => Topology | undefined
@@ -142,7 +144,7 @@ export class HintReplay {
     let failure: unknown = new KilovoltError('KV_UNREACHABLE', 'no owner lives', { retryable: true })
     for (const receiver of this.#receivers(target, stored)) {
       try {
-        await this.#give(receiver, stored)
+        await this.#give(receiver, stored, target === ANY_OWNER)
         return await hints.remove(target, stored, true)
       } catch (error) {
         failure = error
@@ -161,33 +163,34 @@ export class HintReplay {
     return wanted.filter(store => store === self || isAlive(store))
   }
 
-  /** Resolves when the receiver holds the record, or a newer one. */
-  #give(receiver: StoreId, { partition, keyspace, key, record }: StoredRecord): Promise<void> {
+  /**
+   * Resolves when the receiver holds the record, or a newer one. What may be the only copy of a write is new to its owners:
+   * when it comes too late it is stamped anew, like any write, rather than taken for one that they have had.
+   */
+  async #give(receiver: StoreId, stored: StoredRecord, isNew: boolean): Promise<void> {
+    let reply = await this.#put(receiver, stored, stored.record, isNew)
+    if (reply.kind === 'late') {
+      const { stamps } = this.#deps
+      stamps.observe(reply.floor)
+      reply = await this.#put(receiver, stored, restamp(stored.record, await stamps.next()), isNew)
+    }
+    if (reply.kind === 'fenced' || reply.kind === 'late')
+      throw new KilovoltError('KV_UNREACHABLE', `${receiver} did not take it: ${reply.kind}`, { retryable: true })
+  }
+
+  async #put(receiver: StoreId, place: RecordKey, record: RecordBytes, isNew: boolean): Promise<PutReply> {
     const { self, transport, replica, topology } = this.#deps
+    const { partition, keyspace, key } = place
     const here = topology()!
-    const request: PutRequest = { partition, keyspace, key, record, exempt: false, repair: true }
-    return new Promise((resolve, reject) => {
-      const end = (isHeld: boolean, why: string): void => {
-        if (isHeld) resolve()
-        else reject(new KilovoltError('KV_UNREACHABLE', `${receiver} did not take it: ${why}`, { retryable: true }))
-      }
-      if (receiver === self) {
-        replica.put(request, here.epoch, (error, reply) => {
-          end(error === undefined && reply?.kind !== 'fenced', error?.code ?? 'fenced')
-        })
-        return
-      }
-      const peer = here.members.get(receiver)?.peerId
-      if (peer === undefined) return end(false, 'no member')
-      const body = encodePut(request)
-      transport.request(peer, { type: MessageType.PUT, class: 'bulk', body, timeoutMs: TIMEOUT_MS }, outcome => {
-        if (outcome.kind !== 'reply') return end(false, outcome.kind)
-        try {
-          end(decodePutReply(outcome.body).kind !== 'fenced', 'fenced')
-        } catch (error) {
-          end(false, messageOf(error))
-        }
+    const request: PutRequest = { partition, keyspace, key, record, exempt: false, repair: !isNew }
+    if (receiver === self) {
+      return new Promise((resolve, reject) => {
+        replica.put(request, here.epoch, (error, reply) => (reply === undefined ? reject(error!) : resolve(reply)))
       })
-    })
+    }
+    const peer = here.members.get(receiver)?.peerId
+    if (peer === undefined) throw new KilovoltError('KV_UNREACHABLE', `${receiver} is no member`)
+    const message = { type: MessageType.PUT, class: 'bulk', body: encodePut(request), timeoutMs: TIMEOUT_MS } as const
+    return decodePutReply((await ask(transport, peer, message)).body)
   }
 }

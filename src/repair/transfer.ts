@@ -7,15 +7,26 @@ import type { PlacementRules } from '../placement/rules.ts'
 import type { Topology } from '../placement/topology.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
+import type { Horizons } from '../storage/horizons.ts'
 import type { RecordStore, StoredRecord } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { IncomingMessage, Responder, Transport } from '../transport/transport.ts'
-import { type CopyCursor, decodeCopyPage, decodeCopyRequest, encodeCopyPage, encodeCopyRequest } from './wire.ts'
+import type { Purger } from './purger.ts'
+import {
+  type CopyCursor,
+  type CopyPage,
+  decodeCopyPage,
+  decodeCopyRequest,
+  encodeCopyPage,
+  encodeCopyRequest
+} from './wire.ts'
 
 /** What a transfer needs. */
 export interface TransferDeps {
   readonly transport: Transport
   readonly records: RecordStore
+  readonly horizons: Horizons
+  readonly purger: Purger
   readonly clock: Clock
   readonly logger: Logger
   readonly rules: PlacementRules
@@ -78,33 +89,20 @@ export class Transfer {
       await pipe(
         () => this.#pages(source, partition, epoch, signal),
         async pages => {
-          for await (const page of pages) await this.#store(page)
+          for await (const page of pages) await this.#store(partition, page, signal)
         }
       )
     }
     this.#stats.partitionsCopied++
   }
 
-  held(): Promise<readonly PartitionId[]> {
-    return this.#deps.records.partitions()
-  }
-
-  drop(partition: PartitionId): Promise<void> {
-    return this.#deps.records.dropPartition(partition)
-  }
-
-  async *#pages(
-    source: StoreId,
-    partition: PartitionId,
-    epoch: number,
-    signal: AbortSignal
-  ): AsyncGenerator<readonly StoredRecord[]> {
+  async *#pages(source: StoreId, partition: PartitionId, epoch: number, signal: AbortSignal): AsyncGenerator<CopyPage> {
     let after: CopyCursor | undefined
     for (;;) {
-      const { records } = await this.#page(source, partition, epoch, after, signal)
-      const last = records.at(-1)
+      const page = await this.#page(source, partition, epoch, after, signal)
+      yield page
+      const last = page.records.at(-1)
       if (last === undefined) return
-      yield records
       after = { keyspace: last.keyspace, key: last.key }
     }
   }
@@ -118,7 +116,7 @@ export class Transfer {
   ) {
     const body = encodeCopyRequest({ partition, epoch, after })
     for (let attempt = 1; ; attempt++) {
-      if (signal.aborted) throw new KilovoltError('KV_ABORTED', 'the copy is not wanted any more')
+      if (signal.aborted) throw abandoned()
       try {
         return decodeCopyPage(await this.#ask(source, body), partition)
       } catch (error) {
@@ -150,13 +148,23 @@ export class Transfer {
     return promise
   }
 
-  #store(page: readonly StoredRecord[]): Promise<void> {
+  async #store(partition: PartitionId, { floor, horizon, records }: CopyPage, signal: AbortSignal): Promise<void> {
+    const { horizons, purger } = this.#deps
+    // First: what the source has purged must not be brought in again by another one.
+    if (horizon > horizons.horizonOf(partition)) await purger.advance([partition], horizon)
+    await horizons.raiseFloors([partition], floor)
+    // What is not wanted any more is being deleted here, and nothing may come behind that.
+    if (signal.aborted) throw abandoned()
+    if (records.length > 0) await this.#storeAll(records)
+  }
+
+  #storeAll(page: readonly StoredRecord[]): Promise<void> {
     const { promise, resolve, reject } = createDeferred<void>()
     let left = page.length
     for (const stored of page) {
       this.#stats.recordsCopied++
       this.#stats.bytesCopied += stored.keyspace.length + stored.key.length + stored.record.length
-      this.#deps.records.apply(stored, stored.record, error => {
+      this.#deps.records.copy(stored, stored.record, error => {
         if (error !== undefined) reject(error)
         else if (--left === 0) resolve()
       })
@@ -165,15 +173,22 @@ export class Transfer {
   }
 
   async #serve({ body }: IncomingMessage, respond: Responder): Promise<void> {
-    const { records, rules, catchUp } = this.#deps
+    const { records, horizons, rules, catchUp } = this.#deps
     const { partition, epoch, after } = decodeCopyRequest(body)
     if (rules.fenceSources) {
       await catchUp(epoch, PAGE_TIMEOUT_MS)
       // The first page fences; later ones need not wait, as every write of this epoch reaches the new owner itself.
       if (after === undefined) await records.flushed()
     }
-    respond.reply(encodeCopyPage({ records: await records.page(partition, after, PAGE_RECORDS, PAGE_BYTES) }))
+    // The horizon after the page was read: what is missing from the page because it was purged lies below that.
+    const floor = horizons.floorOf(partition)
+    const page = await records.page(partition, after, PAGE_RECORDS, PAGE_BYTES)
+    respond.reply(encodeCopyPage({ floor, horizon: horizons.horizonOf(partition), records: page }))
   }
+}
+
+function abandoned(): KilovoltError {
+  return new KilovoltError('KV_ABORTED', 'the copy is not wanted any more')
 }
 
 function asError(error: unknown): KilovoltError {

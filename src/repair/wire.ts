@@ -22,6 +22,9 @@ export interface CopyRequest {
 
 /** Records in order; an empty page is the end. */
 export interface CopyPage {
+  /** Hybrid times below which the source takes nothing new, and up to which its past is settled: they hold for the copy too. */
+  readonly floor: number
+  readonly horizon: number
   readonly records: readonly StoredRecord[]
 }
 
@@ -47,8 +50,8 @@ export function decodeCopyRequest(bytes: Uint8Array): CopyRequest {
   return { partition, epoch, after }
 }
 
-export function encodeCopyPage({ records }: CopyPage): Uint8Array {
-  const writer = new Writer(4096).varint(records.length)
+export function encodeCopyPage({ floor, horizon, records }: CopyPage): Uint8Array {
+  const writer = new Writer(4096).varint(floor).varint(horizon).varint(records.length)
   for (const { keyspace, key, record } of records) writer.bytes(keyspace).bytes(key).bytes(record)
   return writer.finish()
 }
@@ -56,6 +59,8 @@ export function encodeCopyPage({ records }: CopyPage): Uint8Array {
 /** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
 export function decodeCopyPage(bytes: Uint8Array, partition: PartitionId): CopyPage {
   const reader = new Reader(bytes)
+  const floor = reader.varint()
+  const horizon = reader.varint()
   const records: StoredRecord[] = []
   for (let left = reader.count(RECORDS_MAX, 3); left > 0; left--) {
     const keyspace = reader.bytes(KEYSPACE_BYTES_MAX)
@@ -65,5 +70,5 @@ export function decodeCopyPage(bytes: Uint8Array, partition: PartitionId): CopyP
     records.push({ partition, keyspace, key, record })
   }
   if (reader.remaining > 0) throw new KilovoltError('KV_PROTOCOL', 'a page of records has a tail')
-  return { records }
+  return { floor, horizon, records }
 }

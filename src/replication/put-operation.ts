@@ -86,7 +86,10 @@ export class PutOperation extends Operation<PutReply, PutResult> {
         if (this.requirement === 'one') {
           this.#existed = true
           if (this.yes(store)) this.#acknowledge()
-        } else this.#restamp(store, reply.current)
+        } else this.#restamp(store, recordHlc(reply.current))
+        break
+      case 'late':
+        this.#restamp(store, reply.floor)
         break
       case 'fenced':
         if (reply.epoch > this.epoch) this.refresh(reply.epoch)
@@ -106,10 +109,11 @@ export class PutOperation extends Operation<PutReply, PutResult> {
     this.succeed({ existed: this.#existed, restamps: this.#restamps })
   }
 
-  #restamp(store: StoreId, current: RecordBytes): void {
+  /** Sends it anew with a stamp later than this. */
+  #restamp(store: StoreId, hlc: number): void {
     if (this.#restamps === RESTAMPS_MAX) return this.no(store, 'stale', true)
     this.#restamps++
-    this.deps.stamps.observe(recordHlc(current))
+    this.deps.stamps.observe(hlc)
     const go = (stamp: Stamp): void => {
       this.#record = restamp(this.#record, stamp)
       this.phase()

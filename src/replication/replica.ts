@@ -6,6 +6,7 @@ import { isLive, type RecordBytes, recordHlc, STAMP_END, STAMP_START } from '../
 import type { PlacementRules } from '../placement/rules.ts'
 import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
 import type { Clock } from '../runtime/clock.ts'
+import type { Horizons } from '../storage/horizons.ts'
 import type { RecordStore, StampSource } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { IncomingMessage, Responder, Transport } from '../transport/transport.ts'
@@ -25,6 +26,7 @@ import {
 export interface ReplicaDeps {
   readonly self: StoreId
   readonly records: RecordStore
+  readonly horizons: Pick<Horizons, 'floorOf'>
   readonly stamps: StampSource
   readonly clock: Pick<Clock, 'wallMs'>
   readonly rules: PlacementRules
@@ -105,8 +107,11 @@ export class Replica {
   }
 
   #store(request: PutRequest, done: ReplicaDone<PutReply>): void {
-    const { records, stamps, clock } = this.#deps
+    const { records, horizons, stamps, clock, rules } = this.#deps
     const hlc = recordHlc(request.record)
+    // H1: what is new has no place in a past that is being settled. What is acknowledged already has, up to the horizon.
+    const floor = horizons.floorOf(request.partition)
+    if (hlc <= floor && !request.repair && rules.closePast) return done(undefined, { kind: 'late', floor })
     const nowMs = clock.wallMs()
     const tooFar = hlc > hlcFromMs(nowMs + this.#options.maxClockDriftMs)
     if (!tooFar) stamps.observe(hlc)

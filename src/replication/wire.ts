@@ -41,6 +41,8 @@ export interface GetRequest extends RecordKey {
 export type PutReply =
   | { readonly kind: 'stored'; readonly existed: boolean }
   | { readonly kind: 'stale'; readonly current: RecordBytes }
+  /** The write is new and stamped in the past that is settled already: it needs a later stamp than this. */
+  | { readonly kind: 'late'; readonly floor: number }
   | Fenced
 
 /** What a replica says to a read. */
@@ -54,7 +56,7 @@ export interface Fenced {
   readonly epoch: number
 }
 
-const Status = { STORED: 0, STORED_OVER: 1, STALE: 2, FENCED: 3, RECORD: 4, NONE: 5, SAME: 6 } as const
+const Status = { STORED: 0, STORED_OVER: 1, STALE: 2, FENCED: 3, RECORD: 4, NONE: 5, SAME: 6, LATE: 7 } as const
 
 export function encodePut({ partition, keyspace, key, record, exempt, repair }: PutRequest): Uint8Array {
   return place(record.length, partition, keyspace, key)
@@ -96,6 +98,8 @@ export function encodePutReply(reply: PutReply): Uint8Array {
       return Uint8Array.of(reply.existed ? Status.STORED_OVER : Status.STORED)
     case 'stale':
       return new Writer(reply.current.length + 1).u8(Status.STALE).raw(reply.current).finish()
+    case 'late':
+      return new Writer(9).u8(Status.LATE).varint(reply.floor).finish()
     case 'fenced':
       return encodeFenced(reply)
   }
@@ -111,6 +115,8 @@ export function decodePutReply(bytes: Uint8Array): PutReply {
       return { kind: 'stored', existed: status === Status.STORED_OVER }
     case Status.STALE:
       return { kind: 'stale', current: readRecord(reader) }
+    case Status.LATE:
+      return { kind: 'late', floor: reader.varint() }
     case Status.FENCED:
       return { kind: 'fenced', epoch: reader.varint() }
     default:

@@ -1,17 +1,27 @@
 import { equalBytes } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
-import { assertRecord, compareRecords, type RecordBytes } from '../model/record.ts'
+import type { PartitionId } from '../model/partition.ts'
+import { assertRecord, compareRecords, isMortal, isSpent, type RecordBytes, recordHlc } from '../model/record.ts'
 import type { FenceGroup } from './flush-fence.ts'
+import { partitionOfKey } from './key-layout.ts'
 import type { ApplyResult } from './record-store.ts'
 import type { RecordChange } from './tree-index.ts'
+
+/**
+ * What is to be done with a record: `offer` it; `copy` it, which is to offer it to a copy that is being made, where what
+ * is missing need not have been overwritten; `remove` it, if it is still this one.
+ */
+export type MutationKind = 'offer' | 'copy' | 'remove'
+
+/** Hybrid time up to which the past of the partition of a key is settled. */
+export type HorizonOf = (partition: PartitionId) => number
 
 /** One record on its way into the store. */
 export interface Mutation {
   /** The record's key in the store. */
   readonly key: Uint8Array
   readonly record: RecordBytes
-  /** Whether the record is to be deleted, if it is still this one, instead of stored. */
-  readonly removes: boolean
+  readonly kind: MutationKind
   readonly done: (error: Error | undefined, result: ApplyResult | undefined) => void
   readonly group: FenceGroup
 }
@@ -30,6 +40,7 @@ interface Slot {
 }
 
 const APPLIED_TO_NOTHING: ApplyResult = { outcome: 'applied', current: undefined }
+const SETTLED: ApplyResult = { outcome: 'settled', current: undefined }
 
 /**
  * The mutations of one write, decided together: which of them are newer than what is stored, or than one before them in
@@ -59,11 +70,15 @@ export class ApplyBatch {
   /**
    * What becomes of each mutation when these values are stored under {@link keys}. A stored value that is no record
    * spoils the mutations of its key alone.
+   *
+   * Rule G1: what lies at or below the horizon and is missing was overwritten, so it is not let in again.
    */
-  decide(values: readonly (Uint8Array | undefined)[]): readonly (ApplyResult | KilovoltError)[] {
+  decide(values: readonly (Uint8Array | undefined)[], horizonOf?: HorizonOf): readonly (ApplyResult | KilovoltError)[] {
     for (let i = 0; i < this.#slots.length; i++) load(this.#slots[i]!, values[i])
-    return this.mutations.map(({ record, removes }, i) =>
-      removes ? remove(this.#targets[i]!, record) : offer(this.#targets[i]!, record)
+    return this.mutations.map(({ record, kind }, i) =>
+      kind === 'remove'
+        ? remove(this.#targets[i]!, record)
+        : offer(this.#targets[i]!, record, kind === 'copy', horizonOf)
     )
   }
 
@@ -77,13 +92,25 @@ export class ApplyBatch {
   }
 }
 
-function offer(slot: Slot, record: RecordBytes): ApplyResult | KilovoltError {
+function offer(
+  slot: Slot,
+  record: RecordBytes,
+  isCopy: boolean,
+  horizonOf: HorizonOf | undefined
+): ApplyResult | KilovoltError {
   const { current, corrupt } = slot
   if (corrupt !== undefined) return corrupt
+  if (current === undefined && horizonOf !== undefined) {
+    const horizon = horizonOf(partitionOfKey(slot.key))
+    const isSettled = isCopy ? isSpent(record, horizon) : recordHlc(record) <= horizon
+    if (horizon > 0 && isSettled) return SETTLED
+  }
   const order = current === undefined ? 1 : compareRecords(record, current)
   if (order < 0) return { outcome: 'stale', current }
   if (order === 0) return { outcome: 'same', current }
-  slot.current = record
+  // What is spent at the horizon already would be purged at once, and the others hold nothing in its place.
+  const isGone = horizonOf !== undefined && isMortal(record) && isSpent(record, horizonOf(partitionOfKey(slot.key)))
+  slot.current = isGone ? undefined : record
   slot.changed = true
   return current === undefined ? APPLIED_TO_NOTHING : { outcome: 'applied', current }
 }

@@ -4,7 +4,7 @@ import { BoundedQueue } from '../base/queue.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { assertRecord, type RecordBytes } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
-import { ApplyBatch, type Mutation } from './apply-batch.ts'
+import { ApplyBatch, type HorizonOf, type Mutation, type MutationKind } from './apply-batch.ts'
 import { FlushFence } from './flush-fence.ts'
 import { dataKey, dataRange, decodeDataKey, PARTITION_MAX, partitionRange, partitionRangeAfter } from './key-layout.ts'
 import type { ApplyResult, RecordKey, RecordStore, RecordStoreStats, StoredRecord } from './record-store.ts'
@@ -18,6 +18,8 @@ export interface ApplyLoopDeps {
   readonly clock: Pick<Clock, 'soon'>
   /** Told of everything that is written. */
   readonly trees?: TreeIndex
+  /** How far the past of each partition is settled. Default: not at all. */
+  readonly horizonOf?: HorizonOf
 }
 
 /** Settings of an apply loop. */
@@ -54,6 +56,7 @@ export class ApplyLoop implements RecordStore {
   readonly #store: Store
   readonly #clock: Pick<Clock, 'soon'>
   readonly #trees: TreeIndex | undefined
+  readonly #horizonOf: HorizonOf | undefined
   readonly #durability: typeof SYNC | typeof NO_SYNC
   readonly #pendingMax: number
   readonly #pendingBytesMax: number
@@ -73,10 +76,11 @@ export class ApplyLoop implements RecordStore {
   #stale = 0
   #batches = 0
 
-  constructor({ store, clock, trees }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
+  constructor({ store, clock, trees, horizonOf }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
     this.#store = store
     this.#clock = clock
     this.#trees = trees
+    this.#horizonOf = horizonOf
     this.#durability = options.durability === 'fsync' ? SYNC : NO_SYNC
     this.#pendingMax = options.pendingMax ?? PENDING_MAX
     this.#pendingBytesMax = options.pendingBytesMax ?? 64 * MIB
@@ -102,14 +106,18 @@ export class ApplyLoop implements RecordStore {
   }
 
   apply(key: RecordKey, record: RecordBytes, done: Done): void {
-    this.#enter(key, record, false, done)
+    this.#enter(key, record, 'offer', done)
+  }
+
+  copy(key: RecordKey, record: RecordBytes, done: Done): void {
+    this.#enter(key, record, 'copy', done)
   }
 
   remove(key: RecordKey, record: RecordBytes, done: Done): void {
-    this.#enter(key, record, true, done)
+    this.#enter(key, record, 'remove', done)
   }
 
-  #enter(key: RecordKey, record: RecordBytes, removes: boolean, done: Done): void {
+  #enter(key: RecordKey, record: RecordBytes, kind: MutationKind, done: Done): void {
     const storeKey = dataKey(key.partition, key.keyspace, key.key)
     const bytes = storeKey.length + record.length
     const refusal = this.#refusal(bytes)
@@ -119,7 +127,7 @@ export class ApplyLoop implements RecordStore {
     }
     this.#pending++
     this.#pendingBytes += bytes
-    const mutation = { key: storeKey, record, removes, done, group: this.#fence.enter() }
+    const mutation = { key: storeKey, record, kind, done, group: this.#fence.enter() }
     const held = this.#held.size === 0 ? undefined : this.#held.get(key.partition)
     if (held !== undefined) held.push(mutation)
     else this.#offer(mutation)
@@ -235,7 +243,7 @@ export class ApplyLoop implements RecordStore {
   }
 
   #write(batch: ApplyBatch, values: readonly (Uint8Array | undefined)[]): void {
-    const results = batch.decide(values)
+    const results = batch.decide(values, this.#horizonOf)
     const changes = batch.changes()
     if (changes.length === 0) {
       this.#settle(batch, results)

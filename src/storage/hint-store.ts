@@ -1,6 +1,7 @@
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
-import type { RecordBytes } from '../model/record.ts'
+import type { PartitionId } from '../model/partition.ts'
+import { type RecordBytes, recordHlc } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { ApplyLoop } from './apply-loop.ts'
 import { hintPrefix, hintRange, targetOfHint } from './key-layout.ts'
@@ -24,6 +25,14 @@ export interface HintStats {
   readonly delivered: number
   /** or given up, as there was no room or they had become too old. */
   readonly dropped: number
+}
+
+/** What a hint store needs. */
+export interface HintStoreDeps {
+  readonly store: Store
+  readonly clock: Pick<Clock, 'soon'>
+  /** Nothing stamped at or below this is kept for others any more: the past of the partition is being settled. Default: no bound. */
+  readonly floorOf?: (partition: PartitionId) => number
 }
 
 /** Settings of a hint store. */
@@ -50,17 +59,16 @@ const PAGE_BYTES = 1024 * 1024
 export class HintStore {
   readonly #store: Store
   readonly #clock: Pick<Clock, 'soon'>
+  readonly #floorOf: HintStoreDeps['floorOf']
   readonly #options: HintStoreOptions
   readonly #shelves = new Map<StoreId, Shelf>()
   #bytes = 0
   readonly #stats = { added: 0, delivered: 0, dropped: 0 }
 
-  constructor(
-    { store, clock }: { readonly store: Store; readonly clock: Pick<Clock, 'soon'> },
-    options: HintStoreOptions
-  ) {
+  constructor({ store, clock, floorOf }: HintStoreDeps, options: HintStoreOptions) {
     this.#store = store
     this.#clock = clock
+    this.#floorOf = floorOf
     this.#options = options
   }
 
@@ -100,13 +108,18 @@ export class HintStore {
 
   /**
    * Keeps a record for a target. `done` is called once: without an error when it, or a newer one, is kept as durably as
-   * the records of this node are; with `KV_OVERLOADED` when there is no room, or with why it could not be stored.
+   * the records of this node are; with `KV_OVERLOADED` when there is no room or it is too late (rule H1), or with why it
+   * could not be stored.
    */
   add(target: StoreId, key: RecordKey, record: RecordBytes, done?: (error: KilovoltError | undefined) => void): void {
     const { bytesMax } = this.#options
-    if (this.#bytes + bytesOf(key, record) > bytesMax) {
+    const isLate = recordHlc(record) <= (this.#floorOf?.(key.partition) ?? 0)
+    if (isLate || this.#bytes + bytesOf(key, record) > bytesMax) {
       this.#stats.dropped++
-      done?.(new KilovoltError('KV_OVERLOADED', `${bytesMax} bytes are kept for others already`, { retryable: true }))
+      const why = isLate
+        ? 'the record is too old to be kept for others'
+        : `${bytesMax} bytes are kept for others already`
+      done?.(new KilovoltError('KV_OVERLOADED', why, { retryable: true }))
       return
     }
     const shelf = this.#shelf(target)
@@ -138,6 +151,23 @@ export class HintStore {
         resolve()
       })
     })
+  }
+
+  /** Partitions of which something is kept that is stamped at or below this; what comes at the same time counts or is refused. */
+  async partitionsUpTo(hlc: number): Promise<ReadonlySet<PartitionId>> {
+    const found = new Set<PartitionId>()
+    for (const { records } of this.#shelves.values()) {
+      await records.flushed()
+      for (const partition of await records.partitions()) {
+        for (let last: StoredRecord | undefined; !found.has(partition);) {
+          const page = await records.page(partition, last, PAGE_RECORDS, PAGE_BYTES)
+          if (page.some(({ record }) => recordHlc(record) <= hlc)) found.add(partition)
+          last = page.at(-1)
+          if (last === undefined) break
+        }
+      }
+    }
+    return found
   }
 
   stats(): HintStats {

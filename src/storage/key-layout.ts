@@ -15,6 +15,9 @@ import type { StoreRange } from './store.ts'
  *     0x14  field u8                                                           → this store's identity and clock
  *     0x15                                                                     → number of the hash trees that follow
  *     0x15  partition u16                                                      → a hash tree; both after a clean stop only
+ *     0x16                                                                     → written whenever all before is to be on the medium
+ *     0x16  partition u16                                                      → how far its past is settled
+ *     0x17  key of a record                                                    → a record that was set aside
  *     0x20  group u8 · index u48                                               → an entry of a Raft log
  *     0x21  group u8 · field u8                                                → other state of a Raft group
  *
@@ -27,6 +30,8 @@ export const KeyKind = {
   META: 0x13,
   IDENTITY: 0x14,
   TREE: 0x15,
+  SETTLED: 0x16,
+  ASIDE: 0x17,
   RAFT_LOG: 0x20,
   RAFT_STATE: 0x21
 } as const
@@ -89,6 +94,21 @@ export function treeKey(partition: PartitionId): Uint8Array {
 /** All hash trees. */
 export function treeRange(): StoreRange {
   return prefixRange(Uint8Array.of(KeyKind.TREE))
+}
+
+/** Key of how far a partition's past is settled. */
+export function settledKey(partition: PartitionId): Uint8Array {
+  return Uint8Array.of(KeyKind.SETTLED, partition >>> 8, partition & 0xff)
+}
+
+/** How far the past of all partitions is settled, and before that the place that is written to only to be synced. */
+export function settledRange(): StoreRange {
+  return prefixRange(Uint8Array.of(KeyKind.SETTLED))
+}
+
+/** Prefix of what was set aside. */
+export function asidePrefix(): Uint8Array {
+  return Uint8Array.of(KeyKind.ASIDE)
 }
 
 /** All records of a partition. */

@@ -20,9 +20,10 @@ export function comparePlaces(a: Omit<RecordKey, 'partition'>, b: Omit<RecordKey
 export interface ApplyResult {
   /**
    * `applied`: it was newer and is stored; `same`: this very record was stored already; `stale`: something newer is
-   * stored, given in `current`.
+   * stored, given in `current`; `settled`: nothing is stored, and yet something newer was: every owner has had this record,
+   * or a newer one, and what took its place has been purged (rule G1).
    */
-  readonly outcome: 'applied' | 'same' | 'stale'
+  readonly outcome: 'applied' | 'same' | 'stale' | 'settled'
   /** What the store held before. */
   readonly current: RecordBytes | undefined
 }
@@ -51,6 +52,15 @@ export interface RecordStore {
    * promise: this is called for each replica of each write.
    */
   apply(
+    key: RecordKey,
+    record: RecordBytes,
+    done: (error: Error | undefined, result: ApplyResult | undefined) => void
+  ): void
+  /**
+   * As {@link RecordStore.apply}, for a copy that is being made from another store: there a missing record need not have
+   * been overwritten, so it is let in though it lies below the horizon, unless it is spent.
+   */
+  copy(
     key: RecordKey,
     record: RecordBytes,
     done: (error: Error | undefined, result: ApplyResult | undefined) => void

@@ -1,7 +1,7 @@
 import { compareBytes, toHex } from '../base/bytes.ts'
 import { HashTree, RecordDigest, type TreeRoot } from '../model/hash-tree.ts'
 import type { PartitionId } from '../model/partition.ts'
-import type { RecordBytes } from '../model/record.ts'
+import { isMortal, type RecordBytes } from '../model/record.ts'
 import { dataKey, partitionOfKey } from './key-layout.ts'
 import type { RecordKey, StoredRecord } from './record-store.ts'
 import type { StoreChange } from './store.ts'
@@ -16,9 +16,15 @@ export type PageReader = (
   after: { readonly keyspace: Uint8Array; readonly key: Uint8Array } | undefined
 ) => Promise<readonly StoredRecord[]>
 
-/** A tree that is being made by reading its partition. */
-interface Building {
+/** What is known of a partition without reading it. */
+export interface PartitionTree {
   readonly tree: HashTree
+  /** Records that will be spent some day: those that say "deleted", and those that expire. */
+  mortals: number
+}
+
+/** A tree that is being made by reading its partition. */
+interface Building extends PartitionTree {
   /** Store key up to which the tree is complete; `undefined` before the first page. */
   passed: Uint8Array | undefined
   /** Records written while a page was being read, by store key in hex: the page may show either version. */
@@ -37,7 +43,7 @@ const EMPTY_ROOT: TreeRoot = new HashTree().root()
 export class TreeIndex {
   readonly #digest = new RecordDigest()
   /** `undefined`: nothing is known of the partition. */
-  readonly #trees: (HashTree | undefined)[]
+  readonly #trees: (PartitionTree | undefined)[]
   readonly #roots: (TreeRoot | undefined)[]
   readonly #building = new Map<PartitionId, Building>()
   /** What is being written now: the store may show it, or the versions before it. */
@@ -63,12 +69,17 @@ export class TreeIndex {
   rootOf(partition: PartitionId): TreeRoot | undefined {
     const tree = this.#trees[partition]
     if (tree === undefined) return undefined
-    return (this.#roots[partition] ??= tree === NONE ? EMPTY_ROOT : tree.root())
+    return (this.#roots[partition] ??= tree === NONE ? EMPTY_ROOT : tree.tree.root())
   }
 
   /** The tree itself, to be looked at only; `undefined` while it is not known. */
   treeOf(partition: PartitionId): HashTree | undefined {
-    return this.#trees[partition]
+    return this.#trees[partition]?.tree
+  }
+
+  /** How many records of a partition will be spent some day; `undefined` while it is not known. */
+  mortalsIn(partition: PartitionId): number | undefined {
+    return this.#trees[partition]?.mortals
   }
 
   /** The leaf of a record in its partition's tree. */
@@ -118,7 +129,7 @@ export class TreeIndex {
    * @param rest - called between two pages: the place to let others work; false to give up
    */
   async build(partition: PartitionId, page: PageReader, rest: () => Promise<boolean>): Promise<void> {
-    const building: Building = { tree: new HashTree(), passed: undefined, touched: new Map() }
+    const building: Building = { tree: new HashTree(), mortals: 0, passed: undefined, touched: new Map() }
     this.#building.set(partition, building)
     const isCurrent = (): boolean => this.#building.get(partition) === building
     try {
@@ -128,7 +139,10 @@ export class TreeIndex {
         if (!isCurrent()) return
         this.#takePage(building, partition, records)
         after = records.at(-1)
-        if (after === undefined) return this.#set(partition, building.tree.count === 0 ? NONE : building.tree)
+        if (after === undefined) {
+          const { tree, mortals } = building
+          return this.#set(partition, tree.count === 0 ? NONE : { tree, mortals })
+        }
         if (!(await rest()) || !isCurrent()) return
       }
     } finally {
@@ -137,7 +151,7 @@ export class TreeIndex {
   }
 
   /** Trees of partitions that hold records, to be kept over a clean stop. */
-  *entries(): Iterable<readonly [PartitionId, HashTree]> {
+  *entries(): Iterable<readonly [PartitionId, PartitionTree]> {
     for (const [partition, tree] of this.#trees.entries()) {
       if (tree !== undefined && tree !== NONE) yield [partition, tree]
     }
@@ -152,7 +166,7 @@ export class TreeIndex {
   }
 
   /** Takes over trees that were kept; every partition that is not among them is empty. */
-  restore(trees: Iterable<readonly [PartitionId, HashTree]>): void {
+  restore(trees: Iterable<readonly [PartitionId, PartitionTree]>): void {
     this.onlyHolds([])
     for (const [partition, tree] of trees) if (partition < this.#trees.length) this.#trees[partition] = tree
   }
@@ -172,14 +186,14 @@ export class TreeIndex {
     for (const { keyspace, key, record } of records) {
       const storeKey = dataKey(partition, keyspace, key)
       const hex = toHex(storeKey)
-      if (!writing.has(hex) && !building.touched.has(hex)) this.#add(building.tree, storeKey, record)
+      if (!writing.has(hex) && !building.touched.has(hex)) this.#add(building, storeKey, record)
     }
     for (const [hex, record] of building.touched) {
-      if (!writing.has(hex) && isOfPage(hex)) this.#add(building.tree, Buffer.from(hex, 'hex'), record)
+      if (!writing.has(hex) && isOfPage(hex)) this.#add(building, Buffer.from(hex, 'hex'), record)
     }
     // The change is counted once it is written: until then the old version stands.
     for (const [hex, before] of writing) {
-      if (before !== undefined && isOfPage(hex)) this.#add(building.tree, Buffer.from(hex, 'hex'), before)
+      if (before !== undefined && isOfPage(hex)) this.#add(building, Buffer.from(hex, 'hex'), before)
     }
     building.passed = to
   }
@@ -191,32 +205,43 @@ export class TreeIndex {
       if (building !== undefined) {
         if (building.passed === undefined || compareBytes(key, building.passed) > 0) {
           if (value !== undefined) building.touched.set(toHex(key), value)
-        } else this.#replace(building.tree, key, before, value)
+        } else this.#replace(building, key, before, value)
         return
       }
     }
     let tree = this.#trees[partition]
     if (tree === undefined) return
-    if (tree === NONE) this.#trees[partition] = tree = new HashTree()
+    if (tree === NONE) this.#trees[partition] = tree = { tree: new HashTree(), mortals: 0 }
     this.#roots[partition] = undefined
     this.#replace(tree, key, before, value)
   }
 
-  #replace(tree: HashTree, key: Uint8Array, before: RecordBytes | undefined, after: RecordBytes | undefined): void {
+  #replace(
+    known: PartitionTree,
+    key: Uint8Array,
+    before: RecordBytes | undefined,
+    after: RecordBytes | undefined
+  ): void {
     const leaf = this.#digest.name(key)
-    if (before !== undefined) tree.subtract(leaf, this.#digest.of(before))
-    if (after !== undefined) tree.add(leaf, this.#digest.of(after))
+    if (before !== undefined) {
+      known.tree.subtract(leaf, this.#digest.of(before))
+      if (isMortal(before)) known.mortals--
+    }
+    if (after !== undefined) {
+      known.tree.add(leaf, this.#digest.of(after))
+      if (isMortal(after)) known.mortals++
+    }
   }
 
-  #add(tree: HashTree, key: Uint8Array, record: RecordBytes): void {
-    tree.add(this.#digest.name(key), this.#digest.of(record))
+  #add(known: PartitionTree, key: Uint8Array, record: RecordBytes): void {
+    this.#replace(known, key, undefined, record)
   }
 
-  #set(partition: PartitionId, tree: HashTree | undefined): void {
+  #set(partition: PartitionId, tree: PartitionTree | undefined): void {
     this.#trees[partition] = tree
     this.#roots[partition] = undefined
   }
 }
 
 /** The tree of a partition without records: shared, never written to. */
-const NONE = new HashTree()
+const NONE: PartitionTree = { tree: new HashTree(), mortals: 0 }

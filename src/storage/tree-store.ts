@@ -5,9 +5,10 @@ import { HashTree, TREE_BYTES } from '../model/hash-tree.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { partitionOfKey, successor, treeKey, treeRange } from './key-layout.ts'
 import type { Store } from './store.ts'
-import type { TreeIndex } from './tree-index.ts'
+import type { PartitionTree, TreeIndex } from './tree-index.ts'
 
 const CHECKSUM_BYTES = 4
+const BODY_BYTES = 4 + TREE_BYTES
 /** Trees in one batch or page: 768 KiB. */
 const TREES_AT_ONCE = 64
 
@@ -36,11 +37,11 @@ export async function loadTrees(store: Store, index: TreeIndex, openedClean: boo
   if (trees !== undefined) index.restore(trees)
 }
 
-async function readTrees(store: Store): Promise<readonly (readonly [PartitionId, HashTree])[] | undefined> {
+async function readTrees(store: Store): Promise<readonly (readonly [PartitionId, PartitionTree])[] | undefined> {
   const { gte: first, lt } = treeRange()
   const manifest = await store.get(first)
   if (manifest === undefined) return undefined
-  const trees: (readonly [PartitionId, HashTree])[] = []
+  const trees: (readonly [PartitionId, PartitionTree])[] = []
   for (let after = first; ;) {
     const page = await store.page({ gte: successor(after), lt }, TREES_AT_ONCE)
     for (const [key, value] of page) {
@@ -55,15 +56,17 @@ async function readTrees(store: Store): Promise<readonly (readonly [PartitionId,
   return trees.length === new Reader(manifest).varint() ? trees : undefined
 }
 
-function seal(tree: HashTree): Uint8Array {
-  const bytes = tree.encode()
-  return new Writer(CHECKSUM_BYTES + TREE_BYTES).u32(crc32(bytes)).raw(bytes).finish()
+/** Checksum u32 of the rest · number of mortal records u32 · tree */
+function seal({ tree, mortals }: PartitionTree): Uint8Array {
+  const body = new Writer(BODY_BYTES).u32(mortals).raw(tree.encode()).finish()
+  return new Writer(CHECKSUM_BYTES + BODY_BYTES).u32(crc32(body)).raw(body).finish()
 }
 
-function unseal(bytes: Uint8Array): HashTree | undefined {
-  if (bytes.length !== CHECKSUM_BYTES + TREE_BYTES) return undefined
+function unseal(bytes: Uint8Array): PartitionTree | undefined {
+  if (bytes.length !== CHECKSUM_BYTES + BODY_BYTES) return undefined
   const reader = new Reader(bytes)
   const checksum = reader.u32()
-  const rest = reader.rest()
-  return crc32(rest) === checksum ? HashTree.decode(rest) : undefined
+  if (crc32(bytes.subarray(CHECKSUM_BYTES)) !== checksum) return undefined
+  const mortals = reader.u32()
+  return { tree: HashTree.decode(reader.rest()), mortals }
 }

@@ -86,6 +86,24 @@ export function treeProblem(nodes: readonly SimNode[]): string | undefined {
   return undefined
 }
 
+/**
+ * Who still holds records that say "deleted" although everybody purges, or `undefined` when nobody does. Nobody does while
+ * clocks are so far apart that what is the past to one is not to another.
+ */
+export function purgeProblem(nodes: readonly SimNode[]): string | undefined {
+  const clocks = nodes.map(({ clock }) => clock.wallMs())
+  const apartMs = Math.max(...clocks) - Math.min(...clocks)
+  const purges = ({ core }: SimNode): boolean =>
+    core.config.purgeIntervalMs !== Infinity && apartMs < core.config.purgeLagMs / 2
+  if (!nodes.every(purges)) return undefined
+  for (const { name, core } of nodes) {
+    const partition = core.cluster.topology?.rows.findIndex((_, i) => (core.trees.mortalsIn(i) ?? 0) > 0)
+    if (partition !== undefined && partition !== -1)
+      return `${name} has not purged partition ${partition}; its rounds wait for ${core.status().purge.blockedBy.join(', ') || 'nobody'}`
+  }
+  return undefined
+}
+
 /** Who still keeps records for others, who all live, or `undefined` when nobody does. */
 export function hintProblem(nodes: readonly SimNode[]): string | undefined {
   const keeper = nodes.find(({ core }) => core.status().hints.count > 0)

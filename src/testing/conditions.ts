@@ -53,6 +53,7 @@ export class Conditions {
   readonly #blocked = new Set<string>()
   readonly #clogged = new Map<string, number>()
   readonly #deaf = new Map<string, number>()
+  readonly #starved = new Map<string, number>()
   #options = DEFAULTS
 
   constructor(random: Random, options: NetworkOptions = {}) {
@@ -89,11 +90,17 @@ export class Conditions {
     this.#deaf.set(machine, untilUs)
   }
 
-  /** Lifts all blocks, clogs and deafness. */
+  /** Reads and writes that a machine sends arrive no earlier than the given true time, µs; all else does. */
+  starve(machine: string, untilUs: number): void {
+    this.#starved.set(machine, untilUs)
+  }
+
+  /** Lifts all blocks, clogs, deafness and starving. */
   heal(): void {
     this.#blocked.clear()
     this.#clogged.clear()
     this.#deaf.clear()
+    this.#starved.clear()
     this.#changed()
   }
 
@@ -109,7 +116,8 @@ export class Conditions {
   /** Time until which the way is clogged for a class of traffic, µs; gossip counts as control. */
   cloggedUntilUs(from: string, to: string, trafficClass: TrafficClass | undefined): number {
     const clogged = this.#clogged.size === 0 ? 0 : (this.#clogged.get(lane(from, to)) ?? 0)
-    return trafficClass === 'control' ? Math.max(clogged, this.#deaf.get(to) ?? 0) : clogged
+    if (trafficClass === 'control') return Math.max(clogged, this.#deaf.get(to) ?? 0)
+    return trafficClass === 'data' ? Math.max(clogged, this.#starved.get(from) ?? 0) : clogged
   }
 
   /** Draws what becomes of one frame, or of gossip. */

@@ -18,6 +18,8 @@ export type Fault =
   | { readonly kind: 'clog'; readonly from: string; readonly to: string; readonly forMs: number }
   /** Control traffic and gossip reach a machine at the end of the time only, while reads, writes and copies do at once. */
   | { readonly kind: 'deaf'; readonly node: string; readonly forMs: number }
+  /** Reads and writes that a machine sends arrive at the end of the time only, while all else does at once. */
+  | { readonly kind: 'starve'; readonly node: string; readonly forMs: number }
   /** All connections between two machines break. */
   | { readonly kind: 'cut'; readonly a: string; readonly b: string }
   /** The network as a whole loses, doubles, reorders or delays. */
@@ -91,6 +93,7 @@ function drawFault(random: Random, nodes: readonly string[], plan: FaultPlan): F
     case 'clog':
       return { kind, from: node, to: other, forMs }
     case 'deaf':
+    case 'starve':
       return { kind, node, forMs: Math.min(forMs, 2500) }
     case 'cut':
       return { kind, a: node, b: other }

@@ -163,6 +163,8 @@ export class SimCluster {
         return conditions.clog(fault.from, fault.to, this.world.nowUs + fault.forMs * 1000)
       case 'deaf':
         return conditions.deafen(fault.node, this.world.nowUs + fault.forMs * 1000)
+      case 'starve':
+        return conditions.starve(fault.node, this.world.nowUs + fault.forMs * 1000)
       case 'cut':
         return this.network.cut(fault.a, fault.b)
       case 'weather': {

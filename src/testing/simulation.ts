@@ -1,7 +1,7 @@
 import { isKilovoltError } from '../base/errors.ts'
 import { pause } from '../runtime/clock.ts'
 import type { Hash64 } from '../model/partition.ts'
-import { canLoseOne, hintProblem, replicaPictures, restProblem, treeProblem } from './at-rest.ts'
+import { canLoseOne, hintProblem, purgeProblem, replicaPictures, restProblem, treeProblem } from './at-rest.ts'
 import { checkAcknowledged } from './checkers/acknowledged.ts'
 import { History } from './checkers/history.ts'
 import { checkLeftovers } from './checkers/leftovers.ts'
@@ -179,7 +179,8 @@ export class Simulation {
     if (this.#plan.members.some(({ config }) => config?.repairIntervalMs === Infinity)) return true
     const endMs = this.#world.nowMs + this.#plan.convergeMs
     for (;;) {
-      const problem = treeProblem(this.#cluster.nodes) ?? hintProblem(this.#cluster.nodes)
+      const problem =
+        treeProblem(this.#cluster.nodes) ?? hintProblem(this.#cluster.nodes) ?? purgeProblem(this.#cluster.nodes)
       if (problem === undefined) return true
       if (this.#world.nowMs >= endMs) {
         this.#report('copies converge without being read', `not after ${this.#plan.convergeMs} ms: ${problem}`)

@@ -41,7 +41,13 @@ export const MessageType = {
   /** Which leaves of this hash tree differ from yours? */
   LEAVES: 49,
   /** What do you hold under these leaves? */
-  KEYS: 50
+  KEYS: 50,
+  /** Take nothing new below this stamp any more. */
+  CLOSE: 51,
+  /** Have all that was stored before on your medium. */
+  SEAL: 52,
+  /** The past is settled up to this stamp. */
+  HORIZON: 53
 } as const
 
 /** A number of {@link MessageType}. */

@@ -11,7 +11,12 @@ describe('the simulator, given a planted bug', function () {
   /** Seeds within which each must be caught. */
   const SEEDS_MAX = 60
   /** Promises to clients; only a breach of one of these is a catch. */
-  const HARM = ['quorum reads miss no acknowledged write', 'quorum reads never go back', 'acknowledged writes survive']
+  const HARM = [
+    'quorum reads miss no acknowledged write',
+    'quorum reads never go back',
+    'acknowledged writes survive',
+    'copies converge without being read'
+  ]
 
   async function isCaught(canary: Canary | undefined, seed: number): Promise<boolean> {
     const { violations } = await new Simulation(canaryPlan(canary, seed), await loadHash64()).run()

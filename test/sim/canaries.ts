@@ -2,7 +2,9 @@ import { type PlacementRules, SOUND_RULES } from '../../src/placement/rules.ts'
 import type { Row } from '../../src/placement/topology.ts'
 import type { PlannedMember, SimulationPlan } from '../../src/testing/simulation.ts'
 import { churn } from './scenarios/churn.ts'
-import { drawPlan } from './scenarios/draw.ts'
+import { drawPlan, type Scenario } from './scenarios/draw.ts'
+import { late } from './scenarios/late.ts'
+import { purge } from './scenarios/purge.ts'
 
 /** A bug that is planted on purpose, to see that the simulator sees it: it breaks one rule, and nothing else. */
 export interface Canary {
@@ -11,6 +13,8 @@ export interface Canary {
   readonly sabotage: (member: PlannedMember, index: number) => PlannedMember
   /** A seed that caught it when this was written, to begin with; any change of behaviour moves it. */
   readonly hint: number
+  /** Where it shows. Default: {@link churn}, in which nobody compares copies in the background. */
+  readonly scenario?: Scenario
 }
 
 export const canaries: readonly Canary[] = [
@@ -48,16 +52,36 @@ export const canaries: readonly Canary[] = [
     name: 'quorums do not intersect: for each node another copy decides alone',
     sabotage: (member, index) => withRules({ quorumSets: row => [[turned(row, index)]] })(member),
     hint: 1
+  },
+  {
+    name: 'H1 left out: new writes are let into a past that is being settled',
+    sabotage: withRules({ closePast: false }),
+    scenario: late,
+    hint: 5
+  },
+  {
+    name: 'H3 left out: the past is settled although the owners have not been compared',
+    sabotage: withRules({ syncPast: false }),
+    scenario: purge,
+    hint: 4
+  },
+  {
+    name: 'H2 and G1 left out: a hint is handed over after what took its place was purged',
+    sabotage: withRules({ drainPast: false, refusePast: false }),
+    scenario: purge,
+    hint: 1
   }
 ]
 
 /** The plan of a seed, with a bug planted in each member, or none. */
 export function canaryPlan(canary: Canary | undefined, seed: number): SimulationPlan {
-  const plan = drawPlan(churn, seed)
+  const { scenario = churn } = canary ?? {}
+  const plan = drawPlan(scenario, seed)
   // Comparing copies in the background mends most of the harm before anybody reads; here it must be seen.
+  const inChurn = { repairIntervalMs: Infinity, purgeIntervalMs: Infinity }
   const members = plan.members.map(member => ({
     ...member,
-    config: { ...member.config, repairIntervalMs: Infinity }
+    config: { ...member.config, ...(scenario === churn ? inChurn : {}) }
   }))
   return { ...plan, members: canary === undefined ? members : members.map(canary.sabotage) }
 }

@@ -45,11 +45,11 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
   cluster: { transport: ['transport.ts', 'hello.ts', 'message-type.ts'], storage: ['store.ts', 'key-layout.ts'] },
   replication: {
     transport: ['transport.ts', 'message-type.ts'],
-    storage: ['record-store.ts', 'hint-store.ts', 'tree-index.ts']
+    storage: ['record-store.ts', 'hint-store.ts', 'horizons.ts', 'tree-index.ts']
   },
   repair: {
     transport: ['transport.ts', 'message-type.ts'],
-    storage: ['record-store.ts', 'hint-store.ts', 'tree-index.ts']
+    storage: ['record-store.ts', 'hint-store.ts', 'horizons.ts', 'set-aside.ts', 'tree-index.ts']
   }
 }
 

@@ -35,6 +35,8 @@ export function drawMembers(random: Random, draw: MemberDraw): PlannedMember[] {
   const durability = onDisk && random.chance(1, 2) ? 'fsync' : 'os'
   const evictAfterMs = 2000 + random.int(4000)
   const repairIntervalMs = 3000 + random.int(17_000)
+  const purgeIntervalMs = random.chance(1, 2) ? 2000 + random.int(6000) : Infinity
+  const purgeLagMs = 500 + random.int(2000)
   const { offsetMaxMs = 50, driftMaxPpm = 100 } = draw
   return Array.from({ length: draw.count }, (_, i) => ({
     startAtMs: draw.startAtMs?.(i) ?? (i === 0 ? 0 : 50 + random.int(500)),
@@ -43,7 +45,7 @@ export function drawMembers(random: Random, draw: MemberDraw): PlannedMember[] {
       clock: { offsetMs: either(random, offsetMaxMs), driftPpm: either(random, driftMaxPpm) },
       disk: { permanent: onDisk, syncReads }
     },
-    config: { partitions: 64, durability, evictAfterMs, repairIntervalMs }
+    config: { partitions: 64, durability, evictAfterMs, repairIntervalMs, purgeIntervalMs, purgeLagMs }
   }))
 }
 

@@ -3,6 +3,8 @@ import { clockSkew } from './clock-skew.ts'
 import { crash } from './crash.ts'
 import type { Scenario } from './draw.ts'
 import { growth } from './growth.ts'
+import { late } from './late.ts'
+import { purge } from './purge.ts'
 import { restart } from './restart.ts'
 import { slowStore } from './slow-store.ts'
 import { split } from './split.ts'
@@ -11,5 +13,8 @@ import { swarm } from './swarm.ts'
 
 /** All scenarios by name, in the order in which seeds take turns. */
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn].map(scenario => [scenario.name, scenario])
+  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn, purge, late].map(scenario => [
+    scenario.name,
+    scenario
+  ])
 )

@@ -5,7 +5,7 @@ import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Row, Topology } from '../../../src/placement/topology.ts'
 import { store, topology } from './fixtures.ts'
 
-const OPTIONS = { evictVolatileAfterMs: 15_000, evictDiskAfterMs: 300_000, warmUpMs: 10_000 }
+const OPTIONS = { evictVolatileAfterMs: 15_000, evictDiskAfterMs: 300_000, warmUpMs: 10_000, gcGraceMs: 86_400_000 }
 const numbers = (n: number): { n: number }[] => Array.from({ length: n }, (_, i) => ({ n: i + 1 }))
 
 function look(
@@ -166,13 +166,32 @@ describe('the caretaker', () => {
   })
 
   it('holds all movement when more than a third falls at once', () => {
+    const members = [1, 2, 3, 4, 5, 6, 7].map(n => ({ n, status: n > 4 ? ('down' as const) : ('up' as const) }))
+    const caretaker = new Caretaker(OPTIONS, 0)
+    look(caretaker, topology(members), 0, [5, 6, 7])
+    assert.ok(caretaker.isHolding(1000))
+    assert.deepEqual(look(caretaker, topology(members), 20_000, [5, 6, 7]), [])
+    look(caretaker, topology(numbers(7)), 21_000)
+    assert.ok(!caretaker.isHolding(21_000))
+  })
+
+  it('moves again when most are back, though one of them is dead for good', () => {
+    const members = [1, 2, 3, 4, 5, 6, 7].map(n => ({ n, status: n > 4 ? ('down' as const) : ('up' as const) }))
+    const caretaker = new Caretaker(OPTIONS, 0)
+    look(caretaker, topology(members), 0, [5, 6, 7])
+    const commands = look(caretaker, topology(members), 20_000, [7])
+    assert.ok(!caretaker.isHolding(20_000))
+    assert.ok(commands.some(command => command.kind === 'setStatus' && command.status === 'evicted'))
+  })
+
+  it('does not take two deaths for a fault of the network, whatever the number of members', () => {
     const members = [1, 2, 3, 4, 5].map(n => ({ n, status: n > 3 ? ('down' as const) : ('up' as const) }))
     const caretaker = new Caretaker(OPTIONS, 0)
     look(caretaker, topology(members), 0, [4, 5])
-    assert.ok(caretaker.isHolding(1000))
-    assert.deepEqual(look(caretaker, topology(members), 20_000, [4, 5]), [])
-    look(caretaker, topology(numbers(5)), 21_000)
-    assert.ok(!caretaker.isHolding(21_000))
+    assert.ok(!caretaker.isHolding(1000))
+    const commands = look(caretaker, topology(members), 20_000, [4, 5])
+    const evicted = commands.filter(command => command.kind === 'setStatus' && command.status === 'evicted')
+    assert.equal(evicted.length, 2)
   })
 
   it('forgets who has left, and the dead in memory, once they own nothing', () => {

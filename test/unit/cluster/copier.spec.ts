@@ -2,12 +2,15 @@ import assert from 'node:assert/strict'
 import { Copier } from '../../../src/cluster/copier.ts'
 import type { CopyTask } from '../../../src/cluster/cluster.ts'
 import type { RowRef } from '../../../src/cluster/commands.ts'
+import { KilovoltError } from '../../../src/base/errors.ts'
 import { createDeferred, type Deferred } from '../../../src/base/deferred.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
 import type { Row, Topology } from '../../../src/placement/topology.ts'
 import type { SimClock } from '../../../src/testing/sim-clock.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { store, topology } from './fixtures.ts'
+
+const byNumber = (a: number, b: number): number => a - b
 
 interface Copy extends CopyTask {
   readonly signal: AbortSignal
@@ -20,11 +23,13 @@ class Bench {
   readonly clock: SimClock = this.world.clock('n')
   readonly copies: Copy[] = []
   readonly drops: number[] = []
+  readonly given: number[] = []
   /** What the store holds. */
   held: number[] = []
   /** Epochs whose storing was asked for. */
   readonly settled: { readonly epoch: number; readonly done: Deferred<void> }[] = []
   storesAtOnce = true
+  ownersAway = false
   readonly reports: (readonly RowRef[])[] = []
   readonly copier: Copier = new Copier({
     self: store(2),
@@ -37,6 +42,10 @@ class Bench {
         return done.promise
       },
       held: async () => this.held,
+      giveBack: async partition => {
+        if (this.ownersAway) throw new KilovoltError('KV_UNREACHABLE', 'nobody is there')
+        this.given.push(partition)
+      },
       drop: async partition => void this.drops.push(partition)
     },
     settle: epoch => {
@@ -171,7 +180,40 @@ describe('the copier', () => {
     bench.held = [0, 3, 9, 70]
     bench.copier.follow(growing(2))
     await bench.world.advance(1)
-    assert.deepEqual(bench.drops, [3, 9, 70])
+    assert.deepEqual(bench.drops.toSorted(byNumber), [3, 9, 70])
+    assert.deepEqual(bench.given, [3, 9], 'the owners may lack some of it; a partition that does not exist has none')
+  })
+
+  it('says what it has not cleared away yet, and tries again', async () => {
+    bench.held = [3]
+    bench.ownersAway = true
+    assert.equal(bench.copier.strays, undefined, 'nothing is known yet')
+    bench.copier.follow(growing(0))
+    await bench.world.advance(10_000)
+    assert.deepEqual([bench.drops, [...bench.copier.strays!]], [[], [3]])
+    bench.ownersAway = false
+    await bench.world.advance(2000)
+    assert.deepEqual([bench.drops, [...bench.copier.strays!]], [[3], []])
+  })
+
+  it('gives back what was rebuilt without it, and not what it has handed over', async () => {
+    const two = topology([{ n: 1 }, { n: 2 }, { n: 3 }], { slots: [1, 2] })
+    const moving = (from: number): Row => ({
+      slots: [store(1), store(2)],
+      change: { next: [store(1), store(3)], copies: [{ to: store(3), from: [store(from)] }] },
+      rowEpoch: 11
+    })
+    const moved: Row = { slots: [store(1), store(3)], change: undefined, rowEpoch: 12 }
+    const rows = (fourth: Row, fifth: Row): Topology => ({
+      ...two,
+      rows: two.rows.map((row, i) => (i === 4 ? fourth : i === 5 ? fifth : row))
+    })
+    bench.copier.follow(two)
+    bench.copier.follow(rows(moving(1), moving(2)))
+    bench.copier.follow(rows(moved, moved))
+    await bench.world.advance(1)
+    assert.deepEqual(bench.given, [4])
+    assert.deepEqual(bench.drops.toSorted(byNumber), [4, 5])
   })
 
   it('keeps what it was given back while it listed what it holds', async () => {

@@ -26,6 +26,8 @@ const WRONG: { readonly [K in keyof NodeOptions]-?: unknown } = {
   warmUpMs: -1,
   maxClockDriftMs: 1,
   repairIntervalMs: 0,
+  purgeIntervalMs: 999,
+  gcGraceMs: 999,
   logger: { info() {} },
   signal: 'stop'
 }

@@ -8,12 +8,14 @@ import { compareRecords, encodeRecord, recordHead, recordValue } from '../../../
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { AntiEntropy, type RoundReport } from '../../../src/repair/anti-entropy.ts'
+import { Exchange } from '../../../src/repair/exchange.ts'
 import { ExchangeServer } from '../../../src/repair/exchange-server.ts'
 import { TreeBuilder } from '../../../src/repair/tree-builder.ts'
 import { Replica } from '../../../src/replication/replica.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
 import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
+import { Horizons } from '../../../src/storage/horizons.ts'
 import type { RecordStore, StoredRecord } from '../../../src/storage/record-store.ts'
 import { TreeIndex } from '../../../src/storage/tree-index.ts'
 import type { SimClock } from '../../../src/testing/sim-clock.ts'
@@ -34,6 +36,9 @@ class Side {
   readonly disk: SimDisk
   readonly records: RecordStore
   readonly trees: TreeIndex
+  readonly horizons: Horizons
+  /** Horizons that others told of. */
+  readonly adopted: [partition: number, horizon: number][] = []
   readonly ring: Ring
   readonly antiEntropy: AntiEntropy
   readonly builder: TreeBuilder
@@ -57,11 +62,9 @@ class Side {
     bench.disks.set(n, this.disk)
     this.ring = new Ring(64, hash)
     this.trees = new TreeIndex(64, isNew)
-    const records = new ApplyLoop({
-      store: new SimStore({ disk: this.disk, clock: this.clock }),
-      clock: this.clock,
-      trees: this.trees
-    })
+    const simStore = new SimStore({ disk: this.disk, clock: this.clock })
+    this.horizons = new Horizons(simStore, 64)
+    const records = new ApplyLoop({ store: simStore, clock: this.clock, trees: this.trees })
     const page = records.page.bind(records)
     records.page = (...args) => {
       this.pages++
@@ -99,11 +102,21 @@ class Side {
     }
     const stamps = { last: 0, next: () => ({ hlc: 1, actor: '00000000000000aa' as Actor }), observe: () => {} }
     const replica = new Replica(
-      { ...common, stamps, rules: SOUND_RULES, catchUp: async () => this.topology },
+      { ...common, horizons: this.horizons, stamps, rules: SOUND_RULES, catchUp: async () => this.topology },
       { maxClockDriftMs: 1e15, requestTimeoutMs: 1000 }
     )
     this.builder = new TreeBuilder({ ...common, trees: this.trees })
-    const repair = { ...common, trees: this.trees, builder: this.builder, replica }
+    const { trees, builder, horizons } = this
+    const repair = {
+      ...common,
+      trees,
+      builder,
+      horizons,
+      replica,
+      adopt: (partition: number, horizon: number) => void this.adopted.push([partition, horizon]),
+      exchangeWith: (peer: PeerId, rest: () => Promise<void>) =>
+        new Exchange({ ...repair, epoch: () => this.topology.epoch, rest }, peer)
+    }
     this.antiEntropy = new AntiEntropy(
       {
         ...repair,

@@ -42,11 +42,14 @@ const heads = fc
   )
 
 const roots: fc.Arbitrary<RootsRequest> = fc.record({
-  roots: fc.array(fc.tuple(partition, fc.record({ hi: u32, lo: u32, count: fc.nat() })), { maxLength: 20 })
+  roots: fc.array(fc.record({ partition, root: fc.record({ hi: u32, lo: u32, count: fc.nat() }), horizon: fc.nat() }), {
+    maxLength: 20
+  })
 })
 const rootsReplies: fc.Arbitrary<RootsReply> = fc.record({
   differing: fc.array(partition, { maxLength: 20 }),
-  unknown: fc.array(partition, { maxLength: 20 })
+  unknown: fc.array(partition, { maxLength: 20 }),
+  ahead: fc.array(fc.tuple(partition, fc.nat()), { maxLength: 20 })
 })
 const keys: fc.Arbitrary<KeysRequest> = fc.record({ partition, leaves, after: cursor, upTo: cursor })
 const keysReplies: fc.Arbitrary<KeysReply> = fc.record({

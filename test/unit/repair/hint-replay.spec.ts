@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import type { PeerId, StoreId } from '../../../src/model/node-id.ts'
+import type { Actor, PeerId, StoreId } from '../../../src/model/node-id.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
+import { recordHlc } from '../../../src/model/record.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { HintReplay } from '../../../src/repair/hint-replay.ts'
 import type { Replica } from '../../../src/replication/replica.ts'
@@ -16,6 +17,7 @@ import { record } from '../../conformance/record-store-suite.ts'
 import { store, topology } from '../cluster/fixtures.ts'
 
 const STORED: PutReply = { kind: 'stored', existed: false }
+const ACTOR = '00000000000000aa' as Actor
 const HOUR_MS = 3_600_000
 
 describe('handing hints over', () => {
@@ -28,6 +30,9 @@ describe('handing hints over', () => {
   let alive: Set<StoreId>
   /** Whom was given what, in order. */
   let given: string[]
+  /** Whether what is kept may be the only copy. */
+  let mayBeOnly: boolean
+  let stamped: number
   let answer: (to: number, request: PutRequest) => PutReply | Outcome['kind']
 
   beforeEach(async () => {
@@ -38,9 +43,11 @@ describe('handing hints over', () => {
     here = topology([1, 2, 3, 4].map(n => ({ n })))
     alive = new Set([1, 2, 3, 4].map(store))
     given = []
+    mayBeOnly = false
+    stamped = 0
     answer = () => STORED
     const note = (to: number, request: PutRequest): PutReply | Outcome['kind'] => {
-      assert.equal(request.repair, true, 'what was acknowledged elsewhere is not judged as fresh')
+      assert.equal(request.repair, !mayBeOnly, 'what was acknowledged elsewhere is not judged as fresh')
       given.push(`${to} ${Buffer.from(request.key).toString()}`)
       return answer(to, request)
     }
@@ -65,6 +72,11 @@ describe('handing hints over', () => {
       transport: transport as unknown as Transport,
       hints,
       replica: replica as unknown as Replica,
+      stamps: {
+        last: 0,
+        next: () => ({ hlc: ++stamped, actor: ACTOR }),
+        observe: hlc => void (stamped = Math.max(stamped, hlc))
+      },
       clock,
       logger: silentLogger,
       topology: () => here,
@@ -168,9 +180,24 @@ describe('handing hints over', () => {
       [1, 2, 3, 4].map(n => ({ n })),
       { slots: [3, 2, 1] }
     )
+    mayBeOnly = true
     await keep(ANY_OWNER, 'a')
     await world.advance(1500)
     assert.deepEqual(given, ['3 a', '2 a', '1 a'])
+    assert.equal(hints.stats().count, 0)
+  })
+
+  it('stamps anew what may be the only copy and comes too late for its owners', async () => {
+    mayBeOnly = true
+    const stamps: number[] = []
+    answer = (_to, { record: given }) => {
+      stamps.push(recordHlc(given))
+      return stamps.length === 1 ? { kind: 'late', floor: 1e15 } : STORED
+    }
+    await keep(ANY_OWNER, 'a')
+    await world.advance(1500)
+    assert.equal(stamps.length, 2)
+    assert.equal(stamps[1], 1e15 + 1)
     assert.equal(hints.stats().count, 0)
   })
 
@@ -182,6 +209,7 @@ describe('handing hints over', () => {
     alive.clear()
     await keep(store(2), 'a')
     await keep(ANY_OWNER, 'b')
+    mayBeOnly = true
     await world.advance(3 * HOUR_MS + 60_000)
     for (const n of [2, 3]) alive.add(store(n))
     replay.returned(store(2))

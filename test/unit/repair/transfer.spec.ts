@@ -4,6 +4,7 @@ import { isKilovoltError, KilovoltError } from '../../../src/base/errors.ts'
 import type { Actor, PeerId } from '../../../src/model/node-id.ts'
 import { encodeRecord, recordHlc } from '../../../src/model/record.ts'
 import { type PlacementRules, SOUND_RULES } from '../../../src/placement/rules.ts'
+import { Purger } from '../../../src/repair/purger.ts'
 import { Transfer } from '../../../src/repair/transfer.ts'
 import {
   type CopyRequest,
@@ -14,7 +15,9 @@ import {
 } from '../../../src/repair/wire.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
 import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
+import { Horizons } from '../../../src/storage/horizons.ts'
 import type { RecordStore, StoredRecord } from '../../../src/storage/record-store.ts'
+import { TreeIndex } from '../../../src/storage/tree-index.ts'
 import type { SimClock } from '../../../src/testing/sim-clock.ts'
 import { SimDisk } from '../../../src/testing/sim-disk.ts'
 import { SimStore } from '../../../src/testing/sim-store.ts'
@@ -24,10 +27,11 @@ import { itTravels } from '../../support/wire-checks.ts'
 import { store, topology } from '../cluster/fixtures.ts'
 
 const EPOCH = 10
+const ACTOR = '00000000000000aa' as Actor
 const KEYSPACE = new Uint8Array()
 
 function stored(key: string, hlc: number, value = ''): StoredRecord {
-  const record = encodeRecord({ stamp: { hlc, actor: '00000000000000aa' as Actor }, value: Buffer.from(value) })
+  const record = encodeRecord({ stamp: { hlc, actor: ACTOR }, value: Buffer.from(value) })
   return { partition: 5, keyspace: KEYSPACE, key: Buffer.from(key), record }
 }
 
@@ -36,6 +40,7 @@ class Side {
   readonly clock: SimClock
   readonly records: RecordStore
   readonly transfer: Transfer
+  readonly horizons: Horizons
   readonly caughtUp: number[] = []
   handler: MessageHandler | undefined
   /** Requests that reach it. */
@@ -47,7 +52,12 @@ class Side {
   constructor(world: SimWorld, n: number, others: Map<string, Side>, rules: PlacementRules = SOUND_RULES) {
     this.clock = world.clock(`n${n}`)
     const disk = new SimDisk(world.random.fork(`disk ${n}`), {})
-    this.records = new ApplyLoop({ store: new SimStore({ disk, clock: this.clock }), clock: this.clock })
+    const simStore = new SimStore({ disk, clock: this.clock })
+    const trees = new TreeIndex(64, true)
+    const horizons = new Horizons(simStore, 64)
+    this.horizons = horizons
+    const horizonOf = horizons.horizonOf.bind(horizons)
+    this.records = new ApplyLoop({ store: simStore, clock: this.clock, trees, horizonOf })
     const transport = {
       handle: (_type: number, handler: MessageHandler) => void (this.handler = handler),
       request: (to: PeerId, { body }: OutgoingRequest, done: (outcome: Outcome) => void) => {
@@ -70,6 +80,8 @@ class Side {
     this.transfer = new Transfer({
       transport: transport as unknown as Transport,
       records: this.records,
+      horizons,
+      purger: new Purger({ records: this.records, trees, horizons, clock: this.clock, logger: silentLogger }),
       clock: this.clock,
       logger: silentLogger,
       rules,
@@ -181,7 +193,7 @@ describe('a transfer', () => {
 
   it('takes no page that is damaged', async () => {
     await fill(two, 3)
-    const damaged = encodeCopyPage({ records: [stored('a', 1)] })
+    const damaged = encodeCopyPage({ floor: 0, horizon: 0, records: [stored('a', 1)] })
     damaged[damaged.length - 17] = 0xff
     two.fault = n => (n === 1 ? { kind: 'reply', epoch: EPOCH, body: damaged } : undefined)
     await world.settle(one.transfer.copy(task, signal))
@@ -200,17 +212,35 @@ describe('a transfer', () => {
     assert.equal(one.clock.pending, 0)
   })
 
+  it('stores nothing of a page that arrives when it is not wanted any more: the partition is being deleted', async () => {
+    const abort = new AbortController()
+    await fill(two, 3)
+    const copying = one.transfer.copy(task, abort.signal)
+    await world.advance(0.001)
+    assert.equal(two.served.length, 1, 'the page is on its way')
+    abort.abort()
+    await assert.rejects(world.settle(copying), { code: 'KV_ABORTED' })
+    assert.equal(await count(one), 0)
+  })
+
   it('fails when what came cannot be stored', async () => {
     await fill(two, 3)
-    one.records.apply = (_key, _record, done) => done(new KilovoltError('KV_STORAGE', 'the disk is full'), undefined)
+    one.records.copy = (_key, _record, done) => done(new KilovoltError('KV_STORAGE', 'the disk is full'), undefined)
     await assert.rejects(world.settle(one.transfer.copy(task, signal)), { code: 'KV_STORAGE' })
   })
 
-  it('lists and drops what is here', async () => {
+  it('takes over how far the past is settled at the source, and nothing that is spent there', async () => {
     await fill(two, 3)
-    assert.deepEqual(await world.settle(two.transfer.held()), [5])
-    await world.settle(two.transfer.drop(5))
-    assert.deepEqual(await world.settle(two.transfer.held()), [])
+    const tombstone = {
+      ...stored('gone', 5),
+      record: encodeRecord({ stamp: { hlc: 5, actor: ACTOR }, value: undefined })
+    }
+    await world.settle(two.put(tombstone))
+    await world.settle(two.horizons.raiseFloors([5], 900))
+    await world.settle(two.horizons.raiseHorizons([5], 800))
+    await world.settle(one.transfer.copy(task, signal))
+    assert.deepEqual([one.horizons.floorOf(5), one.horizons.horizonOf(5)], [900, 800])
+    assert.equal(await count(one), 3, 'all that is older comes all the same, but for what is spent')
   })
 })
 
@@ -229,12 +259,12 @@ describe('the messages of a transfer', () => {
   itTravels('a request for a copy', requests, encodeCopyRequest, decodeCopyRequest)
   itTravels(
     'a page of records',
-    pages.map(records => ({ records })),
+    fc.record({ floor: fc.nat(), horizon: fc.nat(), records: pages }),
     encodeCopyPage,
     bytes => decodeCopyPage(bytes, 5)
   )
 
   it('a page with a tail is refused', () => {
-    assert.throws(() => decodeCopyPage(Uint8Array.of(0, 1), 5), { code: 'KV_PROTOCOL' })
+    assert.throws(() => decodeCopyPage(Uint8Array.of(0, 0, 0, 1), 5), { code: 'KV_PROTOCOL' })
   })
 })

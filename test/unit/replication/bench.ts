@@ -107,6 +107,7 @@ export class Bench {
     const common = {
       self: store(self),
       records: this.#records(readsAtOnce),
+      horizons: { floorOf: () => 0 },
       stamps,
       clock: this.clock,
       rules: SOUND_RULES,
@@ -197,6 +198,7 @@ export class Bench {
         const outcome = order > 0 ? 'applied' : order === 0 ? 'same' : 'stale'
         this.clock.soon(() => done(undefined, { outcome, current }))
       },
+      copy: () => {},
       remove: () => {},
       flushed: async () => {},
       page: async () => [],

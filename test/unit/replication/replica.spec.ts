@@ -50,6 +50,7 @@ function setUp(
       const result: ApplyResult = { outcome: 'applied', current: held }
       done(undefined, result)
     },
+    copy: () => {},
     remove: () => {},
     flushed: async () => {},
     page: async () => [],
@@ -62,9 +63,11 @@ function setUp(
     next: () => ({ hlc: 1, actor: ACTOR }),
     observe: (hlc: number) => void observed.push(hlc)
   }
+  const floors = new Map<number, number>()
   const common = {
     self: SELF,
     records,
+    horizons: { floorOf: (partition: number) => floors.get(partition) ?? 0 },
     stamps,
     clock,
     rules: SOUND_RULES,
@@ -78,6 +81,7 @@ function setUp(
   }
   return {
     ...common,
+    floors,
     observed,
     applied,
     caughtUp,
@@ -95,6 +99,17 @@ describe('a replica', () => {
     const { replica, observed, applied } = setUp()
     assert.equal(await put(replica, { record: record(hlcFromMs(NOW_MS + DRIFT_MS + 1000)) }), 'KV_CLOCK_DRIFT')
     assert.deepEqual([observed, applied], [[], []])
+  })
+
+  it('refuses a fresh write from a past that is being settled, and says above what it may be', async () => {
+    const { replica, applied, floors } = setUp()
+    const floor = hlcFromMs(NOW_MS)
+    floors.set(KEY.partition, floor)
+    assert.deepEqual(await put(replica, { record: record(floor) }), { kind: 'late', floor })
+    assert.deepEqual(await put(replica, { record: record(floor), exempt: true }), { kind: 'late', floor })
+    assert.equal(applied.length, 0)
+    assert.deepEqual(await put(replica, { record: record(floor), repair: true }), { kind: 'stored', existed: false })
+    assert.deepEqual(await put(replica, { record: record(floor + 1) }), { kind: 'stored', existed: false })
   })
 
   it('takes such a record as a repair: it was acknowledged elsewhere; its clock stays', async () => {

@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict'
 import { compareBytes, equalBytes } from '../../../src/base/bytes.ts'
 import { isKilovoltError } from '../../../src/base/errors.ts'
+import { hlcToMs } from '../../../src/model/hlc.ts'
+import { encodeRecord, type RecordBytes, recordStamp } from '../../../src/model/record.ts'
 import { SeededRandom } from '../../../src/runtime/seeded-random.ts'
 import { ApplyBatch, type Mutation } from '../../../src/storage/apply-batch.ts'
+import { dataKey } from '../../../src/storage/key-layout.ts'
 import { record, valueOf } from '../../conformance/record-store-suite.ts'
 
 function mutation(key: Uint8Array, hlc: number, value: string): Mutation {
   return {
     key,
     record: record(hlc, value),
-    removes: false,
+    kind: 'offer',
     done: () => {},
     group: { outstanding: 1, waiting: undefined }
   }
@@ -33,6 +36,51 @@ function collision(): [Uint8Array, Uint8Array] {
   }
   return assert.fail('no collision found')
 }
+
+describe('a batch of mutations below the horizon', () => {
+  const key = dataKey(3, new Uint8Array(0), Uint8Array.of(1))
+  const horizonOf = (partition: number): number => (partition === 3 ? 100 : 0)
+  const old = record(50, 'old')
+  const tombstone = record(60, undefined)
+
+  function outcome(
+    kind: Mutation['kind'],
+    offered: RecordBytes,
+    held?: RecordBytes
+  ): [string, RecordBytes | undefined] {
+    const batch = new ApplyBatch([{ ...mutation(key, 0, ''), record: offered, kind }])
+    const [result] = batch.decide([held], horizonOf)
+    assert.ok(result !== undefined && !(result instanceof Error))
+    const [change] = batch.changes()
+    return [result.outcome, change === undefined ? held : change.value]
+  }
+
+  it('G1: lets nothing in that is missing, from whom it may be', () => {
+    assert.deepEqual(outcome('offer', old), ['settled', undefined])
+    assert.deepEqual(outcome('offer', record(100, 'at it')), ['settled', undefined])
+    assert.deepEqual(outcome('offer', record(101, 'above')), ['applied', record(101, 'above')])
+  })
+
+  it('lets in what is newer than what is held', () => {
+    assert.deepEqual(outcome('offer', record(70, 'newer'), old), ['applied', record(70, 'newer')])
+    assert.deepEqual(outcome('offer', old, record(70, 'newer')), ['stale', record(70, 'newer')])
+  })
+
+  it('deletes what a spent record takes the place of, instead of storing that', () => {
+    assert.deepEqual(outcome('offer', tombstone, old), ['applied', undefined])
+    assert.deepEqual(outcome('offer', record(101, undefined), old), ['applied', record(101, undefined)])
+  })
+
+  it('lets a copy bring whatever is not spent', () => {
+    assert.deepEqual(outcome('copy', old), ['applied', old])
+    assert.deepEqual(outcome('copy', tombstone), ['settled', undefined])
+    const beforeHorizon = hlcToMs(100)
+    const expired = encodeRecord({ stamp: recordStamp(old), value: Uint8Array.of(1), expiresAt: beforeHorizon })
+    const expiring = encodeRecord({ stamp: recordStamp(old), value: Uint8Array.of(1), expiresAt: beforeHorizon + 1 })
+    assert.deepEqual(outcome('copy', expired), ['settled', undefined])
+    assert.deepEqual(outcome('copy', expiring), ['applied', expiring])
+  })
+})
 
 describe('a batch of mutations', () => {
   it('tells keys of one hash apart', () => {

@@ -29,7 +29,7 @@ describe('the store of hints', () => {
   async function open(bytesMax = 10_000): Promise<void> {
     const clock = world.clock('n')
     store = new SimStore({ disk, clock })
-    hints = new HintStore({ store, clock }, { durability: 'os', bytesMax })
+    hints = new HintStore({ store, clock, floorOf: p => (p === 60 ? 100 : 0) }, { durability: 'os', bytesMax })
     await world.settle(hints.open())
   }
 
@@ -55,6 +55,23 @@ describe('the store of hints', () => {
     assert.deepEqual(new Set(hints.targets), new Set([A, B, ANY_OWNER]))
     const { count, added } = hints.stats()
     assert.deepEqual([count, added], [3, 4])
+  })
+
+  it('keeps nothing of a past that is being settled, and says of which partitions it keeps something older', async () => {
+    assert.equal(await add(A, place(60, 'k'), 100, 'late'), 'KV_OVERLOADED')
+    assert.equal(await add(ANY_OWNER, place(60, 'k'), 101, 'in time'), 'kept')
+    assert.equal(await add(B, place(8, 'k'), 50, 'old'), 'kept')
+    assert.equal(hints.stats().dropped, 1)
+    const upTo = async (hlc: number): Promise<number[]> =>
+      [...(await world.settle(hints.partitionsUpTo(hlc)))].toSorted((a, b) => a - b)
+    assert.deepEqual(await upTo(49), [])
+    assert.deepEqual(await upTo(50), [8])
+    assert.deepEqual(await upTo(101), [8, 60])
+  })
+
+  it('counts what is still being written among what it keeps', async () => {
+    hints.add(A, place(3, 'k'), record(5, 'x'))
+    assert.deepEqual([...(await world.settle(hints.partitionsUpTo(5)))], [3])
   })
 
   it('forgets what was handed over, but not what has come in its place meanwhile', async () => {

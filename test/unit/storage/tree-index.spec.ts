@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
 import { MemoryLevel } from 'memory-level'
 import { HashTree, RecordDigest } from '../../../src/model/hash-tree.ts'
+import { isMortal } from '../../../src/model/record.ts'
 import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
 import { treeKey, treeRange } from '../../../src/storage/key-layout.ts'
 import { LevelStore } from '../../../src/storage/level-store.ts'
@@ -19,6 +20,8 @@ describe('the index of hash trees', () => {
   let turns: Turns
   let index: TreeIndex
   let records: ApplyLoop
+  /** Tombstones and records that expire, at the last scan. */
+  let mortals: number
 
   beforeEach(async () => {
     store = new GatedStore(await LevelStore.open(new MemoryLevel({ storeEncoding: 'view' })), true)
@@ -45,14 +48,17 @@ describe('the index of hash trees', () => {
   async function scanned(): Promise<HashTree> {
     const tree = new HashTree()
     const digest = new RecordDigest()
+    mortals = 0
     for (const { keyspace, key, record: bytes } of await records.page(PARTITION, undefined, 10_000)) {
       tree.add(digest.name(dataKey(PARTITION, keyspace, key)), digest.of(bytes))
+      if (isMortal(bytes)) mortals++
     }
     return tree
   }
 
   async function assertTrue(): Promise<void> {
     assert.deepEqual(index.rootOf(PARTITION), (await scanned()).root())
+    assert.equal(index.mortalsIn(PARTITION), mortals)
   }
 
   it('knows that a new store is empty', async () => {

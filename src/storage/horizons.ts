@@ -1,0 +1,155 @@
+import { crc32 } from 'node:zlib'
+import { KilovoltError } from '../base/errors.ts'
+import { Reader } from '../codec/reader.ts'
+import { Writer } from '../codec/writer.ts'
+import type { PartitionId } from '../model/partition.ts'
+import { partitionOfKey, settledKey, settledRange } from './key-layout.ts'
+import { storageError } from './storage-error.ts'
+import type { Store, StoreChange } from './store.ts'
+
+/**
+ * How far the past of a partition is settled, as hybrid times of which none ever goes back:
+ *
+ * - `floor`: nothing new is taken here that is stamped at or below it;
+ * - `horizon`: every owner has, or has had, whatever was written at or below it, so that what is missing was overwritten;
+ * - `purged`: what only says "nothing is there" is gone up to here. At most `horizon`, which is at most `floor`.
+ */
+interface Settled {
+  floor: number
+  horizon: number
+  purged: number
+}
+
+const CHECKSUM_BYTES = 4
+const ENTRY_BYTES = CHECKSUM_BYTES + 24
+const SYNC = { sync: true } as const
+const NO_SYNC = { sync: false } as const
+
+/**
+ * The floors and horizons of a node, kept in its store: what was refused or purged because of one must not be let in by a
+ * later life. Some 20 bytes for a partition, written once in a round of purging.
+ */
+export class Horizons {
+  readonly #store: Store
+  readonly #entries: Settled[]
+  /** Writes one after another, so that a later one never gives way to an earlier one. */
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(store: Store, partitions: number) {
+    this.#store = store
+    this.#entries = Array.from({ length: partitions }, () => ({ floor: 0, horizon: 0, purged: 0 }))
+  }
+
+  /**
+   * Reads what an earlier life has kept. To be called before anything else.
+   *
+   * @throws KilovoltError `KV_CORRUPT` when it cannot be read, `KV_STORAGE` when the database fails
+   */
+  async open(): Promise<void> {
+    const { gte, lt } = settledRange()
+    for (const [key, value] of await this.#store.page({ gte: settledKey(0), lt }, this.#entries.length)) {
+      const partition = partitionOfKey(key)
+      if (key.length > gte.length && partition < this.#entries.length) this.#entries[partition] = decode(value)
+    }
+  }
+
+  /** Nothing new is taken at or below this; 0 when there is no bound. */
+  floorOf(partition: PartitionId): number {
+    return this.#entries[partition]?.floor ?? 0
+  }
+
+  /** What is stamped at or below this, and missing here, was overwritten. */
+  horizonOf(partition: PartitionId): number {
+    return this.#entries[partition]?.horizon ?? 0
+  }
+
+  /** Whether all that is spent at the horizon is gone: only then do trees of the same horizon compare. */
+  isPurged(partition: PartitionId): boolean {
+    const entry = this.#entries[partition]
+    return entry === undefined || entry.purged === entry.horizon
+  }
+
+  /** Partitions in which something may be left to be purged. */
+  get unpurged(): readonly PartitionId[] {
+    return [...this.#entries.keys()].filter(partition => !this.isPurged(partition))
+  }
+
+  /** Raises floors: at once for whoever asks, and resolves when no restart forgets it. Lower than before they stay. */
+  raiseFloors(partitions: readonly PartitionId[], floor: number): Promise<void> {
+    const raised = partitions.filter(partition => floor > this.floorOf(partition))
+    for (const partition of raised) this.#entries[partition]!.floor = floor
+    return this.#write(raised, SYNC)
+  }
+
+  /** Raises horizons, and floors with them; resolves when no restart forgets it, and only then do they count. */
+  async raiseHorizons(partitions: readonly PartitionId[], horizon: number): Promise<void> {
+    const raised = partitions.filter(partition => horizon > this.horizonOf(partition))
+    await this.#write(raised, SYNC, entry => ({
+      ...entry,
+      floor: Math.max(entry.floor, horizon),
+      horizon: Math.max(entry.horizon, horizon)
+    }))
+  }
+
+  /** All that is spent at this horizon is gone. */
+  async setPurged(partition: PartitionId, horizon: number): Promise<void> {
+    await this.#write([partition], NO_SYNC, entry => ({ ...entry, purged: Math.max(entry.purged, horizon) }))
+  }
+
+  /** Resolves when everything that was written to the store before is on its medium. */
+  async sync(): Promise<void> {
+    await this.#batch([{ key: settledRange().gte, value: new Uint8Array(0) }], SYNC)
+  }
+
+  #write(
+    partitions: readonly PartitionId[],
+    options: typeof SYNC | typeof NO_SYNC,
+    change: (entry: Settled) => Settled = entry => entry
+  ): Promise<void> {
+    if (partitions.length === 0) return Promise.resolve()
+    const write = this.#writing.then(async () => {
+      const changed = partitions.map(partition => [partition, change(this.#entries[partition]!)] as const)
+      await this.#batch(
+        changed.map(([partition, entry]) => ({ key: settledKey(partition), value: encode(entry) })),
+        options
+      )
+      for (const [partition, { horizon, purged }] of changed) {
+        // A floor may have been raised meanwhile.
+        const entry = this.#entries[partition]!
+        this.#entries[partition] = { floor: Math.max(entry.floor, horizon), horizon, purged }
+      }
+    })
+    this.#writing = write.catch(() => {})
+    return write
+  }
+
+  async #batch(changes: readonly StoreChange[], options: { readonly sync: boolean }): Promise<void> {
+    try {
+      await this.#store.batch(changes, options)
+    } catch (error) {
+      throw storageError(error, 'writing how far the past is settled')
+    }
+  }
+}
+
+function encode({ floor, horizon, purged }: Settled): Uint8Array {
+  const body = new Writer(ENTRY_BYTES).varint(floor).varint(horizon).varint(purged).finish()
+  return new Writer(ENTRY_BYTES).u32(crc32(body)).raw(body).finish()
+}
+
+function decode(bytes: Uint8Array): Settled {
+  try {
+    const reader = new Reader(bytes)
+    const checksum = reader.u32()
+    const body = reader.rest()
+    const fields = new Reader(body)
+    const entry = { floor: fields.varint(), horizon: fields.varint(), purged: fields.varint() }
+    if (crc32(body) === checksum) return entry
+  } catch {
+    // Reported below.
+  }
+  throw new KilovoltError(
+    'KV_CORRUPT',
+    'the store does not tell how far its past is settled: give the node an empty store, or restore this one from a copy'
+  )
+}

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { Horizons } from '../../../src/storage/horizons.ts'
+import { settledKey } from '../../../src/storage/key-layout.ts'
+import { SimDisk } from '../../../src/testing/sim-disk.ts'
+import { SimStore } from '../../../src/testing/sim-store.ts'
+import { SimWorld } from '../../../src/testing/sim-world.ts'
+
+describe('floors and horizons', () => {
+  let world: SimWorld
+  let disk: SimDisk
+  let horizons: Horizons
+
+  beforeEach(async () => {
+    world = new SimWorld()
+    disk = new SimDisk(world.random.fork('disk'), { permanent: true })
+    await open()
+  })
+
+  async function open(): Promise<void> {
+    horizons = new Horizons(new SimStore({ disk, clock: world.clock('n') }), 64)
+    await world.settle(horizons.open())
+  }
+
+  function of(partition: number): [floor: number, horizon: number, isPurged: boolean] {
+    return [horizons.floorOf(partition), horizons.horizonOf(partition), horizons.isPurged(partition)]
+  }
+
+  it('are nothing at first, also of partitions that do not exist', () => {
+    assert.deepEqual(of(5), [0, 0, true])
+    assert.deepEqual(of(64), [0, 0, true])
+    assert.deepEqual(horizons.unpurged, [])
+  })
+
+  it('never go back, and a floor is never below a horizon', async () => {
+    await world.settle(horizons.raiseFloors([5, 6], 100))
+    await world.settle(horizons.raiseFloors([5], 90))
+    assert.deepEqual(of(5), [100, 0, true])
+    await world.settle(horizons.raiseHorizons([5], 120))
+    await world.settle(horizons.raiseHorizons([5], 110))
+    assert.deepEqual(of(5), [120, 120, false])
+    assert.deepEqual(of(6), [100, 0, true])
+    assert.deepEqual(horizons.unpurged, [5])
+    await world.settle(horizons.setPurged(5, 110))
+    assert.deepEqual(of(5), [120, 120, false], 'there is more to purge since')
+    await world.settle(horizons.setPurged(5, 120))
+    assert.deepEqual(of(5), [120, 120, true])
+  })
+
+  it('count for the floor at once, and for the horizon when it is stored', async () => {
+    const floors = horizons.raiseFloors([5], 100)
+    const raised = horizons.raiseHorizons([5], 80)
+    assert.deepEqual(of(5), [100, 0, true])
+    await world.settle(Promise.all([floors, raised]))
+    assert.deepEqual(of(5), [100, 80, false])
+  })
+
+  it('survive the end of the machine', async () => {
+    await world.settle(horizons.raiseFloors([5], 100))
+    await world.settle(horizons.raiseHorizons([5], 80))
+    await world.settle(horizons.setPurged(5, 80))
+    await world.settle(horizons.raiseFloors([63], 7))
+    await world.settle(horizons.sync())
+    disk.crash({ machine: true })
+    await open()
+    assert.deepEqual(of(5), [100, 80, true])
+    assert.deepEqual(of(63), [7, 0, true])
+  })
+
+  it('are not counted when they cannot be stored', async () => {
+    disk.set({ failPer10k: 10_000 })
+    await assert.rejects(world.settle(horizons.raiseHorizons([5], 80)), { code: 'KV_STORAGE' })
+    assert.equal(horizons.horizonOf(5), 0)
+    disk.set({ failPer10k: 0 })
+    await world.settle(horizons.raiseHorizons([5], 80))
+    assert.equal(horizons.horizonOf(5), 80)
+  })
+
+  it('refuse a store that does not tell them any more', async () => {
+    await world.settle(horizons.raiseFloors([5], 100))
+    const bytes = new Uint8Array(disk.get(settledKey(5))!)
+    for (const damaged of [bytes.map((byte, i) => (i === 5 ? byte ^ 1 : byte)), bytes.subarray(0, 3)]) {
+      disk.release()
+      disk.write({ changes: [{ key: settledKey(5), value: damaged }] }, true)
+      await assert.rejects(open(), { code: 'KV_CORRUPT' })
+    }
+  })
+})
