@@ -71,6 +71,12 @@ export class KilovoltError extends Error {
     this.retryable = options.retryable ?? false
     this.details = options.details ?? {}
   }
+
+  /** What `JSON.stringify` shows: of an `Error` it would otherwise leave out the message. */
+  toJSON(): Readonly<Record<string, unknown>> {
+    const { name, code, message, retryable, details } = this
+    return { name, code, message, retryable, details }
+  }
 }
 
 /**

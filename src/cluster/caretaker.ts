@@ -11,6 +11,8 @@ export interface CaretakerInput {
   readonly topology: Topology
   readonly nowMs: number
   readonly isDead: (store: StoreId) => boolean
+  /** Whether its process is known to have ended, as its machine answers and nothing listens there. */
+  readonly hasEnded: (store: StoreId) => boolean
   /** Voters of the meta group: they are members for as long as they vote. */
   readonly voters: readonly StoreId[]
   readonly rules: PlacementRules
@@ -141,10 +143,12 @@ export class Caretaker {
     return commands
   }
 
-  /** Whether a dead member's copies are to be rebuilt elsewhere: long enough dead, and somebody else is there to take them. */
-  #isDue(member: TopologyMember, deadMs: number, { topology, nowMs }: CaretakerInput): boolean {
-    const { storeId } = member
+  /** Whether a dead member is to lose its place: long enough dead, and somebody else is there to take its copies, or it is gone for certain. */
+  #isDue(member: TopologyMember, deadMs: number, { topology, nowMs, hasEnded }: CaretakerInput): boolean {
+    const { storeId, volatile } = member
     if (deadMs < this.#evictAfterMs(member) || this.isHolding(nowMs)) return false
+    // What was in memory has ended with its process: to keep its place helps nobody, and keeps others from leaving.
+    if (volatile && (hasEnded(storeId) || isReplaced(topology, storeId))) return true
     const takers = [...topology.members.values()].filter(({ status, weight }) => status === 'up' && weight > 0)
     const replaceable = ({ slots }: Row): boolean => takers.some(taker => !slots.includes(taker.storeId))
     return topology.rows.every(row => !row.slots.includes(storeId) || replaceable(row))
@@ -175,7 +179,8 @@ export class Caretaker {
     return commands
   }
 
-  #plan({ topology, nowMs, isDead, rules }: CaretakerInput): Command[] {
+  #plan(input: CaretakerInput): Command[] {
+    const { topology, nowMs, isDead, rules } = input
     if (this.isHolding(nowMs) || !this.#mayPlan(topology, nowMs)) return []
     const live = (store: StoreId): boolean => !isDead(store) && topology.members.has(store)
     const target = claim({
@@ -184,7 +189,7 @@ export class Caretaker {
       partitions: topology.rows.length,
       replicas: topology.replicas
     })
-    const lost = (store: StoreId): boolean => this.#isLost(topology, store, nowMs)
+    const lost = (store: StoreId): boolean => this.#isLost(input, store)
     const changes = planChanges({ topology, target, live, lost, rules, limits: { rowsPerNode: ROWS_PER_NODE } })
     this.#plannedMs = nowMs
     if (changes.length === 0) return []
@@ -197,15 +202,15 @@ export class Caretaker {
   }
 
   /**
-   * Whether what a member held is gone for certain: it was in memory and is dead, and either it stayed so for very long or
-   * another store answers at all of its addresses, so that its process has ended. A row that has lost its majority so is
-   * rebuilt from what is left.
+   * Whether what a member held is gone for certain: it was in memory and is dead, and either it stayed so for very long, or
+   * its process has ended, as nothing or another store answers at all of its addresses. A row that has lost its majority so
+   * is rebuilt from what is left.
    */
-  #isLost(topology: Topology, store: StoreId, nowMs: number): boolean {
+  #isLost({ topology, nowMs, hasEnded }: CaretakerInput, store: StoreId): boolean {
     const member = topology.members.get(store)
     if (member === undefined) return true
     if (!member.volatile || member.status !== 'evicted') return false
-    return this.deadForMs(store, nowMs) >= LOST_AFTER_MS || isReplaced(topology, store)
+    return this.deadForMs(store, nowMs) >= LOST_AFTER_MS || hasEnded(store) || isReplaced(topology, store)
   }
 
   /** Who the claim may count on: members that stay, down ones included, as their place is kept until they are evicted. */

@@ -38,6 +38,11 @@ export type FoundingDecision = 'wait' | 'join' | 'found'
 
 /** The picture must have held for two gossip periods. */
 const HOLD_MS = 2000
+/**
+ * Longer when nobody else is on the list, ms: whoever has this node on its own list dials it every second, so that a first
+ * node that starts anew is met by the others before it founds a second cluster.
+ */
+const HOLD_ALONE_MS = 3500
 
 /**
  * Whether to found a cluster, as a machine. F1: nobody to look for, so found at once. F2: a list of others only, so never
@@ -71,7 +76,8 @@ export class Founding {
     if (!bootstrap && !lan && expect === undefined) return 'found'
     this.#observe(picture)
     const smallest = [...picture.founders].sort()[0]
-    const held = picture.nowMs - this.#sinceMs >= HOLD_MS
+    const isAlone = expect === undefined && picture.listsSelf && picture.listed === 1
+    const held = picture.nowMs - this.#sinceMs >= (isAlone ? HOLD_ALONE_MS : HOLD_MS)
     if (smallest !== picture.self || !held) return 'wait'
     const wanted = expect ?? (picture.listsSelf ? picture.listed : undefined)
     if (wanted !== undefined) return picture.provisional.length * 2 > wanted ? 'found' : 'wait'

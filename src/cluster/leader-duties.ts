@@ -6,6 +6,7 @@ import type { PlacementRules } from '../placement/rules.ts'
 import type { Topology } from '../placement/topology.ts'
 import type { Clock, Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
+import type { Transport } from '../transport/transport.ts'
 import { Caretaker, type CaretakerOptions } from './caretaker.ts'
 import type { RowRef } from './commands.ts'
 import { chooseVoters } from './voters.ts'
@@ -15,6 +16,7 @@ import { encodeCommand } from './wire.ts'
 export interface LeaderDutiesDeps {
   readonly clock: Clock
   readonly membership: Membership
+  readonly transport: Pick<Transport, 'isRefusing'>
   readonly rules: PlacementRules
   readonly logger: Logger
   readonly group: Group
@@ -71,7 +73,7 @@ export class LeaderDuties {
   }
 
   async #care(): Promise<void> {
-    const { clock, membership, rules, logger, group } = this.#deps
+    const { clock, membership, transport, rules, logger, group } = this.#deps
     const topology = this.#deps.topology()
     const caretaker = this.#caretaker
     if (this.#caring || caretaker === undefined || topology === undefined || !group.isLeader) return
@@ -82,10 +84,14 @@ export class LeaderDuties {
         const status = membership.statusOf(store)
         return status === 'dead' || status === 'left'
       }
+      const hasEnded = (store: StoreId): boolean => {
+        const peer = topology.members.get(store)?.peerId
+        return peer !== undefined && transport.isRefusing(peer)
+      }
       const members = group.members()
       // While voters change, the outgoing ones still count, and are not told here.
       const voters = members.changing ? [...topology.members.keys()] : [...members.voters, ...members.learners]
-      for (const command of caretaker.look({ topology, nowMs, isDead, voters, rules })) {
+      for (const command of caretaker.look({ topology, nowMs, isDead, hasEnded, voters, rules })) {
         await group.propose(encodeCommand(command), PROPOSE_TIMEOUT_MS)
       }
       this.#tellHold(caretaker.isHolding(nowMs))

@@ -124,7 +124,10 @@ export class MetaCluster implements Cluster {
       report: rows => this.#report(rows)
     })
     const topology = (): Topology | undefined => this.#log.topology
-    this.#duties = new LeaderDuties({ clock, membership, rules, logger, group: this.#group, topology }, options)
+    this.#duties = new LeaderDuties(
+      { clock, membership, transport, rules, logger, group: this.#group, topology },
+      options
+    )
     const founding = new Founding({ ...options, lanWaitMs: LAN_WAIT_MS + random.int(LAN_WAIT_MS) }, clock.monotonicMs())
     const state = (): FoundingState => founding.state(discovery.listsSelf)
     this.#survey = new Survey({ transport, membership, clock, state: () => (topology() ? undefined : state()) })

@@ -48,6 +48,12 @@ const PAUSE_MIN_MS = 250
 const PAUSE_ALONE_MS = 5000
 /** Longest pause otherwise: halves of a cluster that have forgotten each other find together within about this, ms. */
 const PAUSE_MAX_MS = 60_000
+/**
+ * Longest pause for an entry of a short bootstrap list, ms: whoever starts there anew must be met before it takes itself for
+ * the first (`Founding`). A longer list gets as many attempts in all.
+ */
+const PAUSE_LISTED_MS = 1000
+const SHORT_LIST = 8
 /** Failures after which an address that was found by itself is dropped: it will be found again if it is still there. */
 const FOUND_FAILURES_MAX = 6
 /** Name under which the errors of a bootstrap function are reported. */
@@ -75,8 +81,8 @@ interface Hint extends Attempts {
 /**
  * Finds other nodes: dials the addresses of the bootstrap list (or function, or `PeerSource`) that are not linked.
  * Addresses are hints and never members: an entry that nobody answers at delays and accuses nothing. Each is tried at
- * once and then with growing, jittered pauses: up to 5 s while nobody else is alive, up to a minute otherwise. That goes
- * on for ever, and a function is asked again at the same pace, so that two halves of a cluster that have forgotten each
+ * once and then with growing, jittered pauses: of a short list up to a second, else up to 5 s while nobody else is alive and
+ * up to a minute otherwise. That goes on for ever, and a function is asked again at the same pace, so that two halves of a cluster that have forgotten each
  * other find together again (the healer of ringpop).
  */
 export class Discovery {
@@ -160,8 +166,10 @@ export class Discovery {
     const pauseMaxMs = this.#deps.isAlone() ? PAUSE_ALONE_MS : PAUSE_MAX_MS
     // Company and links may be lost at any time: a long pause is looked at again after a short one.
     let nextMs = PAUSE_ALONE_MS
-    const isDue = (attempts: Attempts, stretch: number): boolean => {
-      const waitMs = dueMs(attempts, pauseMaxMs, stretch) - nowMs
+    const listedMs = PAUSE_LISTED_MS * Math.max(1, this.bootstrapAddresses().length / SHORT_LIST)
+    const isDue = (attempts: Attempts, stretch: number, isListed = false): boolean => {
+      const longestMs = isListed ? Math.min(pauseMaxMs, listedMs) : pauseMaxMs
+      const waitMs = dueMs(attempts, longestMs, stretch) - nowMs
       if (waitMs > 0) nextMs = Math.min(nextMs, waitMs)
       return waitMs <= 0
     }
@@ -171,7 +179,7 @@ export class Discovery {
     for (const hint of this.#hints.values()) {
       const state = stateOf(hint, linked)
       if (hint.dialing !== undefined || state === 'self' || state === 'linked') continue
-      if (!isDue(hint, hint.stretch) || free === 0) continue
+      if (!isDue(hint, hint.stretch, hint.origin === 'bootstrap') || free === 0) continue
       free--
       this.#dial(hint)
     }

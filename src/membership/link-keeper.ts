@@ -1,5 +1,5 @@
 import type { PeerId, StoreId } from '../model/node-id.ts'
-import type { ViewMember } from '../model/view.ts'
+import type { Liveness, ViewMember } from '../model/view.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { ViewChange } from './gossip.ts'
 
@@ -9,11 +9,15 @@ const GOODBYE_MS = 2000
 interface Kept {
   readonly peer: PeerId
   readonly addresses: string
+  /** Where it listens, without who it is there. */
+  readonly places: string
+  readonly status: Liveness
 }
 
 /**
  * Has the transport keep a link to every member that is alive, suspected, or dead but not forgotten: after a split both
- * sides hold each other dead, and the first link between them is what heals the views.
+ * sides hold each other dead, and the first link between them is what heals the views. Not so to a dead one in whose place
+ * another lives: that one would be bothered by everybody, in the name of the dead.
  */
 export class LinkKeeper {
   readonly #transport: Pick<Transport, 'self' | 'keep' | 'drop'>
@@ -45,15 +49,45 @@ export class LinkKeeper {
     }
   }
 
-  #keep({ storeId, peerId, addresses }: ViewMember): void {
+  #keep({ storeId, peerId, addresses, status }: ViewMember): void {
     if (peerId === this.#transport.self) return
     const text = addresses.join('\n')
+    const places = placesOf(addresses)
     const kept = this.#kept.get(storeId)
+    if (status === 'dead' && this.#others(storeId, places).some(other => other.status === 'alive')) {
+      this.#kept.delete(storeId)
+      this.#parting.set(peerId, 0)
+      return
+    }
+    this.#kept.set(storeId, { peer: peerId, addresses: text, places, status })
+    if (status === 'alive') this.#displace(storeId, places)
     this.#parting.delete(peerId)
     if (kept?.peer === peerId && kept.addresses === text) return
-    this.#kept.set(storeId, { peer: peerId, addresses: text })
     this.#transport.keep(peerId, addresses)
     // Its store is reached elsewhere now.
     if (kept !== undefined && kept.peer !== peerId) this.#parting.set(kept.peer, 0)
   }
+
+  /** Others that listen at the same places. */
+  #others(store: StoreId, places: string): (Kept & { readonly store: StoreId })[] {
+    if (places === '') return []
+    return [...this.#kept]
+      .filter(([other, kept]) => other !== store && kept.places === places)
+      .map(([other, kept]) => ({ ...kept, store: other }))
+  }
+
+  #displace(store: StoreId, places: string): void {
+    for (const other of this.#others(store, places)) {
+      if (other.status !== 'dead') continue
+      this.#kept.delete(other.store)
+      this.#parting.set(other.peer, 0)
+    }
+  }
+}
+
+function placesOf(addresses: readonly string[]): string {
+  return addresses
+    .map(address => address.replace(/\/p2p\/.*$/u, ''))
+    .toSorted()
+    .join(' ')
 }

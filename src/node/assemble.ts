@@ -13,7 +13,7 @@ import { Purger } from '../repair/purger.ts'
 import { Transfer } from '../repair/transfer.ts'
 import { Coordinator } from '../replication/coordinator.ts'
 import { Replica } from '../replication/replica.ts'
-import type { Clock } from '../runtime/clock.ts'
+import type { Clock, Timer } from '../runtime/clock.ts'
 import { type Logger, withFields } from '../runtime/logger.ts'
 import type { Random } from '../runtime/random.ts'
 import { ApplyLoop } from '../storage/apply-loop.ts'
@@ -37,6 +37,8 @@ import { describeStatus, type NodeStatus } from './status.ts'
 const EVICT_VOLATILE_AFTER_MS = 15_000
 const EVICT_DISK_AFTER_MS = 300_000
 const GOODBYE_MS = 500
+/** How long records that were set aside are counted together before it is told, ms. */
+const TELL_AFTER_MS = 1000
 /** Most bytes of keys and values that a node keeps for others. */
 const HINT_BYTES_MAX = 64 * 1024 * 1024
 
@@ -67,6 +69,8 @@ class Assembly implements NodeCore {
   readonly #guard: GuardedStore
   readonly #events = new Emitter<CoreEvents>()
   #isOpen = false
+  #untoldAside = 0
+  #asideTimer: Timer | undefined
   #stopping: Promise<void> | undefined
 
   constructor(config: NodeConfig, parts: NodeParts) {
@@ -217,9 +221,15 @@ class Assembly implements NodeCore {
     }
   }
 
+  /** What comes within a second is told together. */
   #tellSetAside(count: number, logger: Logger): void {
-    logger.warn('data:set-aside: records came too late to be taken back', { count })
-    this.#events.emit('set-aside', count)
+    this.#untoldAside += count
+    this.#asideTimer ??= this.clock.after(TELL_AFTER_MS, () => {
+      logger.warn('data:set-aside: records came too late to be taken back', { count: this.#untoldAside })
+      this.#events.emit('set-aside', this.#untoldAside)
+      this.#untoldAside = 0
+      this.#asideTimer = undefined
+    })
   }
 
   async #openTrees(): Promise<void> {
@@ -328,6 +338,7 @@ class Assembly implements NodeCore {
     const { store, loop, logger } = this.#parts
     this.#events.emit('stopped', undefined)
     this.#mending.cancel()
+    this.#asideTimer?.cancel()
     const steps: readonly (readonly [string, () => void | Promise<void>])[] = [
       ['operations', () => this.#coordinator.stop()],
       ['discovery', () => this.#discovery.stop()],

@@ -102,16 +102,18 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
   async settled({ timeoutMs = WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
     throwIfAborted(signal, 'settled')
     this.#assertRunning()
-    const { cluster, clock } = this.#core
+    const { cluster, clock, membership, storeId } = this.#core
     const { promise, resolve, reject } = createDeferred<void>()
+    const isAlive = (store: StoreId): boolean => store === storeId || membership.statusOf(store) === 'alive'
     const check = (): void => {
-      if (isSettled(cluster.topology)) resolve()
+      if (isSettled(cluster.topology, isAlive)) resolve()
     }
     const timer = clock.after(timeoutMs, () => {
       reject(new KilovoltError('KV_TIMEOUT', `the cluster did not settle within ${timeoutMs} ms`, { retryable: true }))
     })
     const forgets = [
       cluster.on('topology', check),
+      membership.on('change', check),
       this.#core.on('stopped', () => reject(stoppedError())),
       onAbort(signal, () => reject(abortError(signal!, 'settled')))
     ]

@@ -78,7 +78,8 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
   /** Everything this node knows about itself. */
   status(): NodeStatus
   /**
-   * Resolves when no partition moves, each has its copies, and every member holds its part, as far as this node knows.
+   * Resolves when no partition moves, each has its copies on nodes that live, and every member holds its part, as far as
+   * this node knows. While a dead member keeps its place (`evictAfterMs`) that is not so.
    *
    * @throws KilovoltError `KV_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`
    */

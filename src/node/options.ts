@@ -211,7 +211,9 @@ function findProblems(options: NodeOptions): string[] {
     }
     if (value === undefined) continue
     const problem = CHECKS[key as keyof NodeOptions](value)
-    if (problem !== undefined) problems.push(`"${key}" ${problem}, not ${show(value)}`)
+    // A secret that is wrong is still somebody's secret.
+    const given = key === 'secret' ? `a ${typeof value}` : show(value)
+    if (problem !== undefined) problems.push(`"${key}" ${problem}, not ${given}`)
   }
   if (options.found === false && emptyList(options.bootstrap) && options.mdns !== true) {
     problems.push('"found" is false, so "bootstrap" or "mdns" must say whom to join')

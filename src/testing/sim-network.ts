@@ -116,7 +116,8 @@ export class SimNetwork {
       }
       const listener = this.#listeners.get(target)
       if (listener === undefined) {
-        refuse(new KilovoltError('KV_UNREACHABLE', `${address} refuses connections`))
+        const details = { refused: true }
+        refuse(new KilovoltError('KV_UNREACHABLE', `${address} refuses connections`, { details }))
         return
       }
       // The listener's process may stand still: the dial waits for it.

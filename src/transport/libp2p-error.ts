@@ -27,8 +27,10 @@ export function listenError(error: unknown, listen: readonly string[]): Kilovolt
 /** The error for a dial that failed. */
 export function dialError(error: unknown, address: string, self: boolean): KilovoltError {
   if (self) return new KilovoltError('KV_HANDSHAKE', `${address} is this node itself`, { details: { self: true } })
-  const options = { cause: error, retryable: true, details: { address } }
-  if (flattenError(error).some(one => one instanceof HandshakeFailedError)) {
+  const errors = flattenError(error)
+  const refused = errors.some(({ message }) => /\bECONNREFUSED\b/u.test(message))
+  const options = { cause: error, retryable: true, details: { address, refused } }
+  if (errors.some(one => one instanceof HandshakeFailedError)) {
     return new KilovoltError(
       'KV_UNREACHABLE',
       `who answers at ${address} did not complete the handshake (${messageOf(error)}): it may have another secret or ` +

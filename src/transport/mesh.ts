@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { onAbort, throwIfAborted } from '../base/abort.ts'
 import { Emitter } from '../base/emitter.ts'
-import { KilovoltError, messageOf } from '../base/errors.ts'
+import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
 import type { PeerId } from '../model/node-id.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
@@ -45,6 +45,8 @@ export class Mesh implements Transport {
   readonly #counters = createCounters()
   readonly #links: Links
   readonly #redialer: Redialer
+  /** Kept peers at whose addresses nothing listened at the last try. */
+  readonly #refusing = new Set<PeerId>()
   /** Aborted when the mesh stops. */
   readonly #abort = new AbortController()
   #epoch = 0
@@ -73,6 +75,7 @@ export class Mesh implements Transport {
       epoch: () => this.#epoch,
       handlerOf: type => this.#handlers.get(type),
       onUp: (peer, hello) => {
+        this.#refusing.delete(peer)
         this.#redialer.up(peer)
         this.#events.emit('link:up', { peer, hello })
       },
@@ -120,6 +123,7 @@ export class Mesh implements Transport {
   }
 
   drop(peer: PeerId): void {
+    this.#refusing.delete(peer)
     this.#redialer.drop(peer)
     this.#links.close(peer, 'dropped')
     this.#deps.host.disconnect(peer, 'dropped')
@@ -127,6 +131,10 @@ export class Mesh implements Transport {
 
   isLinked(peer: PeerId): boolean {
     return this.#links.isLinked(peer)
+  }
+
+  isRefusing(peer: PeerId): boolean {
+    return this.#refusing.has(peer)
   }
 
   links(): readonly PeerId[] {
@@ -193,6 +201,7 @@ export class Mesh implements Transport {
       })
       if (this.isLinked(id)) return
     }
+    let refusals = 0
     for (const address of addresses) {
       if (signal.aborted) return
       const limit = new AbortController()
@@ -202,12 +211,15 @@ export class Mesh implements Transport {
         await this.dial(withPeer(address, id), limit.signal)
         return
       } catch (error) {
+        if (isKilovoltError(error) && error.details['refused'] === true) refusals++
         logger.debug('a dial failed', { peer: id, address, error: messageOf(error) })
       } finally {
         timer.cancel()
         forget()
       }
     }
+    if (refusals > 0 && refusals === addresses.length) this.#refusing.add(id)
+    else this.#refusing.delete(id)
   }
 }
 

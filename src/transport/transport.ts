@@ -82,6 +82,11 @@ export interface Transport {
   /** Stops keeping the peer and closes its link. */
   drop(peer: PeerId): void
   isLinked(peer: PeerId): boolean
+  /**
+   * Whether, at the last try, a machine answered at each address of a kept peer and nothing listened there: its process has
+   * ended. Not so where a machine does not answer, or somebody else listens.
+   */
+  isRefusing(peer: PeerId): boolean
   /** Peers with an open link. */
   links(): readonly PeerId[]
   /** The latest hello of a linked peer. */

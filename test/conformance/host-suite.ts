@@ -105,6 +105,7 @@ export function describeHost(createLab: () => Lab): void {
     const error = await fails(a.connect(address, never))
     assert.equal(error.code, 'KV_UNREACHABLE')
     assert.ok(error.message.includes(withoutPeer(address)), error.message)
+    assert.equal(error.details['refused'], true, 'its machine answers')
   })
 
   it('does not take one peer for another', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ProcessNode, until } from '../support/process-node.ts'
+import { assertAllThere, ProcessNode, until } from '../support/process-node.ts'
 
 /** Runs of the scenario with a kill at a random moment; raise it to hunt. */
 const RUNS = Number(process.env['KILOVOLT_RUNS'] ?? 2)
@@ -150,15 +150,4 @@ function sumOf(counts: ReadonlyMap<string, number>): number {
   let sum = 0
   for (const count of counts.values()) sum += count
   return sum
-}
-
-/** Every count that any process was acknowledged is read back at quorum, or a later one. */
-async function assertAllThere(reader: ProcessNode, writers: readonly ProcessNode[]): Promise<void> {
-  const expected = writers.flatMap(({ acknowledged }) => [...acknowledged])
-  const found = (await reader.call(
-    'getMany',
-    expected.map(([key]) => key)
-  )) as (number | null | undefined)[]
-  const missing = expected.filter(([, count], i) => (found[i] ?? 0) < count)
-  assert.deepEqual(missing, [], `of ${expected.length}`)
 }

@@ -1,6 +1,13 @@
 // A node in an OS process of its own, driven over IPC by `process-node.ts`.
 import { ClassicLevel } from 'classic-level'
-import { createNode, isKilovoltError, type Node, type NodeEvents, type NodeOptions } from 'kilovolt'
+import {
+  type BatchOperation,
+  createNode,
+  isKilovoltError,
+  type Node,
+  type NodeEvents,
+  type NodeOptions
+} from 'kilovolt'
 import { CounterLoad, type LoadOptions } from './counter-load.ts'
 import type { ChildCall, ChildOptions, FromChild } from './process-node.ts'
 
@@ -38,6 +45,7 @@ const METHODS: Readonly<Record<ChildCall['method'], (...args: never[]) => unknow
   start,
   put: (key: string, value: unknown, options?: object) => node?.put(key, value, options),
   get: (key: string, options?: object) => node?.get(key, options),
+  batch: (operations: BatchOperation<unknown>[], options?: object) => node?.batch(operations, options),
   getMany: (keys: string[], options?: object) => node?.getMany(keys, options),
   members: () => node?.members(),
   status: () => node?.status(),

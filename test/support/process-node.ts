@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -18,6 +19,8 @@ export type ChildOptions = Pick<
   | 'joinTimeoutMs'
   | 'evictAfterMs'
   | 'warmUpMs'
+  | 'gcGraceMs'
+  | 'purgeIntervalMs'
   | 'expect'
 > & { readonly bootstrap?: readonly string[]; readonly folder?: string }
 
@@ -29,6 +32,7 @@ export interface ChildCall {
     | 'put'
     | 'get'
     | 'getMany'
+    | 'batch'
     | 'members'
     | 'status'
     | 'shares'
@@ -235,4 +239,15 @@ export async function until<T>(
     if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`)
     await new Promise(resolve => setTimeout(resolve, 20))
   }
+}
+
+/** Every count that any process was acknowledged is read back at quorum, or a later one. */
+export async function assertAllThere(reader: ProcessNode, writers: readonly ProcessNode[]): Promise<void> {
+  const expected = writers.flatMap(({ acknowledged }) => [...acknowledged])
+  const found = (await reader.call(
+    'getMany',
+    expected.map(([key]) => key)
+  )) as (number | null | undefined)[]
+  const missing = expected.filter(([, count], i) => (found[i] ?? 0) < count)
+  assert.deepEqual(missing, [], `of ${expected.length}`)
 }

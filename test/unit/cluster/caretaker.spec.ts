@@ -13,12 +13,14 @@ function look(
   of: Topology,
   nowMs: number,
   dead: readonly number[] = [],
-  voters: readonly number[] = []
+  voters: readonly number[] = [],
+  ended: readonly number[] = []
 ): Command[] {
   const input: CaretakerInput = {
     topology: of,
     nowMs,
     isDead: id => dead.map(store).includes(id),
+    hasEnded: id => ended.map(store).includes(id),
     voters: voters.map(store),
     rules: SOUND_RULES
   }
@@ -37,6 +39,7 @@ function atRest(members: number): Topology {
       topology: of,
       nowMs: 0,
       isDead: () => false,
+      hasEnded: () => false,
       voters: [],
       rules: SOUND_RULES
     })
@@ -146,6 +149,13 @@ describe('the caretaker', () => {
     look(sooner, taken, 0, [2])
     look(sooner, taken, 70_000, [2, 3])
     assert.ok(begun(sooner, taken, 140_000), 'another store answers at their address')
+    const soon = new Caretaker(OPTIONS, 0)
+    look(soon, of, 0, [2, 3])
+    assert.ok(!kinds(look(soon, of, 20_000, [2, 3], [], [2])).includes('changeBegin'), 'one of them may be cut off')
+    assert.ok(
+      kinds(look(soon, of, 25_000, [2, 3], [], [2, 3])).includes('changeBegin'),
+      'nothing listens there any more'
+    )
   })
 
   it('does not forget a member that still votes', () => {

@@ -360,6 +360,69 @@ describe('a cluster of simulated nodes', () => {
     assert.ok([...lost.values()].every(left => left === 0))
   })
 
+  it('takes a first node back that starts anew with nobody but itself on its list', async () => {
+    const names = ['a', 'b', 'c', 'd']
+    for (const name of names)
+      lab.add(name, { config: { partitions: 64, bootstrap: ['/ip4/10.0.0.1/tcp/7400'], evictAfterMs: 2000 } })
+    for (const goneMs of [1000, 20_000, 90_000, 700_000]) {
+      lab.start(...names)
+      await lab.settled(...names)
+      const { clusterId } = lab.topology('b')
+      lab.cluster.crash('a')
+      await lab.world.advance(goneMs)
+      lab.start('a')
+      await lab.settled(...names)
+      assert.equal(lab.topology('a').clusterId, clusterId, `after ${goneMs} ms`)
+    }
+  }).timeout(60_000)
+
+  it('has all copies again soon when two of five die for good, and tells what may be lost', async () => {
+    const names = ['a', 'b', 'c', 'd', 'e']
+    for (const name of names) lab.add(name, { config: { partitions: 64, evictAfterMs: 2000 } })
+    lab.start(...names)
+    await lab.settled(...names)
+    for (let i = 0; i < 100; i++) await lab.world.settle(lab.node('a').put(`k${i}`, `${i}`, 'all', 5000))
+    const left = new Set<number>()
+    lab.node('a').node.addEventListener('partition:lost', ({ detail }) => left.add(detail.left))
+    for (const name of ['d', 'e']) lab.cluster.crash(name)
+    const living = ['a', 'b', 'c']
+    const isWhole = (): boolean => {
+      const ids = living.map(name => lab.node(name).core.storeId)
+      const { rows } = lab.topology('a')
+      return rows.every(({ slots, change }) => change === undefined && ids.every(id => slots.includes(id)))
+    }
+    await lab.until('every partition has three owners that live', isWhole, 12_000)
+    assert.deepEqual([...left], [1])
+    for (let i = 0; i < 100; i++) {
+      assert.equal((await lab.world.settle(lab.node('b').get(`k${i}`, 'quorum', 5000)))?.value, `${i}`)
+    }
+  })
+
+  it('rebuilds no row without its majority when that may only be cut off', async () => {
+    const names = ['a', 'b', 'c', 'd', 'e']
+    for (const name of names) lab.add(name, { config: { partitions: 64, evictAfterMs: 2000 } })
+    lab.start(...names)
+    await lab.settled(...names)
+    const apart = ['d', 'e'].map(name => lab.node(name).core.storeId)
+    const theirs = lab
+      .topology('a')
+      .rows.flatMap(({ slots }, partition) => (slots.filter(id => apart.includes(id)).length === 2 ? [partition] : []))
+    assert.ok(theirs.length > 5)
+    lab.cluster.network.split([
+      ['a', 'b', 'c'],
+      ['d', 'e']
+    ])
+    await lab.world.advance(30_000)
+    const { rows } = lab.topology('a')
+    for (const partition of theirs)
+      assert.ok(
+        apart.every(id => rows[partition]!.slots.includes(id)),
+        `${partition}`
+      )
+    lab.cluster.network.heal()
+    await lab.settled(...names)
+  })
+
   it('lets all leave together', async () => {
     for (const name of ['a', 'b', 'c']) lab.add(name)
     lab.start('a', 'b', 'c')

@@ -55,6 +55,14 @@ describe('founding', () => {
     assert.equal(founding.look(picture({ ...two, nowMs: 2000 })), 'found')
   })
 
+  it('F3: who is alone on its list waits a little longer, for those who may know it to dial it', () => {
+    const founding = new Founding(OPTIONS, 0)
+    const alone = { provisional: [store(1)], listsSelf: true, listed: 1 }
+    assert.equal(founding.look(picture({ ...alone, nowMs: 0 })), 'wait')
+    assert.equal(founding.look(picture({ ...alone, nowMs: 3499 })), 'wait')
+    assert.equal(founding.look(picture({ ...alone, nowMs: 3500 })), 'found')
+  })
+
   it('F3: a picture that changes starts the wait anew', () => {
     const founding = new Founding(OPTIONS, 0)
     founding.look(picture({ listsSelf: true, nowMs: 0, provisional: [store(1), store(2)] }))

@@ -24,6 +24,7 @@ async function changesOfVoters(members: GroupMembers): Promise<(readonly string[
     {
       clock: world.clock('n'),
       membership: { statusOf: () => 'alive' } as unknown as Membership,
+      transport: { isRefusing: () => false },
       rules: SOUND_RULES,
       logger: silentLogger,
       group: group as unknown as Group,

@@ -239,6 +239,10 @@ export class FakeTransport implements Transport {
     return this.#links.has(peer)
   }
 
+  isRefusing(): boolean {
+    return false
+  }
+
   links(): readonly PeerId[] {
     return [...this.#links.keys()]
   }
