@@ -1,39 +1,49 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ProcessNode, until } from '../support/process-node.ts'
+import { freePort } from '../support/free-port.ts'
+import { type ChildOptions, ProcessNode, until } from '../support/process-node.ts'
+import { LinkProxy } from './link-proxy.ts'
 
 const HEAL_MS = 60_000
 /** Members in memory are replaced after this, ms: short, as a run is. */
 const EVICT_AFTER_MS = 5000
 
-/** A place for a node: on a disk that outlives its processes, or in memory. */
+/** A place for a node: on a disk that outlives its processes, or in memory. Its port stays the same. */
 interface Place {
   readonly name: string
+  readonly port: number
   readonly folder: string | undefined
   node: ProcessNode | undefined
 }
 
-/** Five nodes in processes of their own, two of them in memory, and one without data that works for the app. */
+/** The process that works for the app. */
+const CLIENT = 'client'
+
+/**
+ * Five nodes in processes of their own, two of them in memory, and one without data that works for the app. From each to
+ * each a proxy leads, which can be cut.
+ */
 export class ChaosCluster {
   readonly #places: Place[] = []
-  #client: ProcessNode | undefined
+  readonly #links = new Map<string, LinkProxy>()
 
-  /** The process that reads and writes; nothing is ever done to it. */
+  /** The process that reads and writes; it is never killed. */
   get client(): ProcessNode {
-    return this.#client!
+    return this.node(CLIENT)
   }
 
   async start(): Promise<void> {
-    this.#client = await ProcessNode.start({ weight: 0, evictAfterMs: EVICT_AFTER_MS })
-    for (const name of ['disk-1', 'disk-2', 'disk-3', 'memory-1', 'memory-2']) this.#add(name)
-    await Promise.all(this.#places.map(place => this.#boot(place)))
+    for (const name of [CLIENT, 'disk-1', 'disk-2', 'disk-3', 'memory-1', 'memory-2']) await this.#add(name)
+    const [client, ...others] = this.#places
+    await this.#boot(client!)
+    await Promise.all(others.map(place => this.#boot(place)))
     await this.healed()
   }
 
   async stop(): Promise<void> {
     await Promise.all(this.#nodes.map(node => node.kill()))
-    await this.#client?.kill()
+    await Promise.all([...this.#links.values()].map(link => link.close()))
     for (const { folder } of this.#places) if (folder !== undefined) rmSync(folder, { recursive: true })
   }
 
@@ -56,7 +66,7 @@ export class ChaosCluster {
 
   /** Starts a node at its place again, or for the first time. */
   async revive(name: string): Promise<void> {
-    if (!this.#places.some(place => place.name === name)) this.#add(name)
+    if (!this.#places.some(place => place.name === name)) await this.#add(name)
     await this.#boot(this.#place(name))
   }
 
@@ -68,10 +78,28 @@ export class ChaosCluster {
     this.#places.splice(this.#places.indexOf(place), 1)
   }
 
+  /** Cuts, or mends, the ways between two places, both ways. */
+  setLink(a: string, b: string, isCut: boolean): void {
+    for (const link of [this.#links.get(wayOf(a, b)), this.#links.get(wayOf(b, a))]) {
+      if (isCut) link?.cut()
+      else link?.mend()
+    }
+  }
+
+  /** Cuts a place off from all others, or mends that. */
+  setAllLinks(name: string, isCut: boolean): void {
+    for (const other of this.#places) if (other.name !== name) this.setLink(name, other.name, isCut)
+  }
+
+  /** Fills the disk of a place, or empties it. */
+  async setDisk(name: string, isFull: boolean): Promise<void> {
+    await this.node(name).call('setDisk', isFull)
+  }
+
   /** Resolves with how long it took, ms, until everybody sees everybody, nothing moves and any may be stopped. */
   async healed(): Promise<number> {
     const startMs = performance.now()
-    const nodes = [...this.#nodes, this.client]
+    const nodes = this.#nodes
     const ids = nodes.map(({ id }) => id)
     await until('the cluster is whole again', HEAL_MS, async () => {
       for (const node of nodes) {
@@ -91,18 +119,31 @@ export class ChaosCluster {
     return this.#places.flatMap(({ node }) => node ?? [])
   }
 
-  #add(name: string): void {
+  async #add(name: string): Promise<void> {
     const folder = name.startsWith('disk') ? mkdtempSync(join(tmpdir(), 'kilovolt-chaos-')) : undefined
-    this.#places.push({ name, folder, node: undefined })
+    const added: Place = { name, port: await freePort(), folder, node: undefined }
+    for (const other of this.#places) {
+      this.#links.set(wayOf(name, other.name), await LinkProxy.open(other.port))
+      const back = await LinkProxy.open(added.port)
+      this.#links.set(wayOf(other.name, name), back)
+      await other.node?.call('detour', { [added.port]: back.port })
+    }
+    this.#places.push(added)
   }
 
   async #boot(place: Place): Promise<void> {
-    const { folder } = place
-    place.node = await ProcessNode.start({
-      bootstrap: this.client.addresses,
+    const { name, port, folder } = place
+    const detours: Record<number, number> = {}
+    for (const other of this.#places)
+      if (other !== place) detours[other.port] = this.#links.get(wayOf(name, other.name))!.port
+    const options: ChildOptions = {
+      listen: [`/ip4/127.0.0.1/tcp/${port}`],
+      bootstrap: name === CLIENT ? [] : this.client.addresses,
       evictAfterMs: EVICT_AFTER_MS,
+      ...(name === CLIENT ? { weight: 0 } : {}),
       ...(folder === undefined ? {} : { folder })
-    })
+    }
+    place.node = await ProcessNode.start(options, detours)
   }
 
   #place(name: string): Place {
@@ -110,4 +151,8 @@ export class ChaosCluster {
     if (place === undefined) throw new Error(`there is no place ${name}`)
     return place
   }
+}
+
+function wayOf(from: string, to: string): string {
+  return `${from} to ${to}`
 }

@@ -52,6 +52,30 @@ export const faults: readonly Fault[] = [
       await cluster.revive('disk-2')
     }
   },
+  {
+    name: 'a link between two nodes is cut for 6 s',
+    strike: async cluster => {
+      cluster.setLink('disk-1', 'disk-2', true)
+      await lasting(6000)
+      cluster.setLink('disk-1', 'disk-2', false)
+    }
+  },
+  {
+    name: 'a node is cut off from all others for 8 s',
+    strike: async cluster => {
+      cluster.setAllLinks('disk-1', true)
+      await lasting(8000)
+      cluster.setAllLinks('disk-1', false)
+    }
+  },
+  {
+    name: 'the disk of a node is full for 5 s',
+    strike: async cluster => {
+      await cluster.setDisk('disk-3', true)
+      await lasting(5000)
+      await cluster.setDisk('disk-3', false)
+    }
+  },
   { name: 'a node joins', strike: cluster => cluster.revive('memory-3') },
   { name: 'a node leaves', strike: cluster => cluster.leave('memory-2') },
   {

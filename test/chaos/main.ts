@@ -74,7 +74,7 @@ function page(outcomes: readonly Outcome[], summary: string): string {
     '',
     summary,
     '',
-    'Not in it: links that are cut, and disks that are full; those are faults of the [simulator](internals/testing.md).',
+    'Links are cut by proxies that stand still, so that nobody is told. A disk is full as its database says so.',
     ''
   ].join('\n')
 }

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
+import { freePort } from '../support/free-port.ts'
 import { ROOT, runScript } from '../support/run-script.ts'
 
 /** Pages whose TypeScript snippets are whole programs. */
@@ -30,16 +29,6 @@ function withAssertions(code: string): string {
     (_, call: string, expected: string) => `__assert.deepEqual(${call}, ${expected})`
   )
   return `import __assert from 'node:assert/strict'\n${checked}\nprocess.exit(0)\n`
-}
-
-/** A port that is free now: those of the pages may be taken, by another run of these tests for one. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** The same program on ports and in a folder of its own. */

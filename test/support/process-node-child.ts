@@ -1,5 +1,4 @@
 // A node in an OS process of its own, driven over IPC by `process-node.ts`.
-import { ClassicLevel } from 'classic-level'
 import {
   type BatchOperation,
   createNode,
@@ -9,6 +8,8 @@ import {
   type NodeOptions
 } from 'kilovolt'
 import { CounterLoad, type LoadOptions } from './counter-load.ts'
+import { detour } from './detour.ts'
+import { FillableLevel } from './fillable-level.ts'
 import type { ChildCall, ChildOptions, FromChild } from './process-node.ts'
 
 const EVENTS = [
@@ -21,6 +22,7 @@ const EVENTS = [
 ] as const satisfies (keyof NodeEvents)[]
 
 let node: Node | undefined
+let disk: FillableLevel | undefined
 let load: CounterLoad | undefined
 
 function send(message: FromChild): void {
@@ -28,8 +30,8 @@ function send(message: FromChild): void {
 }
 
 async function start({ folder, ...options }: ChildOptions): Promise<unknown> {
-  const storage = folder === undefined ? {} : { storage: new ClassicLevel(folder) }
-  const nodeOptions: NodeOptions = { ...options, ...storage }
+  disk = folder === undefined ? undefined : new FillableLevel(folder)
+  const nodeOptions: NodeOptions = { ...options, ...(disk === undefined ? {} : { storage: disk }) }
   node = await createNode(nodeOptions)
   for (const name of EVENTS) {
     node.addEventListener(name, event => {
@@ -42,6 +44,11 @@ async function start({ folder, ...options }: ChildOptions): Promise<unknown> {
 }
 
 const METHODS: Readonly<Record<ChildCall['method'], (...args: never[]) => unknown>> = {
+  detour,
+  setDisk: (isFull: boolean) => {
+    if (disk === undefined) throw new Error('it has no disk')
+    disk.isFull = isFull
+  },
   start,
   put: (key: string, value: unknown, options?: object) => node?.put(key, value, options),
   get: (key: string, options?: object) => node?.get(key, options),

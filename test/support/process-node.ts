@@ -28,6 +28,8 @@ export type ChildOptions = Pick<
 export interface ChildCall {
   readonly id: number
   readonly method:
+    | 'detour'
+    | 'setDisk'
     | 'start'
     | 'put'
     | 'get'
@@ -112,8 +114,10 @@ export class ProcessNode {
     return node
   }
 
-  static async start(options: ChildOptions = {}): Promise<ProcessNode> {
+  /** @param detours - ports to connect to instead of others */
+  static async start(options: ChildOptions = {}, detours?: Readonly<Record<number, number>>): Promise<ProcessNode> {
     const node = await ProcessNode.spawn()
+    if (detours !== undefined) await node.call('detour', detours)
     await node.start(options)
     return node
   }
