@@ -89,7 +89,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
     this.#deadlineMs = deps.clock.monotonicMs() + timeoutMs
     deps.wheel.add(this, timeoutMs)
     this.#forgetAbort =
-      signal === undefined ? undefined : onAbort(signal, () => this.fail(abortError(signal, this.what)))
+      signal === undefined ? undefined : onAbort(signal, () => this.cancel(abortError(signal, this.what)))
   }
 
   override expire(): void {
@@ -110,9 +110,9 @@ export abstract class Operation<Reply, Result> extends Deadline {
   /** A replica has answered, or not, in the last phase, but after the operation's end. */
   protected onLate(_store: StoreId, _outcome: Outcome): void {}
 
-  /** Ends it at once, e.g. because the node stops. */
+  /** Ends it at once, because the node stops or the caller wants it no more. */
   cancel(error: KilovoltError): void {
-    this.fail(error)
+    if (this.#end()) this.#deferred.reject(error)
   }
 
   run(): Promise<Result> {
@@ -216,8 +216,12 @@ export abstract class Operation<Reply, Result> extends Deadline {
     if (this.#end()) this.#deferred.resolve(result)
   }
 
+  /**
+   * Fails a turn later: an app that calls again at once, whatever happens, would otherwise keep the event loop to itself, and
+   * with it the messages that would make the next call succeed.
+   */
   protected fail(error: unknown): void {
-    if (this.#end()) this.#deferred.reject(error)
+    if (this.#end()) this.deps.clock.soon(() => this.#deferred.reject(error))
   }
 
   #onOutcome(store: StoreId, outcome: Outcome): void {

@@ -50,6 +50,16 @@ describe('a write', () => {
     assert.equal(bench.clock.pending, 0, 'no timer is left')
   })
 
+  it('that fails at once fails a turn later, so that who tries again for ever keeps nobody from working', async () => {
+    for (const n of [2, 3]) bench.dead.add(store(n))
+    let failed = false
+    bench.put('quorum').catch(() => (failed = true))
+    for (let i = 0; i < 100; i++) await Promise.resolve()
+    assert.ok(!failed)
+    await bench.turn()
+    assert.ok(failed)
+  })
+
   it('at quorum ends with the second of three acknowledgements, its own included', async () => {
     const put = bench.put('quorum')
     assert.equal(await state(bench, put), 'pending')
