@@ -49,8 +49,9 @@ export interface TransferStats {
   readonly partitionsCopied: number
 }
 
-const PAGE_BYTES = 256 * 1024
-const PAGE_RECORDS = 2000
+/** A page is read, and written out, in one turn of the event loop: some milliseconds. */
+const PAGE_BYTES = 128 * 1024
+const PAGE_RECORDS = 1000
 const PAGE_TIMEOUT_MS = 10_000
 /** Attempts at one page before the copy as a whole fails (and is tried again by its owner). */
 const ATTEMPTS_MAX = 5
@@ -97,13 +98,17 @@ export class Transfer {
   }
 
   async *#pages(source: StoreId, partition: PartitionId, epoch: number, signal: AbortSignal): AsyncGenerator<CopyPage> {
-    let after: CopyCursor | undefined
-    for (;;) {
-      const page = await this.#page(source, partition, epoch, after, signal)
-      yield page
+    const ask = (after: CopyCursor | undefined): Promise<CopyPage> =>
+      this.#page(source, partition, epoch, after, signal)
+    let next: Promise<CopyPage> | undefined = ask(undefined)
+    while (next !== undefined) {
+      const page: CopyPage = await next
       const last = page.records.at(-1)
-      if (last === undefined) return
-      after = { keyspace: last.keyspace, key: last.key }
+      // The next page travels while this one is stored.
+      next = page.isLast || last === undefined ? undefined : ask({ keyspace: last.keyspace, key: last.key })
+      // Whoever stops reading is not told why that one fails.
+      next?.catch(() => {})
+      yield page
     }
   }
 
@@ -113,7 +118,7 @@ export class Transfer {
     epoch: number,
     after: CopyCursor | undefined,
     signal: AbortSignal
-  ) {
+  ): Promise<CopyPage> {
     const body = encodeCopyRequest({ partition, epoch, after })
     for (let attempt = 1; ; attempt++) {
       if (signal.aborted) throw abandoned()
@@ -183,8 +188,16 @@ export class Transfer {
     // The horizon after the page was read: what is missing from the page because it was purged lies below that.
     const floor = horizons.floorOf(partition)
     const page = await records.page(partition, after, PAGE_RECORDS, PAGE_BYTES)
-    respond.reply(encodeCopyPage({ floor, horizon: horizons.horizonOf(partition), records: page }))
+    const isLast = page.length < PAGE_RECORDS && bytesAtMost(page) < PAGE_BYTES
+    respond.reply(encodeCopyPage({ floor, horizon: horizons.horizonOf(partition), isLast, records: page }))
   }
+}
+
+/** No less than what the store has counted: a page that may have been ended for its bytes is not taken for the last. */
+function bytesAtMost(page: readonly StoredRecord[]): number {
+  let bytes = 0
+  for (const { keyspace, key, record } of page) bytes += keyspace.length + key.length + record.length + 16
+  return bytes
 }
 
 function abandoned(): KilovoltError {

@@ -1,3 +1,4 @@
+import { EMPTY_BYTES, equalBytes } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
@@ -20,11 +21,13 @@ export interface CopyRequest {
   readonly after: CopyCursor | undefined
 }
 
-/** Records in order; an empty page is the end. */
+/** Records in order. */
 export interface CopyPage {
   /** Hybrid times below which the source takes nothing new, and up to which its past is settled: they hold for the copy too. */
   readonly floor: number
   readonly horizon: number
+  /** Whether nothing comes after these. */
+  readonly isLast: boolean
   readonly records: readonly StoredRecord[]
 }
 
@@ -50,8 +53,10 @@ export function decodeCopyRequest(bytes: Uint8Array): CopyRequest {
   return { partition, epoch, after }
 }
 
-export function encodeCopyPage({ floor, horizon, records }: CopyPage): Uint8Array {
-  const writer = new Writer(4096).varint(floor).varint(horizon).varint(records.length)
+export function encodeCopyPage({ floor, horizon, isLast, records }: CopyPage): Uint8Array {
+  let size = 32
+  for (const { keyspace, key, record } of records) size += keyspace.length + key.length + record.length + 12
+  const writer = new Writer(size).varint(floor).varint(horizon).bool(isLast).varint(records.length)
   for (const { keyspace, key, record } of records) writer.bytes(keyspace).bytes(key).bytes(record)
   return writer.finish()
 }
@@ -61,14 +66,18 @@ export function decodeCopyPage(bytes: Uint8Array, partition: PartitionId): CopyP
   const reader = new Reader(bytes)
   const floor = reader.varint()
   const horizon = reader.varint()
+  const isLast = reader.bool()
   const records: StoredRecord[] = []
+  let keyspace: Uint8Array = EMPTY_BYTES
   for (let left = reader.count(RECORDS_MAX, 3); left > 0; left--) {
-    const keyspace = reader.bytes(KEYSPACE_BYTES_MAX)
+    // Most have the keyspace of the one before: one view does for all of them.
+    const name = reader.bytes(KEYSPACE_BYTES_MAX)
+    if (!equalBytes(name, keyspace)) keyspace = name
     const key = reader.bytes(KEY_BYTES_MAX)
     const record = reader.bytes()
     assertRecord(record)
     records.push({ partition, keyspace, key, record })
   }
   if (reader.remaining > 0) throw new KilovoltError('KV_PROTOCOL', 'a page of records has a tail')
-  return { floor, horizon, records }
+  return { floor, horizon, isLast, records }
 }

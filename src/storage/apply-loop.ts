@@ -149,7 +149,9 @@ export class ApplyLoop implements RecordStore {
     let bytes = 0
     for (const [key, record] of entries) {
       if (bytes >= maxBytes) break
-      records.push({ ...decodeDataKey(key), record: checked(record)! })
+      const place = decodeDataKey(key)
+      const { keyspace } = place
+      records.push({ partition, keyspace, key: place.key, record: checked(record)! })
       bytes += key.length + record.length
     }
     return records

@@ -178,12 +178,12 @@ export class LevelStore implements Store {
 
   #operation(key: Uint8Array, value: Uint8Array | undefined): AbstractBatchOperation<Database, Uint8Array, Uint8Array> {
     const { keyEncoding, valueEncoding } = this.#encoding
-    if (value === undefined) return { type: 'del', key: this.#owned(key), keyEncoding }
-    return { type: 'put', key: this.#owned(key), value: this.#owned(value), keyEncoding, valueEncoding }
+    if (value === undefined) return { type: 'del', key, keyEncoding }
+    return { type: 'put', key, value: this.#owned(value), keyEncoding, valueEncoding }
   }
 
   /**
-   * A database in memory keeps the very array it is given. One that is a view into something larger, such as a frame
+   * A database in memory keeps the very array it is given. A value that is a view into something larger, such as a frame
    * from the network, would keep all of that alive, so it is copied.
    */
   #owned(bytes: Uint8Array): Uint8Array {

@@ -1,11 +1,14 @@
 // One process of the bench of transfers and repairs: a node, driven over IPC by `moving.ts`.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { ClassicLevel } from 'classic-level'
+import { MemoryLevel } from 'memory-level'
 import { createNode, type Keyspace, type Node, type NodeStatus, type RepairReport } from 'kilovolt'
 import { silentLogger } from '../../src/runtime/logger.ts'
 
 /** What the parent asks for. */
 export type MovingCommand =
-  | { readonly kind: 'start'; readonly bootstrap: readonly string[] }
+  | { readonly kind: 'start'; readonly bootstrap: readonly string[]; readonly folder: string | undefined }
+  | { readonly kind: 'bareDatabase'; readonly records: number; readonly folder: string | undefined }
   | { readonly kind: 'fill'; readonly records: number }
   | { readonly kind: 'settled' }
   | { readonly kind: 'watch' }
@@ -16,6 +19,8 @@ export type MovingCommand =
 /** What it answers, by the kind of the command. */
 export interface MovingAnswers {
   readonly start: readonly string[]
+  /** Records of the same size that the database alone stores in a second. */
+  readonly bareDatabase: number
   readonly fill: undefined
   readonly settled: undefined
   readonly watch: undefined
@@ -37,10 +42,13 @@ async function run(command: MovingCommand): Promise<MovingAnswers[keyof MovingAn
     case 'start': {
       // Repairs only when asked for: they are measured.
       const options = { repairIntervalMs: Infinity, purgeIntervalMs: Infinity, warmUpMs: 0, logger: silentLogger }
-      node = await createNode({ ...options, bootstrap: command.bootstrap })
+      const storage = command.folder === undefined ? {} : { storage: new ClassicLevel(command.folder) }
+      node = await createNode({ ...options, ...storage, bootstrap: command.bootstrap })
       values = node.keyspace<Uint8Array>('', { valueEncoding: 'view', consistency: 'one' })
       return node.addresses
     }
+    case 'bareDatabase':
+      return bareDatabase(command.records, command.folder)
     case 'fill':
       for (let at = 0; at < command.records; at += AT_ONCE) {
         const keys = Array.from({ length: Math.min(AT_ONCE, command.records - at) }, (_, i) => `key:${at + i}`)
@@ -61,6 +69,28 @@ async function run(command: MovingCommand): Promise<MovingAnswers[keyof MovingAn
     case 'status':
       return node.status()
   }
+}
+
+/** Keys of 15 bytes in no order, as those of partitions come, in batches as a node writes them. */
+async function bareDatabase(records: number, folder: string | undefined): Promise<number> {
+  const encodings = { keyEncoding: 'view', valueEncoding: 'view' } as const
+  const database =
+    folder === undefined
+      ? new MemoryLevel<Uint8Array, Uint8Array>({ storeEncoding: 'view', ...encodings })
+      : new ClassicLevel<Uint8Array, Uint8Array>(folder, encodings)
+  await database.open()
+  const startMs = performance.now()
+  for (let at = 0; at < records; at += 512) {
+    const batch = Array.from({ length: Math.min(512, records - at) }, (_, i) => {
+      const number = ((at + i) * 7919) % records
+      const key = new Uint8Array(new TextEncoder().encode(`part:${String(number).padStart(10, '0')}`))
+      return { type: 'put', key, value: new Uint8Array(116) } as const
+    })
+    await database.batch(batch)
+  }
+  const perSecond = (records / (performance.now() - startMs)) * 1000
+  await database.close()
+  return perSecond
 }
 
 process.on('message', (command: MovingCommand) => {

@@ -1,7 +1,7 @@
 import { ClassicLevel } from 'classic-level'
 
 /** A database on a disk that can be filled up, and emptied again. */
-export class FillableLevel extends ClassicLevel<string, string> {
+export class FillableLevel extends ClassicLevel {
   isFull = false
 
   constructor(folder: string) {
