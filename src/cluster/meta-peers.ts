@@ -293,6 +293,8 @@ export class MetaPeers {
 
   async #pullOnce(timeoutMs: number): Promise<void> {
     const { log, membership, transport } = this.#deps
+    // Nobody can be asked before it is known which cluster this node belongs to.
+    if (log.topology === undefined) return
     const ahead = [...membership.view.values()]
       .filter(
         ({ epoch, clusterId, peerId }) =>

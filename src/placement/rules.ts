@@ -14,6 +14,8 @@ export interface PlacementRules {
   readonly fenceSources: boolean
   /** C2: whether a replica refuses requests older than the row. */
   readonly fenceRequests: boolean
+  /** Whether a quorum must hold what a quorum read is going to return: a later one could go back otherwise. */
+  readonly mendBeforeAnswer: boolean
   /** H1: whether new writes and hints are kept out of a past that is being settled. */
   readonly closePast: boolean
   /** H2: whether a past is settled only when nobody keeps a record of it for somebody else. */
@@ -35,6 +37,7 @@ export const SOUND_RULES: PlacementRules = {
   sourceCount: oldSlots => oldSlots - majority(oldSlots) + 1,
   fenceSources: true,
   fenceRequests: true,
+  mendBeforeAnswer: true,
   closePast: true,
   drainPast: true,
   syncPast: true,

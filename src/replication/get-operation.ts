@@ -125,7 +125,7 @@ export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
       this.#winner = winner
       return this.succeed(winner)
     }
-    if (this.#blocking) return this.#secure(winner)
+    if (this.#blocking && this.deps.rules.mendBeforeAnswer) return this.#secure(winner)
     this.#winner = winner
     for (const [i, store] of this.#answered.entries()) {
       if (!holds(this.#held[i], winner)) this.#mend(store, winner, () => {})

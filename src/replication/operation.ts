@@ -55,8 +55,19 @@ export interface ReplicaAnswer {
 
 /** How long a replica that is asked alone may take before the next one is asked, ms. */
 const ALONE_TIMEOUT_MS = 1000
+/** A replica that is asked alone and has not answered for so long is hedged: the next one is asked as well, ms. */
+const HEDGE_MS = 50
 /** Phases that one operation may take: each is a refreshed topology or a new stamp. */
 const PHASES_MAX = 12
+
+/** What is done when a replica has not answered for a while. */
+class Hedge extends Deadline {
+  next: () => void = () => {}
+
+  override expire(): void {
+    this.next()
+  }
+}
 
 /** An operation over the replicas of one row: asks all, counts, ends at the level, the deadline, or when out of reach. */
 export abstract class Operation<Reply, Result> extends Deadline {
@@ -74,6 +85,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
   /** Place of the replica to be asked next. */
   #next = 0
   #body: Uint8Array | undefined
+  #hedging: Hedge | undefined
   #phase = 0
   #ended = false
   /** Whether some replica may have executed the operation although the caller is told that it failed. */
@@ -160,12 +172,23 @@ export abstract class Operation<Reply, Result> extends Deadline {
     this.#body ??= this.encode()
     // Who is asked alone must not use up the whole time while others could answer.
     const isAlone = this.oneByOne && this.#next < this.route.replicas.length
+    if (isAlone) this.#hedge(phase)
     const timeoutMs = isAlone ? Math.min(this.remainingMs, ALONE_TIMEOUT_MS) : this.answerWithinMs
     transport.request(peer, { type: this.type, class: 'data', body: this.#body, timeoutMs }, outcome => {
       if (phase !== this.#phase) return
       if (this.#ended) this.onLate(store, outcome)
       else this.#onOutcome(store, outcome)
     })
+  }
+
+  /** The next replica is asked when nobody has answered for a while: a slow one is as bad as a dead one (Dean and Barroso 2013). */
+  #hedge(phase: number): void {
+    const { wheel } = this.deps
+    this.#hedging ??= new Hedge()
+    this.#hedging.next = () => {
+      if (phase === this.#phase && !this.#ended) this.#askNext()
+    }
+    wheel.add(this.#hedging, HEDGE_MS)
   }
 
   /** Refreshes the topology to an epoch, then begins the next phase. */
@@ -283,6 +306,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
     if (this.#ended) return false
     this.#ended = true
     this.deps.wheel.cancel(this)
+    if (this.#hedging !== undefined) this.deps.wheel.cancel(this.#hedging)
     this.#forgetAbort?.()
     return true
   }

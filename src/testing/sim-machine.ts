@@ -1,5 +1,6 @@
 import type { PeerId } from '../model/node-id.ts'
 import type { Random } from '../runtime/random.ts'
+import type { Identity } from '../storage/identity.ts'
 import type { Oscillator, OscillatorOptions } from './oscillator.ts'
 import type { SimClock } from './sim-clock.ts'
 import { type DiskOptions, SimDisk } from './sim-disk.ts'
@@ -41,6 +42,8 @@ export class SimMachine {
   readonly address: string
   readonly disk: SimDisk
   readonly oscillator: Oscillator
+  /** Identity of the first node that ran here; for who plants the bug of going on under it. */
+  firstIdentity: Identity | undefined
   readonly #deps: MachineDeps
   #process: Process | undefined
   #generations = 0

@@ -20,6 +20,8 @@ export interface SimNodeOptions {
   /** Rules of ownership change. Default: the sound ones. */
   readonly rules?: PlacementRules
   readonly logger?: Logger
+  /** Whether a node in memory comes back under the id of its former life: a bug to be planted. Default false. */
+  readonly keepsId?: boolean
   /** Copies that clients ask for when they mean a quorum: what a wrong majority would be. Default: a real quorum. */
   readonly quorum?: { readonly r?: number; readonly w?: number }
 }
@@ -79,7 +81,9 @@ export class SimNode implements ClientTarget {
   async start(bootstrap: readonly string[]): Promise<void> {
     const { clock, random, store, host } = this.process
     const { config, rules = SOUND_RULES, logger = silentLogger } = this.#options
-    const identity = await openIdentity(store, { random, createPeerKey: async () => Uint8Array.of(1) })
+    const opened = await openIdentity(store, { random, createPeerKey: async () => Uint8Array.of(1) })
+    const { storeId, actor } = (this.machine.firstIdentity ??= opened)
+    const identity = this.#options.keepsId === true ? { ...opened, storeId, actor } : opened
     const { hash } = this.#deps
     const parts = { clock, random, logger, loop: clock.loopMonitor, store, identity, host, hash, rules }
     this.#core = assembleNode({ ...resolveOptions(), bootstrap, ...config }, parts)

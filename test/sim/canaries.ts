@@ -26,12 +26,12 @@ export const canaries: readonly Canary[] = [
   {
     name: 'C2 left out: replicas admit requests that are older than the row',
     sabotage: withRules({ fenceRequests: false }),
-    hint: 1
+    hint: 53
   },
   {
     name: 'C3 left out: sources copy before they have applied the epoch of the change',
     sabotage: withRules({ fenceSources: false }),
-    hint: 5
+    hint: 73
   },
   {
     name: 'a rebuilt copy is made from one source, which need not have all that was acknowledged',
@@ -51,6 +51,16 @@ export const canaries: readonly Canary[] = [
   {
     name: 'quorums do not intersect: for each node another copy decides alone',
     sabotage: (member, index) => withRules({ quorumSets: row => [[turned(row, index)]] })(member),
+    hint: 1
+  },
+  {
+    name: 'read repair is skipped: a read does not see to it that a quorum holds what it returns',
+    sabotage: withRules({ mendBeforeAnswer: false }),
+    hint: 1
+  },
+  {
+    name: 'an old store id is accepted: a node in memory goes on as who it was, with nothing of what it had',
+    sabotage: member => ({ ...member, keepsId: true }),
     hint: 1
   },
   {

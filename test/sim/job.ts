@@ -8,6 +8,8 @@ import { scenarios } from './scenarios/index.ts'
 export interface Job {
   readonly scenario: string
   readonly seed: number
+  /** Numbers of drawn faults that are left out. */
+  readonly without?: readonly number[]
 }
 
 /** What came of it; plain data, so that it can be sent between processes. */
@@ -27,7 +29,9 @@ export interface JobResult {
 export async function runJob(job: Job): Promise<JobResult> {
   const scenario = scenarios.get(job.scenario)
   if (scenario === undefined) throw new Error(`no such scenario: ${job.scenario}`)
-  const plan = drawPlan(scenario, job.seed)
+  const drawn = drawPlan(scenario, job.seed)
+  const isKept = (_: unknown, number: number): boolean => job.without?.includes(number) !== true
+  const plan = { ...drawn, faults: drawn.faults.filter(isKept) }
   const stray: Violation[] = []
   const onStray = (reason: unknown): void => {
     const message = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)
@@ -37,7 +41,9 @@ export async function runJob(job: Job): Promise<JobResult> {
   try {
     const report = await new Simulation(plan, await loadHash64()).run()
     const members = plan.members.map(({ machine, startAtMs }) => `${startAtMs} start ${JSON.stringify(machine)}`)
-    const faults = plan.faults.map(({ atMs, ...fault }) => `${atMs} ${JSON.stringify(fault)}`)
+    const faults = drawn.faults
+      .map(({ atMs, ...fault }, number) => `${atMs} #${number} ${JSON.stringify(fault)}`)
+      .filter(isKept)
     return { job, ...report, violations: [...report.violations, ...stray], faults: [...members, ...faults] }
   } finally {
     process.off('unhandledRejection', onStray)

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import { type Job, type JobResult, runJob } from './job.ts'
 import { record } from './record.ts'
 import { scenarios } from './scenarios/index.ts'
+import { shrink } from './shrink.ts'
 
 const { values } = parseArgs({
   options: {
@@ -14,7 +15,10 @@ const { values } = parseArgs({
     scenario: { type: 'string' },
     workers: { type: 'string' },
     verbose: { type: 'boolean', default: false },
-    record: { type: 'boolean', default: false }
+    record: { type: 'boolean', default: false },
+    swarm: { type: 'boolean', default: false },
+    shrink: { type: 'boolean', default: false },
+    without: { type: 'string' }
   }
 })
 
@@ -22,10 +26,16 @@ const { values } = parseArgs({
 function jobs(): Job[] {
   const first = whole(values.seed ?? values.from, 'seed')
   const count = values.seed === undefined ? whole(values.seeds, 'seeds') : 1
-  const names = values.scenario === undefined ? [...scenarios.keys()] : [values.scenario]
+  const named = values.swarm ? 'swarm' : values.scenario
+  const names = named === undefined ? [...scenarios.keys()] : [named]
+  const without = values.without?.split(',').map(number => whole(number, 'without'))
   for (const name of names)
     if (!scenarios.has(name)) fail(`no such scenario: ${name}; there are ${[...scenarios.keys()].join(', ')}`)
-  return Array.from({ length: count }, (_, i) => ({ scenario: names[(first + i) % names.length]!, seed: first + i }))
+  return Array.from({ length: count }, (_, i) => ({
+    scenario: names[(first + i) % names.length]!,
+    seed: first + i,
+    ...(without === undefined ? {} : { without })
+  }))
 }
 
 function whole(text: string, what: string): number {
@@ -55,7 +65,8 @@ function report(result: JobResult): void {
   for (const { rule, message } of violations) console.log(`  ${rule}\n    ${message}`)
   console.log(`  faults\n${faults.map(line => `    ${line}`).join('\n')}`)
   console.log(`  last events\n${lastEvents.map(line => `    ${line}`).join('\n')}`)
-  console.log(`  replay: npm run sim -- --scenario ${job.scenario} --seed ${job.seed}\n`)
+  const without = job.without === undefined ? '' : ` --without ${job.without.join(',')}`
+  console.log(`  replay: npm run sim -- --scenario ${job.scenario} --seed ${job.seed}${without}\n`)
 }
 
 /** Hands jobs to worker processes, one at a time each. */
@@ -114,8 +125,10 @@ function count(result: JobResult): void {
   }
 }
 
-if (list.length === 1) count(await runJob(list[0]!))
-else
+if (list.length === 1) {
+  const result = await runJob(list[0]!)
+  count(values.shrink && result.violations.length > 0 ? await shrink(result) : result)
+} else
   await runAll(
     list,
     values.workers === undefined ? Math.max(2, availableParallelism()) : whole(values.workers, 'workers'),

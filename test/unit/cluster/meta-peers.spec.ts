@@ -34,7 +34,7 @@ class Bench {
   })
   readonly peers: MetaPeers
 
-  constructor() {
+  constructor(isFounded: boolean = true) {
     const { world, handlers, asked, log } = this
     const clock = world.clock('n')
     const transport = {
@@ -69,7 +69,7 @@ class Bench {
       replicas: 3,
       member: member(1)
     }
-    log.apply(1, encodeCommand(found))
+    if (isFounded) log.apply(1, encodeCommand(found))
     this.peers.listen()
   }
 
@@ -192,5 +192,13 @@ describe('talking to the other members', () => {
         assert.ok(answer instanceof KilovoltError && answer.code === 'KV_PROTOCOL', String(answer))
       }
     }
+  })
+
+  it('waits in vain for an epoch, and asks nobody, while it does not know its cluster', async () => {
+    const provisional = new Bench(false)
+    const waiting = provisional.peers.catchUp(5, 1000)
+    await assert.rejects(provisional.world.settle(waiting), { code: 'KV_TIMEOUT' })
+    assert.deepEqual(provisional.asked, [])
+    provisional.peers.stop()
   })
 })

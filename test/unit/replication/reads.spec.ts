@@ -265,6 +265,37 @@ describe('a read', () => {
       assert.equal(text(await settle(bench, get)), 'v6')
     })
 
+    it('asks the next one as well when one is slow, and takes whichever answers first', async () => {
+      bench = new Bench({ self: 9 })
+      const get = bench.get('one', { timeoutMs: 5000 })
+      await bench.world.advance(45)
+      assert.deepEqual(bench.waiting, [1])
+      await bench.world.advance(20)
+      assert.deepEqual(bench.waiting, [1, 2])
+      await bench.world.advance(60)
+      assert.deepEqual(bench.waiting, [1, 2, 3])
+      bench.of(2).holds(record(6))
+      assert.equal(text(await settle(bench, get)), 'v6')
+      // The slow one is late, and changes nothing.
+      bench.of(1).holds(record(5))
+      bench.of(3).end({ kind: 'timeout' })
+      await bench.turn()
+      await bench.world.advance(200)
+    })
+
+    it('asks nobody twice', async () => {
+      bench = new Bench({ self: 9 })
+      const get = bench.get('one', { timeoutMs: 5000 })
+      await bench.world.advance(65)
+      bench.of(1).end({ kind: 'lost' })
+      await bench.turn()
+      assert.deepEqual(bench.waiting, [2, 3])
+      bench.of(2).end({ kind: 'lost' })
+      bench.of(3).end({ kind: 'lost' })
+      await bench.turn()
+      await assert.rejects(get, { code: 'KV_QUORUM_NOT_REACHED' })
+    })
+
     it('skips the dead, and fails when nobody is left', async () => {
       bench = new Bench({ self: 9 })
       bench.dead.add(store(1))
