@@ -1,7 +1,7 @@
 import type { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { Tally } from '../model/quorum.ts'
-import { compareRecords, type RecordBytes, STAMP_END, STAMP_START } from '../model/record.ts'
+import { compareRecords, type RecordBytes, recordHlc, STAMP_END, STAMP_START } from '../model/record.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Outcome } from '../transport/transport.ts'
@@ -41,6 +41,8 @@ export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
   /** Who has answered, and what each of them holds. */
   #answered: StoreId[] = []
   #held: (RecordBytes | undefined)[] = []
+  /** Greatest horizon of those who hold nothing: whatever lies at or below it was overwritten, though another still has it. */
+  #horizon = 0
   /** The newest record of those that made up the level, for who answers later; not when all were offered it anyway. */
   #winner: RecordBytes | undefined
   #won = false
@@ -58,6 +60,7 @@ export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
       this.#held = []
     }
     this.#won = false
+    this.#horizon = 0
     super.phase()
   }
 
@@ -83,6 +86,7 @@ export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
     }
     if (this.#won) return
     this.#held.push(this.#recordIn(reply))
+    if (reply.kind === 'none') this.#horizon = Math.max(this.#horizon, reply.horizon)
     this.#answered.push(store)
     if (this.yes(store)) this.#decide()
   }
@@ -118,7 +122,8 @@ export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
     this.#won = true
     let winner: RecordBytes | undefined
     for (const record of this.#held) {
-      if (record !== undefined && (winner === undefined || compareRecords(record, winner) > 0)) winner = record
+      if (record === undefined || recordHlc(record) <= this.#horizon) continue
+      if (winner === undefined || compareRecords(record, winner) > 0) winner = record
     }
     if (winner === undefined) return this.succeed(undefined)
     if (this.#held.every(record => record === winner || holds(record, winner))) {

@@ -26,7 +26,7 @@ import {
 export interface ReplicaDeps {
   readonly self: StoreId
   readonly records: RecordStore
-  readonly horizons: Pick<Horizons, 'floorOf'>
+  readonly horizons: Pick<Horizons, 'floorOf' | 'horizonOf'>
   readonly stamps: StampSource
   readonly clock: Pick<Clock, 'wallMs'>
   readonly rules: PlacementRules
@@ -100,10 +100,16 @@ export class Replica {
     const found = this.#deps.records.get(request)
     if (found instanceof Promise) {
       found.then(
-        record => done(undefined, answer(record, request.known)),
+        record => done(undefined, this.#answer(record, request)),
         (error: unknown) => done(asError(error), undefined)
       )
-    } else done(undefined, answer(found, request.known))
+    } else done(undefined, this.#answer(found, request))
+  }
+
+  #answer(record: RecordBytes | undefined, { partition, known }: GetRequest): GetReply {
+    if (record !== undefined) return answer(record, known)
+    const { horizons, rules } = this.#deps
+    return { kind: 'none', horizon: rules.refusePast ? horizons.horizonOf(partition) : 0 }
   }
 
   #store(request: PutRequest, done: ReplicaDone<PutReply>): void {
@@ -177,8 +183,7 @@ export class Replica {
   }
 }
 
-function answer(record: RecordBytes | undefined, known: Uint8Array | undefined): GetReply {
-  if (record === undefined) return { kind: 'none' }
+function answer(record: RecordBytes, known: Uint8Array | undefined): GetReply {
   // Nothing newer than what the coordinator has: it need not travel.
   if (known !== undefined && compareBytes(record.subarray(STAMP_START, STAMP_END), known) === 0) return { kind: 'same' }
   return { kind: 'record', record }

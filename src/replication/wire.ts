@@ -47,7 +47,11 @@ export type PutReply =
 
 /** What a replica says to a read. */
 export type GetReply =
-  { readonly kind: 'record'; readonly record: RecordBytes } | { readonly kind: 'none' | 'same' } | Fenced
+  | { readonly kind: 'record'; readonly record: RecordBytes }
+  /** Nothing is held. What is stamped at or below the horizon was held once, and overwritten by what has been purged. */
+  | { readonly kind: 'none'; readonly horizon: number }
+  | { readonly kind: 'same' }
+  | Fenced
 
 /** The request's epoch is too old for the row, or this node is no replica of it: refresh and ask again. */
 export interface Fenced {
@@ -129,7 +133,9 @@ export function encodeGetReply(reply: GetReply): Uint8Array {
     case 'record':
       return new Writer(reply.record.length + 1).u8(Status.RECORD).raw(reply.record).finish()
     case 'none':
-      return Uint8Array.of(Status.NONE)
+      return reply.horizon === 0
+        ? Uint8Array.of(Status.NONE)
+        : new Writer(9).u8(Status.NONE).varint(reply.horizon).finish()
     case 'same':
       return Uint8Array.of(Status.SAME)
     case 'fenced':
@@ -145,7 +151,7 @@ export function decodeGetReply(bytes: Uint8Array): GetReply {
     case Status.RECORD:
       return { kind: 'record', record: readRecord(reader) }
     case Status.NONE:
-      return { kind: 'none' }
+      return { kind: 'none', horizon: reader.remaining === 0 ? 0 : reader.varint() }
     case Status.SAME:
       return { kind: 'same' }
     case Status.FENCED:

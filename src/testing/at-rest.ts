@@ -2,7 +2,7 @@ import { utf8 } from '../base/bytes.ts'
 import { HashTree, RecordDigest, type TreeRoot } from '../model/hash-tree.ts'
 import { compareIds, type StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
-import type { RecordBytes } from '../model/record.ts'
+import { isSpent, type RecordBytes } from '../model/record.ts'
 import { isSettled } from '../node/settled.ts'
 import { dataKey, partitionRange } from '../storage/key-layout.ts'
 import type { ReplicaPicture } from './checkers/replicas.ts'
@@ -132,9 +132,11 @@ export function replicaPictures(nodes: readonly SimNode[], keys: readonly string
     const bytes = utf8(key)
     const partition = ring.partitionOf(bytes)
     const held = new Map<StoreId, RecordBytes>()
+    const horizon = Math.max(...nodes.map(({ core }) => core.horizons.horizonOf(partition)))
     for (const { core, machine } of nodes) {
       const record = machine.disk.get(dataKey(partition, new Uint8Array(0), bytes))
-      if (record !== undefined) held.set(core.storeId, record)
+      // What is being purged just now may be gone from some and not yet from others.
+      if (record !== undefined && !isSpent(record, horizon)) held.set(core.storeId, record)
     }
     return { key, owners: topology.rows[partition]!.slots, held }
   })

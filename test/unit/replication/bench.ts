@@ -107,7 +107,7 @@ export class Bench {
     const common = {
       self: store(self),
       records: this.#records(readsAtOnce),
-      horizons: { floorOf: () => 0 },
+      horizons: { floorOf: () => 0, horizonOf: () => 0 },
       stamps,
       clock: this.clock,
       rules: SOUND_RULES,
@@ -175,7 +175,9 @@ export class Bench {
           end,
           stored: (existed = false) => answer(encodePutReply({ kind: 'stored', existed })),
           holds: found =>
-            answer(encodeGetReply(found === undefined ? { kind: 'none' } : { kind: 'record', record: found })),
+            answer(
+              encodeGetReply(found === undefined ? { kind: 'none', horizon: 0 } : { kind: 'record', record: found })
+            ),
           put$: reply => answer(encodePutReply(reply)),
           get$: reply => answer(encodeGetReply(reply))
         })

@@ -265,6 +265,23 @@ describe('a read', () => {
       assert.equal(text(await settle(bench, get)), 'v6')
     })
 
+    it('returns nothing that was overwritten by what another has purged meanwhile', async () => {
+      bench = new Bench({ self: 9 })
+      const get = bench.get('quorum')
+      // Asked before it had the delete, which the other one has purged since.
+      bench.of(1).holds(record(5))
+      await bench.turn()
+      bench.of(2).get$({ kind: 'none', horizon: 5 })
+      assert.equal(await settle(bench, get), undefined)
+      const newer = bench.get('quorum')
+      bench.of(1).holds(record(6))
+      await bench.turn()
+      bench.of(2).get$({ kind: 'none', horizon: 5 })
+      await bench.turn()
+      bench.of(2).stored()
+      assert.equal(text(await settle(bench, newer)), 'v6', 'but what is newer than that')
+    })
+
     it('asks the next one as well when one is slow, and takes whichever answers first', async () => {
       bench = new Bench({ self: 9 })
       const get = bench.get('one', { timeoutMs: 5000 })

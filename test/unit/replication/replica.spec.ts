@@ -67,7 +67,7 @@ function setUp(
   const common = {
     self: SELF,
     records,
-    horizons: { floorOf: (partition: number) => floors.get(partition) ?? 0 },
+    horizons: { floorOf: (partition: number) => floors.get(partition) ?? 0, horizonOf: () => 0 },
     stamps,
     clock,
     rules: SOUND_RULES,

@@ -47,11 +47,13 @@ const fenced = fc.record({ kind: fc.constant('fenced' as const), epoch: fc.nat()
 const putReplies: fc.Arbitrary<PutReply> = fc.oneof(
   fc.record({ kind: fc.constant('stored' as const), existed: fc.boolean() }),
   fc.record({ kind: fc.constant('stale' as const), current: records }),
+  fc.record({ kind: fc.constant('late' as const), floor: fc.nat() }),
   fenced
 )
 const getReplies: fc.Arbitrary<GetReply> = fc.oneof(
   fc.record({ kind: fc.constant('record' as const), record: records }),
-  fc.record({ kind: fc.constantFrom('none' as const, 'same' as const) }),
+  fc.record({ kind: fc.constant('none' as const), horizon: fc.nat() }),
+  fc.record({ kind: fc.constant('same' as const) }),
   fenced
 )
 
