@@ -434,7 +434,7 @@ export class MetaCluster implements Cluster {
     if (this.#toldEpoch === 0)
       for (const { peerId, clusterId } of membership.view.values()) this.#onMet(peerId, clusterId)
     this.#toldEpoch = topology.epoch
-    transport.setEpoch(topology.epoch)
+    transport.setEpoch(topology.clusterId, topology.epoch)
     for (const { storeId, peerId, addresses } of topology.members.values()) {
       if (storeId !== this.#options.self && membership.statusOf(storeId) === undefined)
         transport.keep(peerId, addresses)

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { onAbort, throwIfAborted } from '../base/abort.ts'
 import { Emitter } from '../base/emitter.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
-import type { PeerId } from '../model/node-id.ts'
+import type { ClusterId, PeerId } from '../model/node-id.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Random } from '../runtime/random.ts'
@@ -50,6 +50,7 @@ export class Mesh implements Transport {
   /** Aborted when the mesh stops. */
   readonly #abort = new AbortController()
   #epoch = 0
+  #cluster: ClusterId | undefined
   #stopping: Promise<void> | undefined
 
   /** Listens to the host from now on, so make it before the host starts. */
@@ -73,6 +74,7 @@ export class Mesh implements Transport {
       hello,
       check: other => check?.(other),
       epoch: () => this.#epoch,
+      cluster: () => this.#cluster,
       handlerOf: type => this.#handlers.get(type),
       onUp: (peer, hello) => {
         this.#refusing.delete(peer)
@@ -169,8 +171,11 @@ export class Mesh implements Transport {
     })
   }
 
-  setEpoch(epoch: number): void {
+  setEpoch(cluster: ClusterId, epoch: number): void {
     this.#epoch = epoch
+    if (cluster === this.#cluster) return
+    this.#cluster = cluster
+    this.#links.belong()
   }
 
   on<K extends keyof TransportEvents>(type: K, listener: (detail: TransportEvents[K]) => void): () => void {

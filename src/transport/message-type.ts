@@ -9,6 +9,8 @@ export const MessageType = {
   HELLO: 1,
   /** A gossip message relayed outside the pub/sub mesh. One-way. */
   GOSSIP: 2,
+  /** The cluster that the sender belongs to from here on; ahead of everything else it says on a link. One-way. */
+  BELONG: 3,
 
   /** Direct probe of the failure detector. */
   PING: 8,
@@ -28,6 +30,10 @@ export const MessageType = {
   META_PROPOSE: 26,
   /** What is known of founding: who is provisional, who is a member. */
   FOUNDING: 27,
+  /** A cluster that was founded apart asks to be taken in. */
+  MERGE: 28,
+  /** What has become of this cluster? */
+  FATE: 29,
 
   /** Store a record. */
   PUT: 32,
@@ -52,3 +58,8 @@ export const MessageType = {
 
 /** A number of {@link MessageType}. */
 export type MessageType = (typeof MessageType)[keyof typeof MessageType]
+
+/** Whether messages of a type are meant for the sender's own cluster alone; the others say themselves for which they are. */
+export function isOfOneCluster(type: number): boolean {
+  return type === MessageType.RAFT || type >= MessageType.PUT
+}

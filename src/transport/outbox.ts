@@ -7,6 +7,11 @@ import type { TransportCounters } from './counters.ts'
 export interface OutgoingMessage {
   readonly type: number
   readonly id: number
+  /**
+   * The sender's epoch when it was handed over, not when its turn comes: whom it is for, and which copies have to agree, was
+   * decided by that topology (rule C2).
+   */
+  readonly epoch: number
   readonly body: Uint8Array
   /** Byte before the body, for replies; -1 for none. */
   readonly lead: number
@@ -20,8 +25,6 @@ export interface OutgoingMessage {
 export interface OutboxDeps {
   readonly clock: Clock
   readonly counters: TransportCounters
-  /** Epoch that messages carry. */
-  readonly epoch: () => number
 }
 
 /** Longest body of a single message: a frame holds at least one. */
@@ -102,7 +105,6 @@ export class Outbox {
     const queue = this.#queue
     const encoder = this.#encoder
     const { counters } = this.#deps
-    const epoch = this.#deps.epoch()
     let next = start
     let count = 0
     for (; next < queue.length; next++) {
@@ -110,7 +112,7 @@ export class Outbox {
       const size = message.body.length + MESSAGE_OVERHEAD_MAX
       if (!message.cancelled) {
         if (count > 0 && encoder.length + size + 1 > FRAME_BYTES_MAX) break
-        encoder.add(message.type, message.id, epoch, message.body, message.lead)
+        encoder.add(message.type, message.id, message.epoch, message.body, message.lead)
         message.sent = true
         count++
       }

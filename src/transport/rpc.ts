@@ -1,12 +1,13 @@
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
 import { FrameDecoder } from '../codec/frame.ts'
-import type { PeerId } from '../model/node-id.ts'
+import { Reader } from '../codec/reader.ts'
+import { type ClusterId, ID_BYTES, idFromBytes, idToBytes, type PeerId } from '../model/node-id.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { Deadline, type TimerWheel } from '../runtime/timer-wheel.ts'
 import type { TransportCounters } from './counters.ts'
 import type { Link } from './host.ts'
-import { MessageType } from './message-type.ts'
+import { isOfOneCluster, MessageType } from './message-type.ts'
 import { BODY_BYTES_MAX, Outbox, type OutgoingMessage } from './outbox.ts'
 import { decodeRefusal, encodeRefusal, ReplyStatus } from './refusal.ts'
 import type { MessageHandler, Outcome, Responder, TrafficClass } from './transport.ts'
@@ -17,7 +18,10 @@ export interface RpcDeps {
   readonly wheel: TimerWheel
   readonly logger: Logger
   readonly counters: TransportCounters
+  /** Epoch that messages carry. */
   readonly epoch: () => number
+  /** The cluster this node belongs to now. */
+  readonly cluster: () => ClusterId | undefined
   readonly handlerOf: (type: number) => MessageHandler | undefined
   /** The peer sent a frame that is no kilovolt; the link is about to be closed. */
   readonly onMalformed: (rpc: Rpc, error: KilovoltError) => void
@@ -51,12 +55,15 @@ export class Rpc {
   #nextId = 1
   #unanswered = 0
   #closed = false
+  /** The cluster that the peer says it belongs to. */
+  #theirs: ClusterId | undefined
 
   constructor(peer: PeerId, trafficClass: TrafficClass, deps: RpcDeps) {
     this.peer = peer
     this.class = trafficClass
     this.#deps = deps
     this.#outbox = new Outbox(deps)
+    this.belong()
   }
 
   get isClosed(): boolean {
@@ -71,10 +78,17 @@ export class Rpc {
     this.#outbox.attach(link)
   }
 
+  /** Says which cluster this node belongs to from here on; whatever follows on this link is meant for that one. */
+  belong(): void {
+    const cluster = this.#deps.cluster()
+    if (cluster === undefined || this.#closed) return
+    this.#outbox.add(this.#note(MessageType.BELONG, 0, idToBytes(cluster), -1))
+  }
+
   /** One-way; dropped when too much waits already. */
   send(type: MessageType, body: Uint8Array): void {
     if (this.#closed || body.length > BODY_BYTES_MAX) return
-    if (this.#outbox.queuedBytes + body.length <= QUEUED_BYTES_MAX) this.#outbox.add(new Note(type, 0, body, -1))
+    if (this.#outbox.queuedBytes + body.length <= QUEUED_BYTES_MAX) this.#outbox.add(this.#note(type, 0, body, -1))
   }
 
   request(type: MessageType, body: Uint8Array, timeoutMs: number, done: (outcome: Outcome) => void): void {
@@ -83,7 +97,7 @@ export class Rpc {
       this.#deps.clock.soon(() => this.#report(done, { kind: 'unsent', reason }))
       return
     }
-    const request = new Request(this, type, this.#nextId++, body, done)
+    const request = new Request(this, type, this.#nextId++, this.#deps.epoch(), body, done)
     this.#requests.set(request.id, request)
     this.#deps.counters.requestsInFlight++
     this.#deps.wheel.add(request, timeoutMs)
@@ -117,9 +131,9 @@ export class Rpc {
         'KV_INTERNAL',
         `an answer of ${body.length} bytes; the limit is ${BODY_BYTES_MAX}`
       )
-      this.#outbox.add(new Note(MessageType.REPLY, id, encodeRefusal(error), ReplyStatus.REFUSED))
+      this.#outbox.add(this.#note(MessageType.REPLY, id, encodeRefusal(error), ReplyStatus.REFUSED))
     } else {
-      this.#outbox.add(new Note(MessageType.REPLY, id, body, status))
+      this.#outbox.add(this.#note(MessageType.REPLY, id, body, status))
     }
     if (this.#outbox.queuedBytes > REPLY_BYTES_MAX) this.close('the peer does not take its answers')
   }
@@ -176,14 +190,21 @@ export class Rpc {
 
   #onMessage(decoder: FrameDecoder): void {
     const { type, id, epoch } = decoder
+    if (type === MessageType.BELONG) {
+      this.#theirs = idFromBytes(new Reader(decoder.body()).raw(ID_BYTES))
+      return
+    }
     const handler = this.#deps.handlerOf(type)
+    const foreign = isOfOneCluster(type) ? this.#foreignCluster() : undefined
     if (id === 0) {
       // Of an unknown type: a later version's; skipped.
-      if (handler !== undefined) this.#handle(handler, { from: this.peer, epoch, body: decoder.body() }, NO_RESPONDER)
+      if (handler !== undefined && foreign === undefined)
+        this.#handle(handler, { from: this.peer, epoch, body: decoder.body() }, NO_RESPONDER)
       return
     }
     this.#unanswered++
     const answer = new Answer(this, id)
+    if (foreign !== undefined) return answer.refuse(foreign)
     if (handler === undefined) {
       answer.refuse(new KilovoltError('KV_PROTOCOL', `this node does not answer messages of type ${type}`))
     } else if (this.#unanswered > UNANSWERED_MAX) {
@@ -193,6 +214,20 @@ export class Rpc {
     } else {
       this.#handle(handler, { from: this.peer, epoch, body: decoder.body() }, answer)
     }
+  }
+
+  /** Why what the peer sends now is not for this node: the two belong to different clusters, whose epochs say nothing to each other. */
+  #foreignCluster(): KilovoltError | undefined {
+    const own = this.#deps.cluster()
+    const theirs = this.#theirs
+    if (own === undefined || theirs === undefined || own === theirs) return undefined
+    return new KilovoltError('KV_HANDSHAKE', `this node belongs to cluster ${own}, the request is of ${theirs}`, {
+      retryable: true
+    })
+  }
+
+  #note(type: number, id: number, body: Uint8Array, lead: number): Note {
+    return new Note(type, id, this.#deps.epoch(), body, lead)
   }
 
   #handle(handler: MessageHandler, message: Parameters<MessageHandler>[0], respond: Responder): void {
@@ -225,6 +260,7 @@ export class Rpc {
 class Request extends Deadline implements OutgoingMessage {
   readonly type: number
   readonly id: number
+  readonly epoch: number
   readonly body: Uint8Array
   readonly lead = -1
   readonly done: (outcome: Outcome) => void
@@ -232,11 +268,19 @@ class Request extends Deadline implements OutgoingMessage {
   sent = false
   readonly #rpc: Rpc
 
-  constructor(rpc: Rpc, type: number, id: number, body: Uint8Array, done: (outcome: Outcome) => void) {
+  constructor(
+    rpc: Rpc,
+    type: number,
+    id: number,
+    epoch: number,
+    body: Uint8Array,
+    done: (outcome: Outcome) => void
+  ) {
     super()
     this.#rpc = rpc
     this.type = type
     this.id = id
+    this.epoch = epoch
     this.body = body
     this.done = done
   }
@@ -250,14 +294,16 @@ class Request extends Deadline implements OutgoingMessage {
 class Note implements OutgoingMessage {
   readonly type: number
   readonly id: number
+  readonly epoch: number
   readonly body: Uint8Array
   readonly lead: number
   readonly cancelled = false
   sent = false
 
-  constructor(type: number, id: number, body: Uint8Array, lead: number) {
+  constructor(type: number, id: number, epoch: number, body: Uint8Array, lead: number) {
     this.type = type
     this.id = id
+    this.epoch = epoch
     this.body = body
     this.lead = lead
   }

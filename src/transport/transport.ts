@@ -1,5 +1,5 @@
 import type { KilovoltError } from '../base/errors.ts'
-import type { PeerId } from '../model/node-id.ts'
+import type { ClusterId, PeerId } from '../model/node-id.ts'
 import type { Hello } from './hello.ts'
 import type { MessageType } from './message-type.ts'
 
@@ -104,8 +104,11 @@ export interface Transport {
   publish(body: Uint8Array): void
   /** Receives what others publish. */
   onPublished(listener: (from: PeerId, body: Uint8Array) => void): void
-  /** Epoch that every message carries. */
-  setEpoch(epoch: number): void
+  /**
+   * Epoch that every message carries from now on, and the cluster it is one of. Requests about data and messages of consensus
+   * that somebody of another cluster sends are refused from then on.
+   */
+  setEpoch(cluster: ClusterId, epoch: number): void
   on<K extends keyof TransportEvents>(type: K, listener: (detail: TransportEvents[K]) => void): () => void
   /** Figures for `status()`. */
   stats(): TransportStats

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { isKilovoltError, KilovoltError } from '../../src/base/errors.ts'
 import { fromUtf8, utf8 } from '../../src/base/bytes.ts'
 import { decodeFrame, encodeFrame, type Message } from '../../src/codec/frame.ts'
-import type { PeerId, StoreId } from '../../src/model/node-id.ts'
+import type { ClusterId, PeerId, StoreId } from '../../src/model/node-id.ts'
 import { silentLogger } from '../../src/runtime/logger.ts'
 import { encodeHello, type Hello } from '../../src/transport/hello.ts'
 import type { Link } from '../../src/transport/host.ts'
@@ -258,8 +258,9 @@ export function describeTransport(createLab: () => Lab): void {
   describe('requests', () => {
     it('are answered, on each class, with the epoch of who answers', async () => {
       const [a, b] = await pair()
-      b.transport.setEpoch(77)
-      a.transport.setEpoch(5)
+      const cluster = '1'.repeat(32) as ClusterId
+      b.transport.setEpoch(cluster, 77)
+      a.transport.setEpoch(cluster, 5)
       const seen: unknown[] = []
       b.transport.handle(GET, ({ from, epoch, body }, respond) => {
         seen.push([from, epoch, fromUtf8(body)])

@@ -31,6 +31,7 @@ describe('the links of a node', () => {
       hello: () => ({}) as Hello,
       check: () => undefined,
       epoch: () => 0,
+      cluster: () => undefined,
       handlerOf: () => undefined,
       onUp() {},
       onDown() {},

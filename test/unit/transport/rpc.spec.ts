@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { fromUtf8, utf8 } from '../../../src/base/bytes.ts'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import { encodeFrame, FRAME_BYTES_MAX } from '../../../src/codec/frame.ts'
-import type { PeerId } from '../../../src/model/node-id.ts'
+import { type ClusterId, idToBytes, type PeerId } from '../../../src/model/node-id.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
 import { TimerWheel } from '../../../src/runtime/timer-wheel.ts'
 import type { SimClock } from '../../../src/testing/sim-clock.ts'
@@ -27,6 +27,7 @@ describe('requests over one link', () => {
   let link: FakeLink
   let rpc: Rpc
   let epoch: number
+  let cluster: ClusterId | undefined
 
   beforeEach(() => {
     world = new SimWorld()
@@ -36,6 +37,7 @@ describe('requests over one link', () => {
     handlers = new Map()
     told = []
     epoch = 3
+    cluster = undefined
     link = new FakeLink()
     rpc = new Rpc('peer' as PeerId, 'data', {
       clock,
@@ -43,6 +45,7 @@ describe('requests over one link', () => {
       logger: silentLogger,
       counters,
       epoch: () => epoch,
+      cluster: () => cluster,
       handlerOf: type => handlers.get(type),
       onMalformed: (_, error) => told.push(`malformed: ${error.code}`),
       onFarewell: (_, error) => told.push(`farewell: ${error.message}`),
@@ -63,7 +66,82 @@ describe('requests over one link', () => {
 
   const turn = (): Promise<void> => world.advance(0)
 
+  describe('between clusters', () => {
+    const OWN = '1'.repeat(32) as ClusterId
+    const OTHER = '2'.repeat(32) as ClusterId
+    const belong = (id: ClusterId): void =>
+      link.onFrame(encodeFrame([{ type: MessageType.BELONG, id: 0, epoch: 0, body: idToBytes(id) }]))
+    const get = (id: number): void => link.onFrame(encodeFrame([{ type: GET, id, epoch: 9, body: utf8('?') }]))
+
+    it('say which cluster they are of, ahead of everything else and whenever it changes', async () => {
+      rpc.attach(link)
+      ask('a')
+      cluster = OWN
+      rpc.belong()
+      ask('b')
+      await turn()
+      assert.deepEqual(
+        link.messages.map(({ type }) => type),
+        [GET, MessageType.BELONG, GET]
+      )
+      assert.deepEqual([...link.messages[1]!.body], [...idToBytes(OWN)])
+    })
+
+    it('are refused while the two differ, and only what is meant for one cluster', async () => {
+      const handled: number[] = []
+      handlers.set(GET, (_, respond) => {
+        handled.push(GET)
+        respond.reply(utf8('here'))
+      })
+      handlers.set(MessageType.RAFT, () => handled.push(MessageType.RAFT))
+      handlers.set(MessageType.FATE, (_, respond) => {
+        handled.push(MessageType.FATE)
+        respond.reply(utf8('here'))
+      })
+      rpc.attach(link)
+      cluster = OWN
+      belong(OTHER)
+      get(1)
+      link.onFrame(encodeFrame([{ type: MessageType.RAFT, id: 0, epoch: 9, body: utf8('?') }]))
+      link.onFrame(encodeFrame([{ type: MessageType.FATE, id: 2, epoch: 9, body: utf8('?') }]))
+      await turn()
+      assert.deepEqual(handled, [MessageType.FATE])
+      assert.deepEqual(
+        link.messages.map(({ body }) => body[0]),
+        [1, 0]
+      )
+      belong(OWN)
+      get(3)
+      assert.deepEqual(handled, [MessageType.FATE, GET])
+    })
+
+    it('cost the link when the cluster cannot be read', () => {
+      rpc.attach(link)
+      link.onFrame(encodeFrame([{ type: MessageType.BELONG, id: 0, epoch: 0, body: utf8('short') }]))
+      assert.equal(told[0], 'malformed: KV_PROTOCOL')
+    })
+  })
+
   describe('on their way out', () => {
+    it('carry the epoch of when they were handed over, however late they leave', async () => {
+      rpc.attach(link)
+      link.isCongested = true
+      ask('a')
+      await turn()
+      ask('b')
+      epoch = 4
+      ask('c')
+      link.drain()
+      assert.deepEqual(
+        link.messages.map(message => [fromUtf8(message.body), message.epoch]),
+        [
+          ['a', 3],
+          ['b', 3],
+          ['c', 4]
+        ]
+      )
+    })
+
     it('leave as one frame when the turn is over, with one-way messages, in order', async () => {
       rpc.attach(link)
       ask('a')
@@ -76,9 +154,9 @@ describe('requests over one link', () => {
       assert.deepEqual(
         link.messages.map(({ type, id, epoch, body }) => [type, id, epoch, fromUtf8(body)]),
         [
-          [GET, 1, 4, 'a'],
-          [PUT, 0, 4, 'b'],
-          [GET, 2, 4, 'c']
+          [GET, 1, 3, 'a'],
+          [PUT, 0, 3, 'b'],
+          [GET, 2, 3, 'c']
         ]
       )
       assert.deepEqual([counters.framesSent, counters.messagesSent, counters.requestsInFlight], [1, 3, 2])
