@@ -11,6 +11,8 @@ export interface CaretakerInput {
   readonly topology: Topology
   readonly nowMs: number
   readonly isDead: (store: StoreId) => boolean
+  /** Whether it lives in another cluster, from which it may come. */
+  readonly isElsewhere: (store: StoreId) => boolean
   /** Whether its process is known to have ended, as its machine answers and nothing listens there. */
   readonly hasEnded: (store: StoreId) => boolean
   /** Voters of the meta group: they are members for as long as they vote. */
@@ -113,7 +115,9 @@ export class Caretaker {
       this.#deadSince.delete(store)
     }
     // Whose place is taken has ended, and is not behind a split: a process that restarts again and again is no mass failure.
-    const dead = [...this.#deadSince].filter(([store]) => !isReplaced(topology, store))
+    const dead = [...this.#deadSince].filter(
+      ([store]) => !isReplaced(topology, store) && topology.members.get(store)?.status !== 'arriving'
+    )
     const fallen = dead.filter(([, since]) => nowMs - since < MASS_WINDOW_MS)
     const isMass = ({ length }: typeof dead): boolean =>
       length >= MASS_LEAST && length * MASS_PART > topology.members.size
@@ -135,8 +139,11 @@ export class Caretaker {
       if (status === 'down' && this.#isDue(member, deadMs, input))
         commands.push({ kind: 'setStatus', storeId, status: 'evicted' })
       // What was in memory is lost; what is on a disk can be merged, for as long as nothing was purged that it has not heard of.
-      const isForgotten = member.volatile || deadMs >= this.#options.gcGraceMs
-      const gone = status === 'leaving' || (status === 'evicted' && isForgotten)
+      const isForgotten = (member.volatile && !input.isElsewhere(storeId)) || deadMs >= this.#options.gcGraceMs
+      const gone =
+        status === 'leaving' ||
+        (status === 'evicted' && isForgotten) ||
+        (status === 'arriving' && isForgotten && deadMs > 0)
       if (gone && !input.voters.includes(storeId) && !ownsAnything(topology.rows, storeId))
         commands.push({ kind: 'removeMember', storeId })
     }
@@ -254,7 +261,7 @@ function isReplaced({ members }: Topology, store: StoreId): boolean {
 }
 
 /** Where a member listens, without who it is there. */
-function placesOf({ addresses }: TopologyMember): string {
+export function placesOf({ addresses }: Pick<TopologyMember, 'addresses'>): string {
   return addresses
     .map(address => address.replace(/\/p2p\/.*$/u, ''))
     .toSorted()

@@ -31,6 +31,16 @@ export interface Mover {
    * @throws KilovoltError when no owner takes it now
    */
   giveBack(partition: PartitionId): Promise<void>
+  /**
+   * Gives the owners of a partition what this node holds of it from another cluster, in which it was before.
+   *
+   * @throws KilovoltError when they do not take it now
+   */
+  bringAlong(partition: PartitionId): Promise<void>
+  /** Compares everything with the other owners, and mends what differs; resolves with those that could not be compared with. */
+  compareAll(): Promise<readonly StoreId[]>
+  /** Forgets how far the past is settled, which is that of another cluster. */
+  forgetPast(): Promise<void>
   /** Deletes what this node holds of a partition that it does not own any more; what it takes after the call stays. */
   drop(partition: PartitionId): Promise<void>
 }
@@ -48,6 +58,8 @@ export interface Cluster {
   /** The latest applied topology; `undefined` before this node is a member. */
   readonly topology: Topology | undefined
   readonly leader: StoreId | undefined
+  /** Whether this cluster has ended, so that nothing new is taken any more: this node is about to go over to another. */
+  readonly isOver: boolean
   /** Partitions of which this node holds something that it does not own; `undefined` while it does not know. */
   readonly strays: ReadonlySet<PartitionId> | undefined
   /**

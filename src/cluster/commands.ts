@@ -28,10 +28,20 @@ export type Command =
       readonly name: string
       readonly partitions: number
       readonly replicas: number
+      /** Wall clock, Unix ms. */
+      readonly foundedMs: number
       readonly member: NewMember
     }
-  /** Adds a member, or renews what is known of it. */
-  | { readonly kind: 'addMember'; readonly member: NewMember }
+  /** Founds a cluster that goes on for another, which nobody can lead any more: its members, and who owns what. */
+  | {
+      readonly kind: 'refound'
+      readonly clusterId: ClusterId
+      readonly foundedMs: number
+      /** The latest known state of the other, as in a snapshot. */
+      readonly state: Uint8Array
+    }
+  /** Adds a member, or renews what is known of it. `former`: clusters it belonged to, which have ended. */
+  | { readonly kind: 'addMember'; readonly member: NewMember; readonly former: readonly ClusterId[] }
   /** Renews what is known of a member; does nothing to one that was forgotten, whose data is no part of the cluster's any more. */
   | { readonly kind: 'updateMember'; readonly member: NewMember }
   | { readonly kind: 'setStatus'; readonly storeId: StoreId; readonly status: MemberStatus }
@@ -40,3 +50,15 @@ export type Command =
   | { readonly kind: 'changeBegin'; readonly rows: readonly RowBegin[] }
   | { readonly kind: 'changeEnd'; readonly rows: readonly RowRef[] }
   | { readonly kind: 'changeAbort'; readonly rows: readonly RowRef[] }
+  /** Another cluster of the name, which took others in before, is to dissolve into this one (rule M2). */
+  | {
+      readonly kind: 'absorb'
+      readonly cluster: ClusterId
+      readonly absorbed: readonly ClusterId[]
+      /** Whom to expect. */
+      readonly members: readonly NewMember[]
+    }
+  /** It did not. */
+  | { readonly kind: 'absorbCancel'; readonly cluster: ClusterId }
+  /** Ends this cluster: its members, of this epoch, are to join another (rule M3). Nothing is done after it. */
+  | { readonly kind: 'dissolve'; readonly into: ClusterId; readonly epoch: number }

@@ -11,7 +11,7 @@ import type { RowRef } from './commands.ts'
 /** What a copier needs. */
 export interface CopierDeps {
   readonly self: StoreId
-  readonly mover: Mover
+  readonly mover: Pick<Mover, 'copy' | 'held' | 'giveBack' | 'drop'>
   readonly clock: Clock
   readonly logger: Logger
   /** Resolves when a restart of this node cannot forget the topology of this epoch. */

@@ -80,9 +80,14 @@ export class LeaderDuties {
     this.#caring = true
     try {
       const nowMs = clock.monotonicMs()
+      // Who is in another cluster of the name, because both believed the other to be gone, does nothing for this one.
+      const isElsewhere = (store: StoreId): boolean => {
+        const seen = membership.view.get(store)
+        return seen?.status === 'alive' && seen.clusterId !== undefined && seen.clusterId !== topology.clusterId
+      }
       const isDead = (store: StoreId): boolean => {
-        const status = membership.statusOf(store)
-        return status === 'dead' || status === 'left'
+        const status = membership.view.get(store)?.status
+        return isElsewhere(store) || status === 'dead' || status === 'left'
       }
       const hasEnded = (store: StoreId): boolean => {
         const peer = topology.members.get(store)?.peerId
@@ -91,7 +96,7 @@ export class LeaderDuties {
       const members = group.members()
       // While voters change, the outgoing ones still count, and are not told here.
       const voters = members.changing ? [...topology.members.keys()] : [...members.voters, ...members.learners]
-      for (const command of caretaker.look({ topology, nowMs, isDead, hasEnded, voters, rules })) {
+      for (const command of caretaker.look({ topology, nowMs, isDead, isElsewhere, hasEnded, voters, rules })) {
         await group.propose(encodeCommand(command), PROPOSE_TIMEOUT_MS)
       }
       this.#tellHold(caretaker.isHolding(nowMs))

@@ -1,9 +1,7 @@
 import { abortError } from '../base/abort.ts'
-import { createDeferred } from '../base/deferred.ts'
 import { Emitter } from '../base/emitter.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
-import { bootstrapGroup, holdsGroup } from '../consensus/log-store.ts'
-import { RaftGroup } from '../consensus/raft-group.ts'
+import { holdsGroup } from '../consensus/log-store.ts'
 import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, type PeerId, type StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
@@ -12,19 +10,20 @@ import type { Topology } from '../placement/topology.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Random } from '../runtime/random.ts'
-import type { Store } from '../storage/store.ts'
+import type { Store, StoreChange } from '../storage/store.ts'
 import type { Transport } from '../transport/transport.ts'
 import { Admission, type BootstrapPicture } from './admission.ts'
 import type { CaretakerOptions } from './caretaker.ts'
 import type { Cluster, ClusterEvents, ClusterPhase, Mover } from './cluster.ts'
-import type { Command, NewMember, RowRef } from './commands.ts'
-import { Copier } from './copier.ts'
+import type { Command, NewMember } from './commands.ts'
+import { Former } from './former.ts'
 import { Founding } from './founding.ts'
-import { LeaderDuties } from './leader-duties.ts'
+import { Kin } from './kin.ts'
 import { MetaLog } from './meta-log.ts'
 import { MetaPeers } from './meta-peers.ts'
+import { Migration } from './migration.ts'
 import { type FoundingState, Survey } from './survey.ts'
-import { encodeCommand } from './wire.ts'
+import { META_GROUP, Tenure } from './tenure.ts'
 
 /** What the cluster floor needs. */
 export interface MetaClusterDeps {
@@ -55,17 +54,12 @@ export interface MetaClusterOptions extends CaretakerOptions {
   readonly joinTimeoutMs: number
 }
 
-const META_GROUP = 0
 /** How often a leaving node looks whether it is free, ms. */
 const LOOK_EVERY_MS = 50
 const PROPOSE_TIMEOUT_MS = 5000
 /** Pause before a forgotten node asks again to be let in, ms. */
 const RENEW_AGAIN_MS = 1000
 const LAN_WAIT_MS = 2000
-/** How long a leader that stops waits for a voter to take over, ms. */
-const HAND_OVER_MS = 500
-/** Other clusters of the same name that are remembered, so as to be told of once. */
-const MET_MAX = 64
 
 /** {@link Cluster} by a meta group under Raft: founding and joining, then following and, as its leader, caretaking. */
 export class MetaCluster implements Cluster {
@@ -73,86 +67,103 @@ export class MetaCluster implements Cluster {
   readonly #options: MetaClusterOptions
   readonly #events = new Emitter<ClusterEvents>()
   readonly #log: MetaLog
-  readonly #group: RaftGroup
+  readonly #former: Former
   readonly #peers: MetaPeers
-  readonly #copier: Copier
-  readonly #duties: LeaderDuties
+  readonly #kin: Kin
   readonly #survey: Survey
   readonly #admission: Admission
   readonly #abort = new AbortController()
   #phase: ClusterPhase = 'provisional'
   /** Latest epoch that was told: topologies come in order, each once. */
   #toldEpoch = 0
-  readonly #met = new Set<ClusterId>()
+  #tenure: Tenure
   #renewing = false
-  #groupStarted = false
+  readonly #migration: Migration
 
   constructor(deps: MetaClusterDeps, options: MetaClusterOptions) {
-    const { transport, membership, discovery, store, clock, random, logger, mover, rules } = deps
+    const { transport, membership, store, clock, logger } = deps
     this.#deps = deps
     this.#options = options
     this.#log = new MetaLog({ store, clock, logger })
-    this.#group = new RaftGroup(
-      {
-        transport,
-        store,
-        clock,
-        random: random.fork('raft'),
-        logger,
-        machine: this.#log,
-        peerOf: id => this.#peerOf(id)
-      },
-      { group: META_GROUP, self: options.self }
-    )
+    this.#former = new Former(store)
+    this.#tenure = this.#newTenure()
     this.#peers = new MetaPeers({
       transport,
       membership,
       clock,
       log: this.#log,
-      leader: () => this.#group.leader,
+      leader: () => this.leader,
       isMember: () => this.#phase === 'member' || this.#phase === 'leaving',
-      propose: command => this.#proposeHere(command),
-      copied: (storeId, rows) => this.#duties.copied(storeId, rows),
+      propose: command => this.#tenure.propose(command),
+      copied: (storeId, rows) => this.#tenure.copied(storeId, rows),
       peerOf: id => this.#peerOf(id)
     })
-    this.#copier = new Copier({
-      self: options.self,
-      mover,
-      clock,
-      logger,
-      settle: epoch => this.#log.settle(epoch),
-      report: rows => this.#report(rows)
+    this.#kin = this.#createKin()
+    this.#migration = new Migration({
+      ...deps,
+      log: this.#log,
+      former: this.#former,
+      peers: this.#peers,
+      kin: this.#kin,
+      stopped: this.#abort.signal,
+      onLeave: () => this.#become('joining'),
+      begin: enter => this.#begin(enter),
+      onArrival: () => {
+        this.#become('member')
+        void this.#renew()
+      }
     })
-    const topology = (): Topology | undefined => this.#log.topology
-    this.#duties = new LeaderDuties(
-      { clock, membership, transport, rules, logger, group: this.#group, topology },
-      options
+    const founding = new Founding(
+      { ...options, lanWaitMs: LAN_WAIT_MS + deps.random.int(LAN_WAIT_MS) },
+      clock.monotonicMs()
     )
-    const founding = new Founding({ ...options, lanWaitMs: LAN_WAIT_MS + random.int(LAN_WAIT_MS) }, clock.monotonicMs())
-    const state = (): FoundingState => founding.state(discovery.listsSelf)
-    this.#survey = new Survey({ transport, membership, clock, state: () => (topology() ? undefined : state()) })
+    const state = (): FoundingState => founding.state(deps.discovery.listsSelf)
+    this.#survey = new Survey({ transport, membership, clock, state: () => (this.topology ? undefined : state()) })
     this.#admission = new Admission(
       {
-        clock,
-        membership,
-        discovery,
+        ...deps,
         founding,
         survey: this.#survey,
         state,
         stopped: this.#abort.signal,
         found: () => this.#found(),
-        join: () => this.#join()
+        join: () => (this.#former.isEmpty ? this.#join() : this.#migration.comeOver(undefined))
       },
       options
     )
     this.#log.on('topology', topology => this.#onTopology(topology))
     this.#log.on('row', row => this.#events.emit('row', row))
-    this.#group.on('leader', ({ leader }) => {
-      this.#events.emit('leader', leader)
-      this.#duties.follow()
+  }
+
+  #newTenure(): Tenure {
+    const { mover } = this.#deps
+    // What was brought along from another cluster is new to the owners in this one.
+    const giveBack = (partition: PartitionId): Promise<void> =>
+      this.#former.isEmpty ? mover.giveBack(partition) : mover.bringAlong(partition)
+    return new Tenure(
+      {
+        ...this.#deps,
+        log: this.#log,
+        giveBack,
+        peerOf: id => this.#peerOf(id),
+        onLeader: leader => this.#events.emit('leader', leader),
+        report: rows => this.#peers.reportCopied(rows)
+      },
+      this.#options
+    )
+  }
+
+  #createKin(): Kin {
+    return new Kin({
+      ...this.#deps,
+      log: this.#log,
+      leader: () => this.leader,
+      former: () => this.#former.clusters,
+      isLeaving: () => this.#migration.isUnderWay || this.#phase !== 'member',
+      isClosed: () => this.#migration.isClosed,
+      propose: (command, timeoutMs) => this.#peers.propose(command, timeoutMs),
+      depart: departure => this.#migration.depart(departure)
     })
-    transport.on('link:up', ({ peer, hello }) => this.#onMet(peer, hello.clusterId))
-    membership.on('change', ({ peerId, clusterId }) => this.#onMet(peerId, clusterId))
   }
 
   get phase(): ClusterPhase {
@@ -164,11 +175,15 @@ export class MetaCluster implements Cluster {
   }
 
   get leader(): StoreId | undefined {
-    return this.#group.leader
+    return this.#tenure.group.leader
+  }
+
+  get isOver(): boolean {
+    return this.#log.kinship.dissolvedInto !== undefined
   }
 
   get strays(): ReadonlySet<PartitionId> | undefined {
-    return this.#copier.strays
+    return this.#tenure.copier.strays
   }
 
   on<K extends keyof ClusterEvents>(type: K, listener: (detail: ClusterEvents[K]) => void): () => void {
@@ -177,26 +192,35 @@ export class MetaCluster implements Cluster {
 
   async start(signal?: AbortSignal): Promise<void> {
     const known = await this.#log.load()
+    await this.#former.load()
     this.#peers.listen()
     this.#survey.listen()
+    this.#kin.listen()
+    // An earlier life was on its way out of a cluster that has ended.
+    if (this.#former.has(this.topology?.clusterId)) {
+      return this.#migration.comeOverInTime(this.#options.joinTimeoutMs, signal)
+    }
     if (known || (await holdsGroup(this.#deps.store, META_GROUP))) return this.#resume()
     await this.#admission.run(signal)
   }
 
+  /** Whether the log has this node as a member, and does not only expect it. */
   get #isMember(): boolean {
-    return this.#log.topology?.members.has(this.#options.self) === true
+    const status = this.#log.topology?.members.get(this.#options.self)?.status
+    return status !== undefined && status !== 'arriving'
   }
 
   /** Goes on where an earlier life on this store ended, however early that was. */
   async #resume(): Promise<void> {
     const { clock } = this.#deps
-    await this.#startGroup()
-    const { voters } = this.#group.members()
+    const { group } = this.#tenure
+    await this.#tenure.start()
+    const { voters } = group.members()
     if (voters.length === 1 && voters[0] === this.#options.self) {
-      await this.#elected()
-      await this.#group.readBarrier(PROPOSE_TIMEOUT_MS)
+      await this.#tenure.elected()
+      await group.readBarrier(PROPOSE_TIMEOUT_MS)
       // It may have ended between the first entry of the log and the one that founds the cluster.
-      if (this.#log.topology === undefined) await this.#proposeFounding()
+      if (this.#log.topology === undefined) await this.#tenure.propose(this.#founding())
     }
     const deadline = clock.monotonicMs() + this.#options.joinTimeoutMs
     while (this.#log.topology === undefined) {
@@ -238,18 +262,26 @@ export class MetaCluster implements Cluster {
   async #rejoin(timeoutMs: number): Promise<void> {
     const { clock } = this.#deps
     const deadline = clock.monotonicMs() + timeoutMs
-    while (this.#copier.strays?.size !== 0) {
+    while (this.strays?.size !== 0) {
       if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
       if (clock.monotonicMs() >= deadline) {
-        const left = this.#copier.strays?.size ?? 'unknown'
+        const left = this.strays?.size ?? 'unknown'
         throw new KilovoltError('KV_TIMEOUT', `what is left of ${left} partitions was not taken back`, {
           retryable: true
         })
       }
       await pause(clock, LOOK_EVERY_MS, this.#abort.signal)
     }
-    const remainingMs = Math.max(1, deadline - clock.monotonicMs())
-    await this.#peers.propose({ kind: 'addMember', member: this.#describe() }, remainingMs)
+    // What was settled in another cluster is not in this one.
+    if (!this.#former.isEmpty) await this.#deps.mover.forgetPast()
+    await this.#comeIn(Math.max(1, deadline - clock.monotonicMs()))
+  }
+
+  /** Becomes a member, and says which clusters have ended. */
+  async #comeIn(timeoutMs: number): Promise<void> {
+    const former = this.#former.clusters
+    await this.#peers.propose({ kind: 'addMember', member: this.#describe(), former }, timeoutMs)
+    await this.#former.clear()
   }
 
   async catchUp(epoch: number, timeoutMs: number): Promise<Topology> {
@@ -261,17 +293,24 @@ export class MetaCluster implements Cluster {
     const { self } = this.#options
     const { clock, logger } = this.#deps
     const deadline = clock.monotonicMs() + timeoutMs
+    const isLate = (): boolean => signal?.aborted === true || clock.monotonicMs() >= deadline
     this.#become('leaving')
     for (;;) {
+      // On its way between two clusters there is nobody to hand anything over to.
+      if (this.isOver || this.#migration.isUnderWay) {
+        this.#become('member')
+        while (this.#migration.isUnderWay && !isLate()) await pause(clock, LOOK_EVERY_MS, this.#abort.signal)
+        this.#become('leaving')
+      }
       const topology = this.#log.topology
       const member = topology?.members.get(self)
-      if (topology === undefined || member === undefined) break
+      if (topology === undefined || (member === undefined && this.#former.isEmpty)) break
       // The last one has nobody to hand over to, and neither have those that all leave together.
       const others = [...topology.members.values()].filter(
-        ({ storeId, status }) => storeId !== self && status !== 'evicted' && status !== 'leaving'
+        ({ storeId, status }) => storeId !== self && (status === 'up' || status === 'down')
       )
       if (others.length === 0) break
-      if (signal?.aborted === true || clock.monotonicMs() >= deadline) {
+      if (isLate()) {
         await this.#stay()
         if (signal?.aborted === true) throw abortError(signal, 'leaving')
         throw new KilovoltError(
@@ -281,7 +320,9 @@ export class MetaCluster implements Cluster {
         )
       }
       try {
-        if (member.status !== 'leaving')
+        // What it has brought along from another cluster it hands over first.
+        if (!this.#isMember) await this.#rejoin(Math.max(1, deadline - clock.monotonicMs()))
+        else if (member?.status !== 'leaving')
           await this.#peers.propose({ kind: 'setStatus', storeId: self, status: 'leaving' }, PROPOSE_TIMEOUT_MS)
         await this.#peers.pull(PROPOSE_TIMEOUT_MS)
       } catch (error) {
@@ -306,64 +347,28 @@ export class MetaCluster implements Cluster {
   async stop(): Promise<void> {
     if (this.#abort.signal.aborted) return
     this.#abort.abort()
-    this.#duties.stop()
-    await this.#handLeadershipOver()
-    this.#copier.stop()
+    this.#kin.stop()
+    await this.#migration.settled()
+    await this.#tenure.stop()
     this.#peers.stop()
-    await this.#group.stop()
     await this.#log.stop()
     if (this.#phase !== 'left') this.#become('provisional')
   }
 
-  /** Otherwise the others would first have to miss this node: a second or two in which nobody leads. */
-  async #handLeadershipOver(): Promise<void> {
-    const { membership, clock } = this.#deps
-    const { self } = this.#options
-    const successor = this.#group
-      .members()
-      .voters.find(store => store !== self && membership.statusOf(store) === 'alive')
-    if (!this.#group.isLeader || successor === undefined) return
-    this.#group.transferLeadership(successor)
-    const done = createDeferred<void>()
-    const timer = clock.after(HAND_OVER_MS, done.resolve)
-    const forget = this.#group.on('leader', () => {
-      if (!this.#group.isLeader) done.resolve()
-    })
-    await done.promise
-    forget()
-    timer.cancel()
-  }
-
   async #found(): Promise<void> {
-    const { self } = this.#options
-    const { store } = this.#deps
     this.#become('joining')
-    await bootstrapGroup(store, META_GROUP, self)
-    await this.#startGroup()
-    await this.#elected()
-    await this.#proposeFounding()
+    await this.#tenure.found(this.#founding())
+    await this.#former.clear()
     this.#become('member')
   }
 
-  async #proposeFounding(): Promise<void> {
+  #founding(): Command {
     const { name, partitions, replicas } = this.#options
-    const { random, logger } = this.#deps
+    const { random, logger, clock } = this.#deps
     const clusterId: ClusterId = idFromBytes(random.bytes(ID_BYTES))
-    const found: Command = { kind: 'found', clusterId, name, partitions, replicas, member: this.#describe() }
-    await this.#group.propose(encodeCommand(found), PROPOSE_TIMEOUT_MS)
-    logger.info('founded a cluster', { cluster: name, clusterId })
-  }
-
-  /** A group of one elects itself as soon as it has started. */
-  async #elected(): Promise<void> {
-    const { promise, resolve } = createDeferred<void>()
-    const timer = this.#deps.clock.after(PROPOSE_TIMEOUT_MS, resolve)
-    const forget = this.#group.on('leader', () => {
-      if (this.#group.isLeader) resolve()
-    })
-    if (!this.#group.isLeader) await promise
-    forget()
-    timer.cancel()
+    const foundedMs = Math.max(0, Math.floor(clock.wallMs()))
+    logger.info('founding a cluster', { cluster: name, clusterId })
+    return { kind: 'found', clusterId, name, partitions, replicas, foundedMs, member: this.#describe() }
   }
 
   async #join(): Promise<void> {
@@ -373,7 +378,7 @@ export class MetaCluster implements Cluster {
       if (!this.#isMember) {
         throw new KilovoltError('KV_JOIN_TIMEOUT', 'the cluster did not admit this node')
       }
-      await this.#startGroup()
+      await this.#tenure.start()
       this.#deps.logger.info('joined the cluster', { cluster: this.#options.name, epoch: this.#log.epoch })
       this.#become('member')
     } catch (error) {
@@ -404,8 +409,10 @@ export class MetaCluster implements Cluster {
     const { joinTimeoutMs } = this.#options
     do {
       try {
-        if (this.#isMember) await this.#peers.propose({ kind: 'updateMember', member: this.#describe() }, joinTimeoutMs)
-        else await this.#rejoin(joinTimeoutMs)
+        if (!this.#isMember) await this.#rejoin(joinTimeoutMs)
+        else if (this.#former.isEmpty)
+          await this.#peers.propose({ kind: 'updateMember', member: this.#describe() }, joinTimeoutMs)
+        else await this.#comeIn(joinTimeoutMs)
       } catch (error) {
         logger.debug('the present addresses could not be announced yet', { error: messageOf(error) })
         await pause(clock, RENEW_AGAIN_MS, this.#abort.signal)
@@ -414,10 +421,15 @@ export class MetaCluster implements Cluster {
     this.#renewing = false
   }
 
-  async #startGroup(): Promise<void> {
-    if (this.#groupStarted) return
-    this.#groupStarted = true
-    await this.#group.start()
+  /** Ends a tenure and begins another, of which `enter` is the first step; it is given what clears the old one away. */
+  async #begin(enter: (tenure: Tenure, cleared: readonly StoreChange[]) => Promise<void>): Promise<void> {
+    this.#log.close()
+    await this.#tenure.stop()
+    const cleared = await Tenure.cleared(this.#deps.store)
+    this.#tenure = this.#newTenure()
+    this.#toldEpoch = 0
+    this.#kin.reset()
+    await enter(this.#tenure, cleared)
   }
 
   #become(phase: ClusterPhase): void {
@@ -426,13 +438,12 @@ export class MetaCluster implements Cluster {
     this.#events.emit('phase', phase)
     const { topology } = this.#log
     if (phase === 'member' && topology !== undefined) this.#onTopology(topology)
+    this.#leaveIfOver()
   }
 
   #onTopology(topology: Topology): void {
     const { membership, transport } = this.#deps
     if (topology.epoch <= this.#toldEpoch) return
-    if (this.#toldEpoch === 0)
-      for (const { peerId, clusterId } of membership.view.values()) this.#onMet(peerId, clusterId)
     this.#toldEpoch = topology.epoch
     transport.setEpoch(topology.clusterId, topology.epoch)
     for (const { storeId, peerId, addresses } of topology.members.values()) {
@@ -441,26 +452,14 @@ export class MetaCluster implements Cluster {
     }
     membership.announce({ clusterId: topology.clusterId, epoch: topology.epoch })
     this.#events.emit('topology', topology)
-    this.#copier.follow(topology)
+    this.#tenure.copier.follow(topology)
+    this.#leaveIfOver()
     // Whoever was cut off for so long that it was forgotten asks to be let in again.
-    if (this.#phase === 'member' && !topology.members.has(this.#options.self)) void this.#renew()
+    if (this.#phase === 'member' && !this.#isMember) void this.#renew()
   }
 
-  /** Two clusters of one name, founded apart, stay apart; somebody should know. */
-  #onMet(peer: PeerId, clusterId: ClusterId | undefined): void {
-    const own = this.#log.topology?.clusterId
-    if (own === undefined || clusterId === undefined || own === clusterId || this.#met.has(clusterId)) return
-    if (this.#met.size < MET_MAX) this.#met.add(clusterId)
-    this.#deps.logger.warn('another cluster of the same name was met: the two stay apart', { peer, own, clusterId })
-  }
-
-  #proposeHere(command: Command): Promise<number> {
-    return this.#group.propose(encodeCommand(command), PROPOSE_TIMEOUT_MS)
-  }
-
-  #report(rows: readonly RowRef[]): void {
-    if (this.#group.isLeader) this.#duties.copied(this.#options.self, rows)
-    else this.#peers.reportCopied(rows)
+  #leaveIfOver(): void {
+    if (this.isOver && this.#phase === 'member') this.#migration.depart('dissolved')
   }
 
   #peerOf(id: StoreId): PeerId | undefined {

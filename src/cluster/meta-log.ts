@@ -1,5 +1,5 @@
 import { Emitter } from '../base/emitter.ts'
-import { messageOf } from '../base/errors.ts'
+import { KilovoltError, messageOf } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import type { StateMachine } from '../consensus/group.ts'
@@ -7,7 +7,8 @@ import type { Topology } from '../placement/topology.ts'
 import type { Clock, Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { metaKey } from '../storage/key-layout.ts'
-import type { Store } from '../storage/store.ts'
+import type { Store, StoreChange } from '../storage/store.ts'
+import type { Kinship } from './kinship.ts'
 import { MetaState, type RowEvent } from './meta-state.ts'
 
 /** What the applied log tells. */
@@ -45,7 +46,7 @@ const Delta = { ENTRIES: 0, SNAPSHOT: 1 } as const
  */
 export class MetaLog implements StateMachine {
   readonly #deps: MetaLogDeps
-  readonly #state = new MetaState()
+  #state = new MetaState()
   readonly #events = new Emitter<MetaLogEvents>()
   #recent: Applied[] = []
   #persistTimer: Timer | undefined
@@ -54,6 +55,7 @@ export class MetaLog implements StateMachine {
   #settled = 0
   #writing: Promise<void> = Promise.resolve()
   #stopped = false
+  #isClosed = false
 
   constructor(deps: MetaLogDeps) {
     this.#deps = deps
@@ -65,6 +67,11 @@ export class MetaLog implements StateMachine {
 
   get topology(): Topology | undefined {
     return this.#state.topology
+  }
+
+  /** What the log says of other clusters of the name. */
+  get kinship(): Kinship {
+    return this.#state.kinship
   }
 
   on<K extends keyof MetaLogEvents>(type: K, listener: (detail: MetaLogEvents[K]) => void): () => void {
@@ -81,7 +88,7 @@ export class MetaLog implements StateMachine {
   }
 
   apply(index: number, command: Uint8Array | undefined): void {
-    if (index <= this.#state.epoch) return
+    if (this.#isClosed || index <= this.#state.epoch) return
     const rows = this.#state.apply(index, command)
     this.#recent.push({ index, command })
     if (this.#recent.length > 2 * RECENT_MAX) this.#recent = this.#recent.slice(-RECENT_MAX)
@@ -93,8 +100,33 @@ export class MetaLog implements StateMachine {
   }
 
   restore(_index: number, snapshot: Uint8Array): void {
-    if (!this.#state.restore(snapshot)) return
+    if (this.#isClosed || !this.#state.restore(snapshot)) return
     this.#recent = []
+    this.#changed([])
+  }
+
+  /** Applies nothing more: this node leaves the cluster whose log it is, until it adopts another. */
+  close(): void {
+    this.#isClosed = true
+  }
+
+  /**
+   * Goes over to the log of another cluster, along with what else the store has to hold or hold no more from then on. The
+   * present one must be closed.
+   *
+   * @throws KilovoltError `KV_STORAGE`; everything stays as it was
+   */
+  async adopt(state: MetaState, changes: readonly StoreChange[]): Promise<void> {
+    const { store } = this.#deps
+    const write = this.#writing.then(() =>
+      store.batch([...changes, { key: metaKey(SNAPSHOT_KEY), value: state.snapshot() }], { sync: true })
+    )
+    this.#writing = write.catch(() => {})
+    await write
+    this.#state = state
+    this.#isClosed = false
+    this.#recent = []
+    this.#persisted = this.#settled = state.epoch
     this.#changed([])
   }
 
@@ -117,6 +149,15 @@ export class MetaLog implements StateMachine {
       if (command !== undefined) writer.bytes(command)
     }
     return writer.finish()
+  }
+
+  /** The whole state, as {@link MetaLog.encodeDelta} gives it for an epoch of -1. @throws KilovoltError `KV_PROTOCOL` */
+  static readState(bytes: Uint8Array): MetaState {
+    const reader = new Reader(bytes)
+    const state = new MetaState()
+    if (reader.u8() !== Delta.SNAPSHOT) throw new KilovoltError('KV_PROTOCOL', 'a snapshot was expected')
+    state.restore(new Uint8Array(reader.rest()))
+    return state
   }
 
   /** Applies what another member sent. @throws KilovoltError `KV_PROTOCOL` */

@@ -9,7 +9,8 @@ import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { IncomingMessage, MessageHandler, Responder, Transport } from '../transport/transport.ts'
 import type { Command, NewMember, RowRef } from './commands.ts'
-import type { MetaLog } from './meta-log.ts'
+import { MetaLog } from './meta-log.ts'
+import type { MetaState } from './meta-state.ts'
 import { decodeCommand, encodeCommand, readMember, readStore, writeMember } from './wire.ts'
 
 /** What talking to the other members needs. */
@@ -90,6 +91,32 @@ export class MetaPeers {
     this.#timer?.cancel()
     for (const off of this.#unsubscribe) off()
     for (const wake of this.#waiting) wake()
+  }
+
+  /**
+   * The state of a cluster other than these, from any of its members; of that one, if somebody of it answers.
+   *
+   * @throws KilovoltError `KV_UNREACHABLE`
+   */
+  async fetchState(except: readonly ClusterId[], preferred: ClusterId | undefined): Promise<MetaState> {
+    const { membership, transport } = this.#deps
+    let last: unknown = new KilovoltError('KV_UNREACHABLE', 'no member of another cluster is linked', {
+      retryable: true
+    })
+    const rank = (member: { clusterId: ClusterId | undefined }): number => (member.clusterId === preferred ? 0 : 1)
+    const members = this.#rotate([...membership.view.values()]).toSorted((a, b) => rank(a) - rank(b))
+    for (const { peerId, status, clusterId } of members) {
+      if (clusterId === undefined || except.includes(clusterId)) continue
+      if (status !== 'alive' || !transport.isLinked(peerId)) continue
+      const body = new Writer(32).raw(idToBytes(clusterId)).bool(true).varint(0).finish()
+      try {
+        const state = MetaLog.readState(await this.#ask(peerId, MessageType.META_DELTA, body, ATTEMPT_MS))
+        if (state.topology !== undefined && state.kinship.dissolvedInto === undefined) return state
+      } catch (error) {
+        last = error
+      }
+    }
+    throw last
   }
 
   /** Asks some member to have this node admitted, and takes over the state. */
@@ -236,7 +263,7 @@ export class MetaPeers {
       return respond.refuse(new KilovoltError('KV_NOT_JOINED', 'this node is no member itself'))
     const member = readMember(new Reader(body))
     if (member.peerId !== from) return respond.refuse(impostor(`${from} asks to admit ${member.peerId}`))
-    this.propose({ kind: 'addMember', member }, ATTEMPT_MS).then(
+    this.propose({ kind: 'addMember', member, former: [] }, ATTEMPT_MS).then(
       () => respond.reply(this.#deps.log.encodeDelta(-1)),
       (error: unknown) => respond.refuse(asError(error))
     )
@@ -246,7 +273,9 @@ export class MetaPeers {
     const reader = new Reader(body)
     const refusal = this.#strangerError(reader)
     if (refusal !== undefined) return respond.refuse(refusal)
-    respond.reply(this.#deps.log.encodeDelta(reader.varint()))
+    const isWhole = reader.bool()
+    const epoch = reader.varint()
+    respond.reply(this.#deps.log.encodeDelta(isWhole ? -1 : epoch))
   }
 
   /** Requests begin with the cluster they are meant for: a cluster of the same name that was founded apart has another log. */
@@ -302,10 +331,14 @@ export class MetaPeers {
       )
       .map(({ peerId }) => peerId)
     const sources = ahead.length > 0 ? ahead : this.#leaderCandidates()
-    const body = this.#begin(32).varint(log.epoch).finish()
+    const body = this.#begin(32).bool(false).varint(log.epoch).finish()
+    const { clusterId } = log.topology
     for (const peer of this.#rotate(sources).slice(0, 3)) {
       try {
-        return log.applyDelta(await this.#ask(peer, MessageType.META_DELTA, body, timeoutMs))
+        const delta = await this.#ask(peer, MessageType.META_DELTA, body, timeoutMs)
+        // This node may have gone over to another cluster meanwhile, whose log this is not.
+        if (log.topology?.clusterId === clusterId) log.applyDelta(delta)
+        return
       } catch {
         // The next one may do; whoever needs an epoch asks again until its own deadline.
       }

@@ -5,8 +5,10 @@ import { actorOf, type ClusterId, ID_BYTES, idFromBytes, idToBytes, type StoreId
 import { isPartitionCount } from '../model/partition.ts'
 import type { Row, Topology, TopologyMember } from '../placement/topology.ts'
 import type { Command, NewMember, RowBegin, RowRef } from './commands.ts'
+import { Kinship } from './kinship.ts'
 import {
   decodeCommand,
+  MEMBERS_MAX,
   readCopies,
   readMember,
   readStatus,
@@ -23,7 +25,6 @@ export interface RowEvent {
   readonly event: 'begin' | 'end' | 'abort'
 }
 
-const MEMBERS_MAX = 4096
 const ROWS_MAX = 4096
 const TEXT_BYTES_MAX = 256
 
@@ -40,6 +41,7 @@ export class MetaState {
   #members: ReadonlyMap<StoreId, TopologyMember> = new Map()
   #rows: readonly Row[] = []
   #topology: Topology | undefined
+  #kinship = new Kinship()
 
   /** Index of the last applied entry. */
   get epoch(): number {
@@ -60,6 +62,11 @@ export class MetaState {
     return this.#topology
   }
 
+  /** What the log says of other clusters of the name. */
+  get kinship(): Kinship {
+    return this.#kinship
+  }
+
   /**
    * Applies an entry; one that does not fit the state does nothing but advance the epoch.
    *
@@ -77,6 +84,7 @@ export class MetaState {
   snapshot(): Uint8Array {
     const writer = new Writer(16_384).varint(this.#epoch).bool(this.#clusterId !== undefined)
     if (this.#clusterId === undefined) return writer.finish()
+    this.#kinship.write(writer)
     writer.raw(idToBytes(this.#clusterId)).text(this.#name).varint(this.#replicas).varint(this.#members.size)
     for (const member of this.#members.values())
       writeStatus(writeMember(writer, member), member.status).varint(member.joinedEpoch)
@@ -101,6 +109,7 @@ export class MetaState {
     if (founded !== undefined) {
       if (this.#clusterId !== undefined && this.#clusterId !== founded.clusterId) return false
       this.#clusterId = founded.clusterId
+      this.#kinship = founded.kinship
       this.#name = founded.name
       this.#replicas = founded.replicas
       this.#members = founded.members
@@ -112,16 +121,22 @@ export class MetaState {
   }
 
   #execute(command: Command): readonly RowEvent[] {
+    // What was proposed before it was known that the log has ended.
+    if (this.#kinship.dissolvedInto !== undefined) return []
     switch (command.kind) {
       case 'found':
         if (this.#clusterId === undefined && isPartitionCount(command.partitions) && command.replicas >= 1)
           this.#found(command)
         return []
+      case 'refound':
+        if (this.#clusterId === undefined) this.#refound(command)
+        return []
       case 'addMember':
         this.#add(command.member)
+        this.#kinship.cameOver(command.former)
         return []
       case 'updateMember':
-        if (this.#members.has(command.member.storeId)) this.#add(command.member)
+        if (this.#isIn(command.member.storeId)) this.#add(command.member)
         return []
       case 'setStatus': {
         const member = this.#members.get(command.storeId)
@@ -137,13 +152,61 @@ export class MetaState {
         return this.#finish(command.rows, 'end')
       case 'changeAbort':
         return this.#finish(command.rows, 'abort')
+      case 'absorb':
+        if (command.cluster !== this.#clusterId) this.#absorb(command)
+        return []
+      case 'absorbCancel':
+        for (const store of this.#kinship.cancel(command.cluster)) {
+          if (this.#members.get(store)?.status === 'arriving') this.#remove(store)
+        }
+        return []
+      case 'dissolve':
+        if (this.#mayDissolve(command)) this.#kinship.dissolve(command.into)
+        return []
     }
   }
 
-  #found({ clusterId, name, partitions, replicas, member }: Extract<Command, { kind: 'found' }>): void {
+  /** Its members are expected from here on: as long as one of them may bring something older, nothing is purged. */
+  #absorb(command: Extract<Command, { kind: 'absorb' }>): void {
+    this.#kinship.absorb(command)
+    for (const member of command.members) {
+      if (!this.#members.has(member.storeId) && this.#hasRoomFor(member))
+        this.#setMember({ ...member, status: 'arriving', joinedEpoch: this.#epoch })
+    }
+  }
+
+  /**
+   * Not into itself, nor while a row changes: whom it belongs to is not settled then, and could not be any more. Nor when
+   * somebody has joined since the other cluster was told whom to expect.
+   */
+  #mayDissolve({ into, epoch }: Extract<Command, { kind: 'dissolve' }>): boolean {
+    return (
+      into !== this.#clusterId &&
+      this.#rows.every(({ change }) => change === undefined) &&
+      [...this.#members.values()].every(({ joinedEpoch }) => joinedEpoch <= epoch)
+    )
+  }
+
+  /** Members and owners stay as they were; what had begun to change has not. */
+  #refound({ clusterId, foundedMs, state }: Extract<Command, { kind: 'refound' }>): void {
+    const { founded } = readSnapshot(state)
+    if (founded === undefined) return
+    const { name, replicas, members, rows, kinship } = founded
     this.#clusterId = clusterId
     this.#name = name
     this.#replicas = replicas
+    this.#kinship.foundedMs = foundedMs
+    this.#kinship.descend(founded.clusterId, kinship)
+    // Epochs of the other log say nothing in this one.
+    this.#members = new Map([...members].map(([store, member]) => [store, { ...member, joinedEpoch: 0 }]))
+    this.#rows = rows.map(({ slots }) => ({ slots, change: undefined, rowEpoch: this.#epoch }))
+  }
+
+  #found({ clusterId, name, partitions, replicas, foundedMs, member }: Extract<Command, { kind: 'found' }>): void {
+    this.#clusterId = clusterId
+    this.#name = name
+    this.#replicas = replicas
+    this.#kinship.foundedMs = foundedMs
     this.#setMember({ ...member, status: 'up', joinedEpoch: this.#epoch })
     const row: Row = { slots: [member.storeId], change: undefined, rowEpoch: this.#epoch }
     this.#rows = Array.from({ length: partitions }, () => row)
@@ -151,12 +214,19 @@ export class MetaState {
 
   #add(member: NewMember): void {
     const known = this.#members.get(member.storeId)
-    // Two stores that would stamp under one name could give the same version to two values.
-    const collides = [...this.#members.keys()].some(
-      id => id !== member.storeId && actorOf(id) === actorOf(member.storeId)
-    )
-    if (collides || (known === undefined && this.#members.size >= MEMBERS_MAX)) return
+    if (!this.#hasRoomFor(member)) return
     this.#setMember({ ...member, status: 'up', joinedEpoch: known?.joinedEpoch ?? this.#epoch })
+  }
+
+  #isIn(storeId: StoreId): boolean {
+    const member = this.#members.get(storeId)
+    return member !== undefined && member.status !== 'arriving'
+  }
+
+  #hasRoomFor({ storeId }: NewMember): boolean {
+    // Two stores that would stamp under one name could give the same version to two values.
+    const collides = [...this.#members.keys()].some(id => id !== storeId && actorOf(id) === actorOf(storeId))
+    return !collides && (this.#members.has(storeId) || this.#members.size < MEMBERS_MAX)
   }
 
   #remove(storeId: StoreId): void {
@@ -224,13 +294,15 @@ export class MetaState {
 /** What a snapshot says. */
 interface ReadSnapshot {
   readonly epoch: number
-  readonly founded: Pick<Topology, 'clusterId' | 'name' | 'replicas' | 'rows' | 'members'> | undefined
+  readonly founded:
+    (Pick<Topology, 'clusterId' | 'name' | 'replicas' | 'rows' | 'members'> & { readonly kinship: Kinship }) | undefined
 }
 
 function readSnapshot(snapshot: Uint8Array): ReadSnapshot {
   const reader = new Reader(snapshot)
   const epoch = reader.varint()
   if (!reader.bool()) return { epoch, founded: undefined }
+  const kinship = Kinship.read(reader)
   const clusterId: ClusterId = idFromBytes(reader.raw(ID_BYTES))
   const name = reader.text(TEXT_BYTES_MAX)
   const replicas = reader.varint()
@@ -247,5 +319,5 @@ function readSnapshot(snapshot: Uint8Array): ReadSnapshot {
     rows.push({ slots, rowEpoch, change })
   }
   if (!isPartitionCount(rows.length)) throw new KilovoltError('KV_PROTOCOL', `a snapshot of ${rows.length} partitions`)
-  return { epoch, founded: { clusterId, name, replicas, members, rows } }
+  return { epoch, founded: { clusterId, name, replicas, members, rows, kinship } }
 }

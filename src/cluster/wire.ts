@@ -4,15 +4,30 @@ import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, idToBytes, type PeerId, type StoreId } from '../model/node-id.ts'
 import type { MemberStatus, RowCopy } from '../placement/topology.ts'
+import { readCluster, readClusters, writeClusters } from './kinship.ts'
 import type { Command, NewMember, RowBegin, RowRef } from './commands.ts'
 
-const Kind = { FOUND: 1, ADD: 2, STATUS: 3, REMOVE: 4, BEGIN: 5, END: 6, ABORT: 7, UPDATE: 8 } as const
+const Kind = {
+  FOUND: 1,
+  ADD: 2,
+  STATUS: 3,
+  REMOVE: 4,
+  BEGIN: 5,
+  END: 6,
+  ABORT: 7,
+  UPDATE: 8,
+  REFOUND: 9,
+  ABSORB: 10,
+  ABSORB_CANCEL: 11,
+  DISSOLVE: 12
+} as const
 /** Order is part of the format. */
-const STATUSES: readonly MemberStatus[] = ['up', 'down', 'leaving', 'evicted']
+const STATUSES: readonly MemberStatus[] = ['up', 'down', 'leaving', 'evicted', 'arriving']
 
 const TEXT_BYTES_MAX = 256
 const ADDRESSES_MAX = 32
 const ROWS_MAX = 4096
+export const MEMBERS_MAX = 4096
 const SLOTS_MAX = 64
 
 /** Bytes of a command of the log. */
@@ -26,9 +41,13 @@ export function encodeCommand(command: Command): Uint8Array {
         .text(command.name)
         .varint(command.partitions)
         .varint(command.replicas)
+        .varint(command.foundedMs)
       return writeMember(writer, command.member).finish()
+    case 'refound':
+      writer.u8(Kind.REFOUND).raw(idToBytes(command.clusterId)).varint(command.foundedMs)
+      return writer.bytes(command.state).finish()
     case 'addMember':
-      return writeMember(writer.u8(Kind.ADD), command.member).finish()
+      return writeClusters(writeMember(writer.u8(Kind.ADD), command.member), command.former).finish()
     case 'updateMember':
       return writeMember(writer.u8(Kind.UPDATE), command.member).finish()
     case 'setStatus':
@@ -47,6 +66,13 @@ export function encodeCommand(command: Command): Uint8Array {
       writer.u8(command.kind === 'changeEnd' ? Kind.END : Kind.ABORT).varint(command.rows.length)
       for (const { partition, rowEpoch } of command.rows) writer.varint(partition).varint(rowEpoch)
       return writer.finish()
+    case 'absorb':
+      writeClusters(writer.u8(Kind.ABSORB).raw(idToBytes(command.cluster)), command.absorbed)
+      return writeMembers(writer, command.members).finish()
+    case 'absorbCancel':
+      return writer.u8(Kind.ABSORB_CANCEL).raw(idToBytes(command.cluster)).finish()
+    case 'dissolve':
+      return writer.u8(Kind.DISSOLVE).raw(idToBytes(command.into)).varint(command.epoch).finish()
   }
 }
 
@@ -60,10 +86,15 @@ export function decodeCommand(bytes: Uint8Array): Command {
       const name = reader.text(TEXT_BYTES_MAX)
       const partitions = reader.varint()
       const replicas = reader.varint()
-      return { kind: 'found', clusterId, name, partitions, replicas, member: readMember(reader) }
+      const foundedMs = reader.varint()
+      return { kind: 'found', clusterId, name, partitions, replicas, foundedMs, member: readMember(reader) }
+    }
+    case Kind.REFOUND: {
+      const clusterId = readCluster(reader)
+      return { kind: 'refound', clusterId, foundedMs: reader.varint(), state: new Uint8Array(reader.bytes()) }
     }
     case Kind.ADD:
-      return { kind: 'addMember', member: readMember(reader) }
+      return { kind: 'addMember', member: readMember(reader), former: readClusters(reader) }
     case Kind.UPDATE:
       return { kind: 'updateMember', member: readMember(reader) }
     case Kind.STATUS:
@@ -89,6 +120,17 @@ export function decodeCommand(bytes: Uint8Array): Command {
         rows.push({ partition: reader.varint(), rowEpoch: reader.varint() })
       return { kind: kind === Kind.END ? 'changeEnd' : 'changeAbort', rows }
     }
+    case Kind.ABSORB:
+      return {
+        kind: 'absorb',
+        cluster: readCluster(reader),
+        absorbed: readClusters(reader),
+        members: readMembers(reader)
+      }
+    case Kind.ABSORB_CANCEL:
+      return { kind: 'absorbCancel', cluster: readCluster(reader) }
+    case Kind.DISSOLVE:
+      return { kind: 'dissolve', into: readCluster(reader), epoch: reader.varint() }
     default:
       throw new KilovoltError('KV_PROTOCOL', `a command of kind ${kind} is unknown`)
   }
@@ -117,6 +159,19 @@ export function readMember(reader: Reader): NewMember {
   const addresses: string[] = []
   for (let left = reader.count(ADDRESSES_MAX); left > 0; left--) addresses.push(reader.text(TEXT_BYTES_MAX))
   return { storeId, peerId, addresses, weight, zone, region, volatile }
+}
+
+export function writeMembers(writer: Writer, members: readonly NewMember[]): Writer {
+  writer.varint(members.length)
+  for (const member of members) writeMember(writer, member)
+  return writer
+}
+
+/** @throws KilovoltError `KV_PROTOCOL` */
+export function readMembers(reader: Reader): NewMember[] {
+  const members: NewMember[] = []
+  for (let left = reader.count(MEMBERS_MAX, ID_BYTES); left > 0; left--) members.push(readMember(reader))
+  return members
 }
 
 export function writeStatus(writer: Writer, status: MemberStatus): Writer {

@@ -14,6 +14,7 @@ import { readConfiguration, readEntry, readIndex, readTerm, writeConfiguration, 
 const VERSION = 1
 const CRC_BYTES = 4
 const PAGE_ENTRIES = 1024
+const CLEAR_PAGE = 1024
 const PAGE_BYTES = 4 * 1024 * 1024
 
 /** Fields of a group's state; the two slots hold the data of the present snapshot and of the next one. */
@@ -200,6 +201,21 @@ export class LogStore {
 /** Whether a store takes part in a group already. @throws KilovoltError `KV_CORRUPT`, `KV_STORAGE` */
 export async function holdsGroup(store: Store, group: number): Promise<boolean> {
   return (await new LogStore(store, group).load()) !== EMPTY_LOG_STATE
+}
+
+/** What deletes all that a store keeps of a group: its part in it is over. @throws KilovoltError `KV_STORAGE` */
+export async function clearedGroup(store: Store, group: number): Promise<StoreChange[]> {
+  const changes: StoreChange[] = []
+  for (const { gte, lt } of [raftLogRange(group), raftStateRange(group)]) {
+    for (let from: Uint8Array | undefined = gte; from !== undefined;) {
+      const page = await store.page({ gte: from, lt }, CLEAR_PAGE)
+      for (const [key] of page) changes.push({ key, value: undefined })
+      const last: Uint8Array | undefined = page.length < CLEAR_PAGE ? undefined : page.at(-1)![0]
+      // The key right after it.
+      from = last === undefined ? undefined : new Uint8Array([...last, 0])
+    }
+  }
+  return changes
 }
 
 /**

@@ -1,6 +1,5 @@
 import { Emitter } from '../base/emitter.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
-import type { Mover } from '../cluster/cluster.ts'
 import { MetaCluster } from '../cluster/meta-cluster.ts'
 import { Discovery } from '../membership/discovery.ts'
 import { GossipMembership } from '../membership/gossip-membership.ts'
@@ -8,6 +7,7 @@ import type { StoreId } from '../model/node-id.ts'
 import { Ring } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { RoundReport } from '../repair/anti-entropy.ts'
+import { Importer } from '../repair/importer.ts'
 import { Mending } from '../repair/mending.ts'
 import { Purger } from '../repair/purger.ts'
 import { Transfer } from '../repair/transfer.ts'
@@ -29,6 +29,7 @@ import { TreeIndex } from '../storage/tree-index.ts'
 import { loadTrees, saveTrees } from '../storage/tree-store.ts'
 import { type Hello, WIRE_VERSION, WIRE_VERSION_MIN } from '../transport/hello.ts'
 import { Mesh } from '../transport/mesh.ts'
+import { createMover } from './mover.ts'
 import type { BackendOptions } from './keyspace.ts'
 import { adviseStop, type StopAdvice } from './safe-to-stop.ts'
 import type { CoreEvents, NodeConfig, NodeCore, NodeParts } from './node-core.ts'
@@ -64,6 +65,7 @@ class Assembly implements NodeCore {
   readonly #coordinator: Coordinator
   readonly #transfer: Transfer
   readonly #hints: HintStore
+  readonly #importer: Importer
   readonly #setAside: SetAside
   readonly #mending: Mending
   readonly #guard: GuardedStore
@@ -122,6 +124,7 @@ class Assembly implements NodeCore {
       rules,
       topology: () => this.cluster.topology,
       catchUp: (epoch: number, timeoutMs: number) => this.cluster.catchUp(epoch, timeoutMs),
+      isOver: () => this.cluster.isOver,
       isAlive: (id: StoreId) => this.membership.statusOf(id) === 'alive',
       isDead: (id: StoreId) => this.#isDead(id),
       keepFor: this.#hints.add.bind(this.#hints)
@@ -131,6 +134,8 @@ class Assembly implements NodeCore {
     this.cluster = this.#createCluster(random.fork('cluster'), logger)
     const replica = new Replica(common, config)
     this.#coordinator = new Coordinator({ ...common, replica }, config.requestTimeoutMs)
+    const bring = this.#coordinator.bring.bind(this.#coordinator)
+    this.#importer = new Importer({ records: this.records, clock, logger, bring })
     const mends = {
       ...common,
       replica,
@@ -158,7 +163,13 @@ class Assembly implements NodeCore {
         membership: this.membership,
         discovery: this.#discovery,
         store,
-        mover: this.#mover(),
+        mover: createMover({
+          records: this.records,
+          horizons: this.horizons,
+          transfer: this.#transfer,
+          mending: () => this.#mending,
+          importer: () => this.#importer
+        }),
         clock,
         random,
         logger,
@@ -209,16 +220,6 @@ class Assembly implements NodeCore {
         this.#events.emit('storage', undefined)
       }
     })
-  }
-
-  /** What moves data for the cluster floor. */
-  #mover(): Mover {
-    return {
-      copy: (task, signal) => this.#transfer.copy(task, signal),
-      held: () => this.records.partitions(),
-      giveBack: partition => this.#mending.giveBack(partition),
-      drop: partition => this.records.dropPartition(partition)
-    }
   }
 
   /** What comes within a second is told together. */
@@ -274,7 +275,8 @@ class Assembly implements NodeCore {
       self: this.storeId,
       topology: this.cluster.topology,
       isAlive: id => this.membership.statusOf(id) === 'alive',
-      soleRecords: this.#hints.countOf(ANY_OWNER)
+      soleRecords: this.#hints.countOf(ANY_OWNER),
+      strays: this.cluster.strays
     })
   }
 
@@ -338,6 +340,7 @@ class Assembly implements NodeCore {
     const { store, loop, logger } = this.#parts
     this.#events.emit('stopped', undefined)
     this.#mending.cancel()
+    this.#importer.cancel()
     this.#asideTimer?.cancel()
     const steps: readonly (readonly [string, () => void | Promise<void>])[] = [
       ['operations', () => this.#coordinator.stop()],

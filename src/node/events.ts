@@ -15,6 +15,11 @@ export interface NodeEvents {
   'member:left': CustomEvent<MemberInfo>
   /** A later epoch is in force here: members or owners have changed. */
   'topology:changed': CustomEvent<{ readonly epoch: number }>
+  /**
+   * This node is in another cluster of the same name: its own has become part of that one, or was founded again as nobody could
+   * lead it any more.
+   */
+  'cluster:changed': CustomEvent<{ readonly from: string; readonly to: string }>
   /** A partition begins to move to another set of owners. */
   'ownership:begin': CustomEvent<{ readonly partition: number; readonly owners: readonly string[] }>
   /** A partition has its new owners. */

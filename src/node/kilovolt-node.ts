@@ -189,7 +189,12 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     for (const type of types) {
       membership.on(type, member => emit(type, memberInfo(member.storeId, storeId, membership.view, cluster.topology)))
     }
-    cluster.on('topology', ({ epoch }) => emit('topology:changed', { epoch }))
+    let from = cluster.topology?.clusterId
+    cluster.on('topology', ({ clusterId: to, epoch }) => {
+      if (from !== undefined && to !== from) emit('cluster:changed', { from, to })
+      from = to
+      emit('topology:changed', { epoch })
+    })
     cluster.on('row', ({ partition, event }) => {
       const row = cluster.topology?.rows[partition]
       emit(`ownership:${event}`, { partition, owners: row?.change?.next ?? row?.slots ?? [] })

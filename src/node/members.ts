@@ -16,7 +16,7 @@ export interface MemberInfo {
    * Its place in the cluster: `up`; `down` (dead for a while, keeps its place); `leaving` (hands over); `evicted` (its
    * copies are being rebuilt elsewhere); `none` (heard of, but not a member: yet, or any more).
    */
-  readonly membership: 'up' | 'down' | 'leaving' | 'evicted' | 'none'
+  readonly membership: 'up' | 'down' | 'leaving' | 'evicted' | 'arriving' | 'none'
   readonly weight: number
   readonly zone: string
   readonly region: string

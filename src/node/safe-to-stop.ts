@@ -1,4 +1,5 @@
 import type { StoreId } from '../model/node-id.ts'
+import type { PartitionId } from '../model/partition.ts'
 import { majority } from '../placement/rules.ts'
 import { isRowReplica, type Topology } from '../placement/topology.ts'
 
@@ -17,10 +18,12 @@ export interface StopInput {
   readonly isAlive: (store: StoreId) => boolean
   /** Records kept here that no owner has. */
   readonly soleRecords: number
+  /** Partitions of which it holds something that it does not own. */
+  readonly strays: ReadonlySet<PartitionId> | undefined
 }
 
 /** The advice of one node, judged from what it knows. */
-export function adviseStop({ self, topology, isAlive, soleRecords }: StopInput): StopAdvice {
+export function adviseStop({ self, topology, isAlive, soleRecords, strays }: StopInput): StopAdvice {
   const counts = { changing: 0, only: 0, withoutQuorum: 0 }
   for (const row of topology?.rows ?? []) {
     if (!isRowReplica(row, self)) continue
@@ -29,10 +32,14 @@ export function adviseStop({ self, topology, isAlive, soleRecords }: StopInput):
     else if (row.slots.length === 1) counts.only++
     else if (living < majority(row.slots.length)) counts.withoutQuorum++
   }
+  // Of a member the owners have all that was acknowledged; who comes from another cluster brings it along.
+  const status = topology?.members.get(self)?.status
+  const brought = topology !== undefined && (status ?? 'arriving') === 'arriving' ? (strays?.size ?? 0) : 0
   const reasons = [
     counts.only > 0 && `it has the only copy of ${counts.only} partitions`,
     counts.withoutQuorum > 0 && `${counts.withoutQuorum} partitions would be without a quorum`,
     counts.changing > 0 && `${counts.changing} partitions are moving to or from it`,
+    brought > 0 && `it brings ${brought} partitions along, which their owners have not got yet`,
     soleRecords > 0 && `it keeps ${soleRecords} records that no owner has`
   ].filter(reason => reason !== false)
   return { safe: reasons.length === 0, reasons }

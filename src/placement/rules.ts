@@ -2,7 +2,7 @@ import type { StoreId } from '../model/node-id.ts'
 import type { Row } from './topology.ts'
 
 /**
- * The rules of ownership change and of purging on which safety rests, as a value. Production has one set, {@link SOUND_RULES}; the
+ * The rules of ownership change, of purging and of merging on which safety rests, as a value. Production has one set, {@link SOUND_RULES}; the
  * simulator breaks one rule at a time and must see the harm, which is what shows that it would see a fault.
  */
 export interface PlacementRules {
@@ -24,6 +24,10 @@ export interface PlacementRules {
   readonly syncPast: boolean
   /** G1: whether what lies in the settled past and is missing stays out. */
   readonly refusePast: boolean
+  /** M3: whether the members of a cluster that has dissolved compare their copies before anybody goes over to another. */
+  readonly closeFirst: boolean
+  /** G4: whether what is brought along from another cluster keeps its age. */
+  readonly keepAge: boolean
 }
 
 /** Size of a majority. */
@@ -41,5 +45,7 @@ export const SOUND_RULES: PlacementRules = {
   closePast: true,
   drainPast: true,
   syncPast: true,
-  refusePast: true
+  refusePast: true,
+  closeFirst: true,
+  keepAge: true
 }

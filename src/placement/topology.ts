@@ -12,14 +12,17 @@ export interface TopologyMember {
   readonly region: string
   /** Whether its data is gone with its process. */
   readonly volatile: boolean
-  /** `up`; `down`: dead for a while, nothing moves yet; `leaving`: handing over; `evicted`: its slots are being rebuilt elsewhere. */
+  /**
+   * `up`; `down`: dead for a while, nothing moves yet; `leaving`: handing over; `evicted`: its slots are being rebuilt
+   * elsewhere; `arriving`: expected from another cluster, with records to bring along.
+   */
   readonly status: MemberStatus
   /** Epoch at which it joined. */
   readonly joinedEpoch: number
 }
 
 /** Status of a member in the log. */
-export type MemberStatus = 'up' | 'down' | 'leaving' | 'evicted'
+export type MemberStatus = 'up' | 'down' | 'leaving' | 'evicted' | 'arriving'
 
 /** One copy that a change of a row needs: `to` fetches the partition from each of `from`. */
 export interface RowCopy {

@@ -255,15 +255,18 @@ export class Purge {
 
   /** Asks some members, this node included; what any of them names is returned. Rejects when one does not answer. */
   async #askAll(
-    { members }: Topology,
+    { clusterId, members }: Topology,
     stores: readonly StoreId[],
     request: {
       readonly here: () => Promise<readonly PartitionId[]>
       readonly there: (store: StoreId) => readonly [type: MessageType, body: Uint8Array]
     }
   ): Promise<ReadonlySet<PartitionId>> {
-    const { self, transport } = this.#deps
+    const { self, transport, topology } = this.#deps
     this.#assertRunning()
+    // Rows of another cluster say nothing about those of this one, even if their epochs are the same.
+    if (topology()?.clusterId !== clusterId)
+      throw new KilovoltError('KV_UNREACHABLE', 'this node has gone over to another cluster')
     const answers = await Promise.all(
       stores.map(async store => {
         if (store === self) return request.here()

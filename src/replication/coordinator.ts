@@ -3,13 +3,13 @@ import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { hlcToMs } from '../model/hlc.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
-import { encodeRecord, isLive, recordHlc, type RecordBytes } from '../model/record.ts'
+import { compareRecordStamps, encodeRecord, isLive, recordHlc, type RecordBytes, restamp } from '../model/record.ts'
 import { majority } from '../placement/rules.ts'
 import { TimerWheel } from '../runtime/timer-wheel.ts'
 import type { RecordKey, RecordStore } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import { GetOperation, type Repair, type RepairOutcome } from './get-operation.ts'
-import type { OperationDeps, OperationOptions } from './operation.ts'
+import type { Operation, OperationDeps, OperationOptions } from './operation.ts'
 import { PutOperation } from './put-operation.ts'
 import { Routes } from './routes.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
@@ -102,7 +102,13 @@ export class Coordinator {
       const stamp = next instanceof Promise ? await next : next
       const record = encodeRecord({ stamp, value: own })
       const isAny = options.requirement === 'any'
-      operation = new PutOperation(this.#deps, this.#place(keyspace, key), record, this.#options(options), isAny)
+      operation = new PutOperation(
+        this.#deps,
+        this.#place(keyspace, key),
+        record,
+        this.#options(options),
+        isAny ? 'any' : 'write'
+      )
       this.#running.add(operation)
       const { existed, restamps } = await operation.run()
       this.#stats.restamped += restamps
@@ -111,6 +117,31 @@ export class Coordinator {
       throw this.#failed(error)
     } finally {
       if (operation !== undefined) this.#running.delete(operation)
+    }
+  }
+
+  /**
+   * Gives the owners a record of another cluster that this node was in, unless they have something at least as new
+   * (rule G4). A deletion too: somebody may still bring an older value. Nothing that is written at the same time, or was
+   * written since, loses to it: what is too old to be taken gets the earliest stamp that is. Idempotent.
+   *
+   * @throws KilovoltError as {@link Coordinator.put}; it can be tried again
+   */
+  async bring(place: RecordKey, record: RecordBytes): Promise<void> {
+    const options = this.#options({ requirement: 'quorum', timeoutMs: undefined, signal: undefined })
+    const held = await this.#track(new GetOperation(this.#deps, place, options, this.#repair, false))
+    if (held !== undefined && compareRecordStamps(held, record) >= 0) return
+    const { rules, stamps } = this.#deps
+    const aged = rules.keepAge ? record : restamp(record, await stamps.next())
+    await this.#track(new PutOperation(this.#deps, place, aged, options, 'brought'))
+  }
+
+  async #track<Result>(operation: Operation<unknown, Result>): Promise<Result> {
+    this.#running.add(operation)
+    try {
+      return await operation.run()
+    } finally {
+      this.#running.delete(operation)
     }
   }
 

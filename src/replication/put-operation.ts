@@ -1,6 +1,6 @@
 import type { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { recordHlc, type RecordBytes, restamp } from '../model/record.ts'
+import { recordHlc, recordStamp, type RecordBytes, restamp } from '../model/record.ts'
 import type { Stamp } from '../model/stamp.ts'
 import { MessageType } from '../transport/message-type.ts'
 import { Operation, type OperationDeps, type OperationOptions } from './operation.ts'
@@ -16,6 +16,13 @@ export interface PutResult {
   readonly restamps: number
 }
 
+/**
+ * `write`: what the app asks for. `any`: the same, and a hint on this node counts as an acknowledgement when no owner can be
+ * had. `brought`: a record of another cluster that this node was in: it keeps its stamp, or gets the earliest that is still
+ * taken, so that nothing that was written since loses to it.
+ */
+export type PutKind = 'write' | 'any' | 'brought'
+
 /** Times a write may be stamped again. */
 const RESTAMPS_MAX = 5
 
@@ -28,34 +35,33 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   protected readonly what = 'write'
   protected readonly type: MessageType = MessageType.PUT
   protected readonly oneByOne = false
-  readonly #mayBeKept: boolean
+  readonly #kind: PutKind
   #record: RecordBytes
   #isKeeping = false
   #isAcknowledged = false
   #existed = false
   #restamps = 0
 
-  /** @param mayBeKept - whether a hint on this node counts as an acknowledgement when no owner can be had: level `any` */
   constructor(
     deps: OperationDeps,
     key: RecordKey,
     record: RecordBytes,
     options: OperationOptions,
-    mayBeKept: boolean = false
+    kind: PutKind = 'write'
   ) {
     super(deps, key, options)
     this.#record = record
-    this.#mayBeKept = mayBeKept
+    this.#kind = kind
   }
 
   /** Who may fall back on itself must have the time for it. */
   protected override get answerWithinMs(): number {
-    return this.#mayBeKept ? Math.ceil(this.remainingMs / 2) : this.remainingMs
+    return this.#kind === 'any' ? Math.ceil(this.remainingMs / 2) : this.remainingMs
   }
 
   /** Out of reach of all owners: keeps the record for whoever owns it, if that will do. */
   protected override outOfReach(): void {
-    if (!this.#mayBeKept) return super.outOfReach()
+    if (this.#kind !== 'any') return super.outOfReach()
     if (this.#isKeeping) return
     this.#isKeeping = true
     this.deps.keepFor(ANY_OWNER, this.key, this.#record, error => {
@@ -83,13 +89,14 @@ export class PutOperation extends Operation<PutReply, PutResult> {
         if (this.yes(store)) this.#acknowledge()
         break
       case 'stale':
-        if (this.requirement === 'one') {
+        if (this.requirement === 'one' || this.#kind === 'brought') {
           this.#existed = true
           if (this.yes(store)) this.#acknowledge()
         } else this.#restamp(store, recordHlc(reply.current))
         break
       case 'late':
-        this.#restamp(store, reply.floor)
+        if (this.#kind === 'brought') this.#sendAs(store, { ...recordStamp(this.#record), hlc: reply.floor + 1 })
+        else this.#restamp(store, reply.floor)
         break
       case 'fenced':
         if (reply.epoch > this.epoch) this.refresh(reply.epoch)
@@ -111,16 +118,18 @@ export class PutOperation extends Operation<PutReply, PutResult> {
 
   /** Sends it anew with a stamp later than this. */
   #restamp(store: StoreId, hlc: number): void {
-    if (this.#restamps === RESTAMPS_MAX) return this.no(store, 'stale', true)
-    this.#restamps++
     this.deps.stamps.observe(hlc)
-    const go = (stamp: Stamp): void => {
-      this.#record = restamp(this.#record, stamp)
-      this.phase()
-    }
+    const go = (next: Stamp): void => this.#sendAs(store, next)
     const stamp = this.deps.stamps.next()
     if (stamp instanceof Promise) stamp.then(go, (error: unknown) => this.fail(error))
     else go(stamp)
+  }
+
+  #sendAs(store: StoreId, stamp: Stamp): void {
+    if (this.#restamps === RESTAMPS_MAX) return this.no(store, 'stale', true)
+    this.#restamps++
+    this.#record = restamp(this.#record, stamp)
+    this.phase()
   }
 
   #request(): PutRequest {

@@ -33,6 +33,8 @@ export interface ReplicaDeps {
   readonly topology: () => Topology | undefined
   /** Pulls the topology up to an epoch. */
   readonly catchUp: (epoch: number, timeoutMs: number) => Promise<unknown>
+  /** Whether the cluster has ended, so that nothing new is taken. */
+  readonly isOver: () => boolean
 }
 
 /** Limits of a replica. */
@@ -113,7 +115,8 @@ export class Replica {
   }
 
   #store(request: PutRequest, done: ReplicaDone<PutReply>): void {
-    const { records, horizons, stamps, clock, rules } = this.#deps
+    const { records, horizons, stamps, clock, rules, isOver } = this.#deps
+    if (isOver() && !request.repair) return done(overError(), undefined)
     const hlc = recordHlc(request.record)
     // H1: what is new has no place in a past that is being settled. What is acknowledged already has, up to the horizon.
     const floor = horizons.floorOf(request.partition)
@@ -198,4 +201,9 @@ function driftError(): KilovoltError {
 
 function asError(error: unknown): KilovoltError {
   return isKilovoltError(error) ? error : new KilovoltError('KV_STORAGE', messageOf(error), { cause: error })
+}
+
+function overError(): KilovoltError {
+  const message = 'this cluster is about to become part of another: writes are taken again in a moment'
+  return new KilovoltError('KV_NOT_JOINED', message, { retryable: true })
 }

@@ -96,6 +96,20 @@ export class Horizons {
     await this.#write([partition], NO_SYNC, entry => ({ ...entry, purged: Math.max(entry.purged, horizon) }))
   }
 
+  /** Forgets everything: what was settled in another cluster is not settled in this one. */
+  async reset(): Promise<void> {
+    const reset = this.#writing.then(async () => {
+      const kept = [...this.#entries.entries()].filter(([, { floor }]) => floor > 0)
+      await this.#batch(
+        kept.map(([partition]) => ({ key: settledKey(partition), value: undefined })),
+        SYNC
+      )
+      for (const [partition] of kept) this.#entries[partition] = { floor: 0, horizon: 0, purged: 0 }
+    })
+    this.#writing = reset.catch(() => {})
+    await reset
+  }
+
   /** Resolves when everything that was written to the store before is on its medium. */
   async sync(): Promise<void> {
     await this.#batch([{ key: settledRange().gte, value: new Uint8Array(0) }], SYNC)

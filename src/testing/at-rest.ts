@@ -43,7 +43,7 @@ export function restProblem(nodes: readonly SimNode[], expected: readonly string
 }
 
 /**
- * Whether one node's data may be lost now: all machines run, and whoever the latest topology counts on (members, owners)
+ * Whether one node's data may be lost now: all machines run, all in one cluster, and whoever the latest topology counts on (members, owners)
  * is among them, so that every acknowledged write has all the copies that it was promised.
  */
 export function canLoseOne(nodes: readonly SimNode[], expected: readonly string[]): boolean {
@@ -55,6 +55,7 @@ export function canLoseOne(nodes: readonly SimNode[], expected: readonly string[
     .reduce((a, b) => (a !== undefined && (b === undefined || a.epoch > b.epoch) ? a : b))
   return (
     latest !== undefined &&
+    nodes.every(({ core }) => core.cluster.topology?.clusterId === latest.clusterId) &&
     [...latest.members.values()].every(({ storeId, status }) => status === 'up' && running.has(storeId)) &&
     latest.rows.every(({ slots }) => slots.length >= 3 && slots.every(store => running.has(store)))
   )

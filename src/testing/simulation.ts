@@ -1,9 +1,10 @@
 import { isKilovoltError } from '../base/errors.ts'
 import { pause } from '../runtime/clock.ts'
+import type { ClusterId } from '../model/node-id.ts'
 import type { Hash64 } from '../model/partition.ts'
 import { canLoseOne, hintProblem, purgeProblem, replicaPictures, restProblem, treeProblem } from './at-rest.ts'
 import { checkAcknowledged } from './checkers/acknowledged.ts'
-import { History } from './checkers/history.ts'
+import { History, type Operation } from './checkers/history.ts'
 import { checkLeftovers } from './checkers/leftovers.ts'
 import { checkRegisters } from './checkers/register.ts'
 import { checkReplicas } from './checkers/replicas.ts'
@@ -28,6 +29,11 @@ export interface SimulationPlan {
   readonly members: readonly PlannedMember[]
   readonly network?: NetworkOptions
   readonly workload: WorkloadOptions
+  /**
+   * Machines that found clusters apart and meet later. Each side has clients and keys of its own, and what is read of a key
+   * while its cluster becomes part of another is not judged: it may be on its way.
+   */
+  readonly sides?: readonly (readonly string[])[]
   /** When clients begin, ms. */
   readonly workloadAtMs: number
   readonly faults: readonly TimedFault[]
@@ -76,7 +82,10 @@ export class Simulation {
   readonly #world: SimWorld
   readonly #cluster: SimCluster
   readonly #history = new History()
-  readonly #workload: Workload
+  /** One for each side. */
+  readonly #workloads: readonly Workload[]
+  /** Clusters that nodes of each side were seen in. */
+  readonly #clusters: readonly Set<ClusterId>[]
   readonly #watch: Watch
   readonly #violations: Violation[] = []
   #nextLossMs = 0
@@ -89,19 +98,24 @@ export class Simulation {
       world: this.#world,
       hash,
       ...(plan.network === undefined ? {} : { network: plan.network }),
-      onNode: node => this.#watch.add(node),
+      onNode: node => this.#add(node),
       onGone: node => this.#gone(node)
     })
     this.#watch = new Watch(this.#cluster)
-    this.#workload = new Workload(
-      {
-        random: this.#world.random.fork('workload'),
-        history: this.#history,
-        after: (delayMs, fn) => this.#world.after(delayMs, fn),
-        targets: () => this.#cluster.nodes
-      },
-      plan.workload
-    )
+    const sides = plan.sides ?? [plan.members.map(({ machine }) => machine.name)]
+    this.#clusters = sides.map(() => new Set())
+    this.#workloads = sides.map((side, i) => {
+      const name = sides.length === 1 ? '' : `side${i}-`
+      return new Workload(
+        {
+          random: this.#world.random.fork(`${name}workload`),
+          history: this.#history,
+          after: (delayMs, fn) => this.#world.after(delayMs, fn),
+          targets: () => this.#cluster.nodes.filter(node => side.includes(node.name))
+        },
+        { ...plan.workload, prefix: name }
+      )
+    })
   }
 
   /** Runs the whole plan. Never rejects for a fault of the cluster's: those are violations. */
@@ -123,7 +137,9 @@ export class Simulation {
       this.#cluster.add(member)
       this.#world.after(startAtMs, () => this.#cluster.start(member.machine.name))
     }
-    this.#world.after(workloadAtMs, () => this.#workload.start())
+    this.#world.after(workloadAtMs, () => {
+      for (const workload of this.#workloads) workload.start()
+    })
     for (const fault of faults) this.#world.after(fault.atMs, () => this.#apply(fault))
     await this.#world.advance(chaosMs)
   }
@@ -155,17 +171,16 @@ export class Simulation {
 
   /** Whether the cluster came to rest in time. */
   async #heal(): Promise<boolean> {
-    this.#workload.stop()
+    for (const workload of this.#workloads) workload.stop()
     this.#cluster.heal()
     const endMs = this.#world.nowMs + this.#plan.convergeMs
     let problem: string | undefined
     let calmSinceMs = this.#world.nowMs
     while (this.#world.nowMs - calmSinceMs < CALM_MS && calmSinceMs < endMs) {
       await this.#world.advance(REST_CHECK_MS)
+      const pending = this.#workloads.reduce((sum, workload) => sum + workload.pending, 0)
       problem =
-        this.#workload.pending > 0
-          ? `${this.#workload.pending} operations are pending`
-          : restProblem(this.#cluster.nodes, this.#cluster.names)
+        pending > 0 ? `${pending} operations are pending` : restProblem(this.#cluster.nodes, this.#cluster.names)
       if (problem !== undefined) calmSinceMs = this.#world.nowMs
     }
     if (problem !== undefined) {
@@ -193,7 +208,7 @@ export class Simulation {
   /** Reads each key at quorum from two nodes, then at `all`, which mends what is behind. */
   async #readAll(): Promise<void> {
     const { nodes } = this.#cluster
-    const keys = this.#workload.keys
+    const keys = this.#workloads.flatMap(workload => workload.keys)
     const read = async (key: string, node: SimNode, level: 'all' | 'quorum'): Promise<void> => {
       const operation = this.#history.begin({ client: 'checker', kind: 'get', key, level })
       try {
@@ -227,18 +242,28 @@ export class Simulation {
     }
   }
 
+  #add(node: SimNode): void {
+    this.#watch.add(node)
+    const sides = this.#plan.sides ?? []
+    const note = (clusterId: ClusterId): void => {
+      for (const [i, side] of sides.entries()) if (side.includes(node.name)) this.#clusters[i]!.add(clusterId)
+    }
+    if (node.core.cluster.topology !== undefined) note(node.core.cluster.topology.clusterId)
+    node.core.cluster.on('topology', ({ clusterId }) => note(clusterId))
+  }
+
   /** A node is gone: clients that wait for it will never know. After a stop in good order none may be waiting. */
   #gone(node: SimNode): void {
     if (node.leftTimers !== undefined) {
-      const calls = this.#workload.pendingAt(node)
+      const calls = this.#workloads.reduce((sum, workload) => sum + workload.pendingAt(node), 0)
       this.#violations.push(...checkLeftovers([{ node: node.name, timers: node.leftTimers, calls }]))
     }
-    this.#workload.abandon(node)
+    for (const workload of this.#workloads) workload.abandon(node)
   }
 
   #conclude(): SimulationReport {
     const { operations } = this.#history
-    this.#violations.push(...checkRegisters(operations), ...this.#watch.violations)
+    this.#violations.push(...checkRegisters(this.#judged()), ...this.#watch.violations)
     const { trace, nowMs } = this.#world
     return {
       violations: this.#violations,
@@ -249,6 +274,14 @@ export class Simulation {
       operations: operations.length,
       succeeded: operations.filter(({ outcome }) => outcome === 'ok').length
     }
+  }
+
+  /** What was read and written in the cluster that has stayed. */
+  #judged(): readonly Operation[] {
+    const { operations } = this.#history
+    if (this.#workloads.length === 1) return operations
+    const moved = this.#workloads.filter((_, i) => this.#clusters[i]!.size > 1)
+    return operations.filter(({ key }) => !moved.some(({ options }) => key.startsWith(options.prefix)))
   }
 
   #report(rule: string, message: string): void {

@@ -1,6 +1,7 @@
+import { toHex } from '../base/bytes.ts'
 import { decodeFrame } from '../codec/frame.ts'
 import { decodeRaftMessage } from '../consensus/wire.ts'
-import { compareIds, type StoreId } from '../model/node-id.ts'
+import { compareIds } from '../model/node-id.ts'
 import type { Topology } from '../placement/topology.ts'
 import { MessageType } from '../transport/message-type.ts'
 import { type Bounded, checkBounds } from './checkers/bounds.ts'
@@ -48,11 +49,13 @@ export class Watch {
 
   #look({ class: trafficClass, frame, to }: Delivery): void {
     if (trafficClass !== 'control') return
+    let cluster = 'no cluster'
     for (const { type, body } of decodeFrame(frame)) {
+      if (type === MessageType.BELONG) cluster = toHex(body)
       if (type !== MessageType.RAFT) continue
       const { group, from, message } = decodeRaftMessage(body)
-      // Terms mean something within one cluster only.
-      const name = `${group} of ${this.#clusterOf(from) ?? 'no cluster'}`
+      // Terms mean something within one cluster only, and a node may go over to another one.
+      const name = `${group} of ${cluster}`
       if (message.kind === 'append') this.#consensus.leader(name, message.term, from)
       else if (message.kind === 'vote' && !message.pre) this.#consensus.vote(name, message.term, from, from)
       else if (message.kind === 'voteReply' && !message.pre && message.granted) {
@@ -60,10 +63,6 @@ export class Watch {
         if (candidate !== undefined) this.#consensus.vote(name, message.term, from, candidate)
       }
     }
-  }
-
-  #clusterOf(store: StoreId): string | undefined {
-    return this.#cluster.nodes.find(({ core }) => core.storeId === store)?.core.cluster.topology?.clusterId
   }
 
   #sample(): void {

@@ -10,6 +10,8 @@ export interface WorkloadOptions {
   readonly clients?: number
   /** Number of keys they compete for. Default 12 */
   readonly keys?: number
+  /** What the names of the keys, and of the clients, begin with. Default nothing */
+  readonly prefix?: string
   /** Mean pause between two operations of a client, ms. Default 20 */
   readonly pauseMs?: number
   /** Deadline of an operation, ms. Default 2,000 */
@@ -43,6 +45,7 @@ export interface WorkloadDeps {
 const DEFAULTS: Required<WorkloadOptions> = {
   clients: 6,
   keys: 12,
+  prefix: '',
   pauseMs: 20,
   timeoutMs: 2000,
   puts: 45,
@@ -78,7 +81,7 @@ export class Workload {
 
   /** All keys there are. */
   get keys(): readonly string[] {
-    return Array.from({ length: this.options.keys }, (_, i) => keyName(i))
+    return Array.from({ length: this.options.keys }, (_, i) => this.#keyName(i))
   }
 
   /** Operations under way. */
@@ -92,7 +95,7 @@ export class Workload {
   }
 
   start(): void {
-    for (let i = 0; i < this.options.clients; i++) this.#pause(`c${i}`)
+    for (let i = 0; i < this.options.clients; i++) this.#pause(`${this.options.prefix}c${i}`)
   }
 
   /** No operation begins any more. */
@@ -125,7 +128,11 @@ export class Workload {
     const kinds = ['get', 'put', 'delete'] as const
     const kind = kinds[pick(random, [gets, puts, number % 3 === 0 ? deletes : 0])]!
     const level = (['one', 'quorum', 'all'] as const)[pick(random, [one, quorum, all])]!
-    void this.#run(client, target, { client, kind, key: keyName(number), level })
+    void this.#run(client, target, { client, kind, key: this.#keyName(number), level })
+  }
+
+  #keyName(number: number): string {
+    return `${this.options.prefix}key-${number}`
   }
 
   async #run(
@@ -154,10 +161,6 @@ export class Workload {
     }
     if (this.#calls.delete(call)) call.next()
   }
-}
-
-function keyName(number: number): string {
-  return `key-${number}`
 }
 
 /** Index drawn with the given shares. */

@@ -1,7 +1,7 @@
 import { abortError, onAbort } from '../base/abort.ts'
 import { createDeferred, type Deferred } from '../base/deferred.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
-import type { ClusterId, PeerId } from '../model/node-id.ts'
+import type { PeerId } from '../model/node-id.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { Deadline, TimerWheel } from '../runtime/timer-wheel.ts'
@@ -22,7 +22,7 @@ export interface LinksDeps {
   readonly hello: () => Hello
   readonly check: (other: Hello) => KilovoltError | undefined
   readonly epoch: () => number
-  readonly cluster: () => ClusterId | undefined
+  readonly tag: () => Uint8Array | undefined
   readonly handlerOf: (type: number) => MessageHandler | undefined
   readonly onUp: (peer: PeerId, hello: Hello) => void
   readonly onDown: (peer: PeerId, reason: string) => void
@@ -54,7 +54,7 @@ export class Links {
   readonly #abort = new AbortController()
 
   constructor(deps: LinksDeps) {
-    const { host, clock, logger, counters, hello, check, epoch, cluster, handlerOf } = deps
+    const { host, clock, logger, counters, hello, check, epoch, tag, handlerOf } = deps
     const wheel = new TimerWheel(clock)
     this.#deps = deps
     this.#rpcDeps = {
@@ -63,7 +63,7 @@ export class Links {
       logger,
       counters,
       epoch,
-      cluster,
+      tag,
       handlerOf,
       onMalformed: (rpc, error) => this.#onMalformed(rpc.peer, error),
       onFarewell: (rpc, error) => this.#refused(rpc.peer, refusedBy(rpc.peer, error)),
@@ -126,11 +126,6 @@ export class Links {
     } finally {
       forget()
     }
-  }
-
-  /** Tells everybody which cluster this node belongs to. */
-  belong(): void {
-    for (const peer of this.#peers.values()) for (const rpc of peer.all()) rpc.belong()
   }
 
   /** Closes all links to a peer. */

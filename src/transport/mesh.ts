@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { onAbort, throwIfAborted } from '../base/abort.ts'
 import { Emitter } from '../base/emitter.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
-import type { ClusterId, PeerId } from '../model/node-id.ts'
+import { type ClusterId, idToBytes, type PeerId } from '../model/node-id.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Random } from '../runtime/random.ts'
@@ -10,7 +10,7 @@ import { createCounters } from './counters.ts'
 import type { Hello } from './hello.ts'
 import type { Host } from './host.ts'
 import { Links } from './links.ts'
-import type { MessageType } from './message-type.ts'
+import { type MessageType, TAG_BYTES } from './message-type.ts'
 import { Redialer } from './redialer.ts'
 import type {
   MessageHandler,
@@ -51,6 +51,8 @@ export class Mesh implements Transport {
   readonly #abort = new AbortController()
   #epoch = 0
   #cluster: ClusterId | undefined
+  /** One and the same for a cluster. */
+  #tag: Uint8Array | undefined
   #stopping: Promise<void> | undefined
 
   /** Listens to the host from now on, so make it before the host starts. */
@@ -74,7 +76,7 @@ export class Mesh implements Transport {
       hello,
       check: other => check?.(other),
       epoch: () => this.#epoch,
-      cluster: () => this.#cluster,
+      tag: () => this.#tag,
       handlerOf: type => this.#handlers.get(type),
       onUp: (peer, hello) => {
         this.#refusing.delete(peer)
@@ -175,7 +177,7 @@ export class Mesh implements Transport {
     this.#epoch = epoch
     if (cluster === this.#cluster) return
     this.#cluster = cluster
-    this.#links.belong()
+    this.#tag = idToBytes(cluster).subarray(0, TAG_BYTES)
   }
 
   on<K extends keyof TransportEvents>(type: K, listener: (detail: TransportEvents[K]) => void): () => void {

@@ -9,7 +9,7 @@ export const MessageType = {
   HELLO: 1,
   /** A gossip message relayed outside the pub/sub mesh. One-way. */
   GOSSIP: 2,
-  /** The cluster that the sender belongs to from here on; ahead of everything else it says on a link. One-way. */
+  /** First in a frame: the cluster whose epochs and requests are in it. One-way. */
   BELONG: 3,
 
   /** Direct probe of the failure detector. */
@@ -58,6 +58,9 @@ export const MessageType = {
 
 /** A number of {@link MessageType}. */
 export type MessageType = (typeof MessageType)[keyof typeof MessageType]
+
+/** Bytes of a cluster's id that stand for it in each frame. */
+export const TAG_BYTES = 8
 
 /** Whether messages of a type are meant for the sender's own cluster alone; the others say themselves for which they are. */
 export function isOfOneCluster(type: number): boolean {

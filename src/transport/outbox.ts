@@ -2,6 +2,7 @@ import { FRAME_BYTES_MAX, FrameEncoder, MESSAGE_OVERHEAD_MAX } from '../codec/fr
 import type { Clock } from '../runtime/clock.ts'
 import type { Link } from './host.ts'
 import type { TransportCounters } from './counters.ts'
+import { MessageType, TAG_BYTES } from './message-type.ts'
 
 /** A message on its way out. */
 export interface OutgoingMessage {
@@ -12,6 +13,8 @@ export interface OutgoingMessage {
    * decided by that topology (rule C2).
    */
   readonly epoch: number
+  /** The cluster whose epoch it is, as {@link clusterTag} has it; `undefined` for none. */
+  readonly tag: Uint8Array | undefined
   readonly body: Uint8Array
   /** Byte before the body, for replies; -1 for none. */
   readonly lead: number
@@ -28,7 +31,7 @@ export interface OutboxDeps {
 }
 
 /** Longest body of a single message: a frame holds at least one. */
-export const BODY_BYTES_MAX: number = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_MAX - 1
+export const BODY_BYTES_MAX: number = FRAME_BYTES_MAX - 2 * MESSAGE_OVERHEAD_MAX - TAG_BYTES - 1
 
 /**
  * Gathers what one turn of the event loop has to say on a link and sends it as one frame when the turn is over. While
@@ -107,11 +110,15 @@ export class Outbox {
     const { counters } = this.#deps
     let next = start
     let count = 0
+    let tag: Uint8Array | undefined
     for (; next < queue.length; next++) {
       const message = queue[next]!
       const size = message.body.length + MESSAGE_OVERHEAD_MAX
       if (!message.cancelled) {
-        if (count > 0 && encoder.length + size + 1 > FRAME_BYTES_MAX) break
+        // A frame is of one cluster, which it begins with.
+        if (count > 0 && (message.tag !== tag || encoder.length + size + 1 > FRAME_BYTES_MAX)) break
+        if (count === 0 && message.tag !== undefined) encoder.add(MessageType.BELONG, 0, 0, message.tag)
+        tag = message.tag
         encoder.add(message.type, message.id, message.epoch, message.body, message.lead)
         message.sent = true
         count++

@@ -1,13 +1,13 @@
+import { equalBytes } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
 import { FrameDecoder } from '../codec/frame.ts'
-import { Reader } from '../codec/reader.ts'
-import { type ClusterId, ID_BYTES, idFromBytes, idToBytes, type PeerId } from '../model/node-id.ts'
+import type { PeerId } from '../model/node-id.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { Deadline, type TimerWheel } from '../runtime/timer-wheel.ts'
 import type { TransportCounters } from './counters.ts'
 import type { Link } from './host.ts'
-import { isOfOneCluster, MessageType } from './message-type.ts'
+import { isOfOneCluster, MessageType, TAG_BYTES } from './message-type.ts'
 import { BODY_BYTES_MAX, Outbox, type OutgoingMessage } from './outbox.ts'
 import { decodeRefusal, encodeRefusal, ReplyStatus } from './refusal.ts'
 import type { MessageHandler, Outcome, Responder, TrafficClass } from './transport.ts'
@@ -20,8 +20,8 @@ export interface RpcDeps {
   readonly counters: TransportCounters
   /** Epoch that messages carry. */
   readonly epoch: () => number
-  /** The cluster this node belongs to now. */
-  readonly cluster: () => ClusterId | undefined
+  /** The cluster this node belongs to now, as a tag. */
+  readonly tag: () => Uint8Array | undefined
   readonly handlerOf: (type: number) => MessageHandler | undefined
   /** The peer sent a frame that is no kilovolt; the link is about to be closed. */
   readonly onMalformed: (rpc: Rpc, error: KilovoltError) => void
@@ -55,15 +55,14 @@ export class Rpc {
   #nextId = 1
   #unanswered = 0
   #closed = false
-  /** The cluster that the peer says it belongs to. */
-  #theirs: ClusterId | undefined
+  /** Whether the frame that is read is of another cluster. */
+  #isForeign = false
 
   constructor(peer: PeerId, trafficClass: TrafficClass, deps: RpcDeps) {
     this.peer = peer
     this.class = trafficClass
     this.#deps = deps
     this.#outbox = new Outbox(deps)
-    this.belong()
   }
 
   get isClosed(): boolean {
@@ -78,13 +77,6 @@ export class Rpc {
     this.#outbox.attach(link)
   }
 
-  /** Says which cluster this node belongs to from here on; whatever follows on this link is meant for that one. */
-  belong(): void {
-    const cluster = this.#deps.cluster()
-    if (cluster === undefined || this.#closed) return
-    this.#outbox.add(this.#note(MessageType.BELONG, 0, idToBytes(cluster), -1))
-  }
-
   /** One-way; dropped when too much waits already. */
   send(type: MessageType, body: Uint8Array): void {
     if (this.#closed || body.length > BODY_BYTES_MAX) return
@@ -97,7 +89,7 @@ export class Rpc {
       this.#deps.clock.soon(() => this.#report(done, { kind: 'unsent', reason }))
       return
     }
-    const request = new Request(this, type, this.#nextId++, this.#deps.epoch(), body, done)
+    const request = new Request(this, type, this.#nextId++, this.#deps, body, done)
     this.#requests.set(request.id, request)
     this.#deps.counters.requestsInFlight++
     this.#deps.wheel.add(request, timeoutMs)
@@ -154,7 +146,12 @@ export class Rpc {
     counters.bytesReceived += frame.length
     try {
       const decoder = new FrameDecoder(frame)
+      this.#isForeign = false
       while (!this.#closed && decoder.next()) {
+        if (decoder.type === MessageType.BELONG) {
+          this.#belong(decoder.body())
+          continue
+        }
         counters.messagesReceived++
         if (decoder.type === MessageType.REPLY) this.#onReply(decoder)
         else this.#onMessage(decoder)
@@ -190,21 +187,17 @@ export class Rpc {
 
   #onMessage(decoder: FrameDecoder): void {
     const { type, id, epoch } = decoder
-    if (type === MessageType.BELONG) {
-      this.#theirs = idFromBytes(new Reader(decoder.body()).raw(ID_BYTES))
-      return
-    }
     const handler = this.#deps.handlerOf(type)
-    const foreign = isOfOneCluster(type) ? this.#foreignCluster() : undefined
+    const isMisdirected = this.#isForeign && isOfOneCluster(type)
     if (id === 0) {
       // Of an unknown type: a later version's; skipped.
-      if (handler !== undefined && foreign === undefined)
+      if (handler !== undefined && !isMisdirected)
         this.#handle(handler, { from: this.peer, epoch, body: decoder.body() }, NO_RESPONDER)
       return
     }
     this.#unanswered++
     const answer = new Answer(this, id)
-    if (foreign !== undefined) return answer.refuse(foreign)
+    if (isMisdirected) return answer.refuse(foreignError())
     if (handler === undefined) {
       answer.refuse(new KilovoltError('KV_PROTOCOL', `this node does not answer messages of type ${type}`))
     } else if (this.#unanswered > UNANSWERED_MAX) {
@@ -216,18 +209,15 @@ export class Rpc {
     }
   }
 
-  /** Why what the peer sends now is not for this node: the two belong to different clusters, whose epochs say nothing to each other. */
-  #foreignCluster(): KilovoltError | undefined {
-    const own = this.#deps.cluster()
-    const theirs = this.#theirs
-    if (own === undefined || theirs === undefined || own === theirs) return undefined
-    return new KilovoltError('KV_HANDSHAKE', `this node belongs to cluster ${own}, the request is of ${theirs}`, {
-      retryable: true
-    })
+  /** @throws KilovoltError `KV_PROTOCOL` */
+  #belong(theirs: Uint8Array): void {
+    if (theirs.length !== TAG_BYTES) throw new KilovoltError('KV_PROTOCOL', 'a cluster’s tag of another length')
+    const own = this.#deps.tag()
+    this.#isForeign = own !== undefined && !equalBytes(own, theirs)
   }
 
   #note(type: number, id: number, body: Uint8Array, lead: number): Note {
-    return new Note(type, id, this.#deps.epoch(), body, lead)
+    return new Note(type, id, this.#deps, body, lead)
   }
 
   #handle(handler: MessageHandler, message: Parameters<MessageHandler>[0], respond: Responder): void {
@@ -261,6 +251,7 @@ class Request extends Deadline implements OutgoingMessage {
   readonly type: number
   readonly id: number
   readonly epoch: number
+  readonly tag: Uint8Array | undefined
   readonly body: Uint8Array
   readonly lead = -1
   readonly done: (outcome: Outcome) => void
@@ -272,7 +263,7 @@ class Request extends Deadline implements OutgoingMessage {
     rpc: Rpc,
     type: number,
     id: number,
-    epoch: number,
+    { epoch, tag }: Pick<RpcDeps, 'epoch' | 'tag'>,
     body: Uint8Array,
     done: (outcome: Outcome) => void
   ) {
@@ -280,7 +271,8 @@ class Request extends Deadline implements OutgoingMessage {
     this.#rpc = rpc
     this.type = type
     this.id = id
-    this.epoch = epoch
+    this.epoch = epoch()
+    this.tag = tag()
     this.body = body
     this.done = done
   }
@@ -295,15 +287,23 @@ class Note implements OutgoingMessage {
   readonly type: number
   readonly id: number
   readonly epoch: number
+  readonly tag: Uint8Array | undefined
   readonly body: Uint8Array
   readonly lead: number
   readonly cancelled = false
   sent = false
 
-  constructor(type: number, id: number, epoch: number, body: Uint8Array, lead: number) {
+  constructor(
+    type: number,
+    id: number,
+    { epoch, tag }: Pick<RpcDeps, 'epoch' | 'tag'>,
+    body: Uint8Array,
+    lead: number
+  ) {
     this.type = type
     this.id = id
-    this.epoch = epoch
+    this.epoch = epoch()
+    this.tag = tag()
     this.body = body
     this.lead = lead
   }
@@ -333,6 +333,13 @@ class Answer implements Responder {
     this.#id = 0
     this.#rpc.answer(id, status, body)
   }
+}
+
+/** The two belong to different clusters, whose rows and epochs say nothing to each other. */
+function foreignError(): KilovoltError {
+  return new KilovoltError('KV_HANDSHAKE', 'this node belongs to another cluster of the same name now', {
+    retryable: true
+  })
 }
 
 const NO_RESPONDER: Responder = { reply() {}, refuse() {} }

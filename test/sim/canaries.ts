@@ -4,6 +4,7 @@ import type { PlannedMember, SimulationPlan } from '../../src/testing/simulation
 import { churn } from './scenarios/churn.ts'
 import { drawPlan, type Scenario } from './scenarios/draw.ts'
 import { late } from './scenarios/late.ts'
+import { merge } from './scenarios/merge.ts'
 import { purge } from './scenarios/purge.ts'
 
 /** A bug that is planted on purpose, to see that the simulator sees it: it breaks one rule, and nothing else. */
@@ -79,6 +80,18 @@ export const canaries: readonly Canary[] = [
     name: 'H2 and G1 left out: a hint is handed over after what took its place was purged',
     sabotage: withRules({ drainPast: false, refusePast: false }),
     scenario: purge,
+    hint: 1
+  },
+  {
+    name: 'M3 without a last comparison: members of a cluster that has dissolved go as they are',
+    sabotage: withRules({ closeFirst: false }),
+    scenario: merge,
+    hint: 1
+  },
+  {
+    name: 'G4 with new stamps: what is brought along from another cluster is as good as new',
+    sabotage: withRules({ keepAge: false }),
+    scenario: merge,
     hint: 1
   }
 ]

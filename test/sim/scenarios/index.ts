@@ -4,7 +4,9 @@ import { crash } from './crash.ts'
 import type { Scenario } from './draw.ts'
 import { growth } from './growth.ts'
 import { late } from './late.ts'
+import { merge } from './merge.ts'
 import { purge } from './purge.ts'
+import { refound } from './refound.ts'
 import { restart } from './restart.ts'
 import { slowStore } from './slow-store.ts'
 import { split } from './split.ts'
@@ -13,8 +15,7 @@ import { swarm } from './swarm.ts'
 
 /** All scenarios by name, in the order in which seeds take turns. */
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn, purge, late].map(scenario => [
-    scenario.name,
-    scenario
-  ])
+  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn, purge, late, merge, refound].map(
+    scenario => [scenario.name, scenario]
+  )
 )

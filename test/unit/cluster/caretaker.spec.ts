@@ -20,6 +20,7 @@ function look(
     topology: of,
     nowMs,
     isDead: id => dead.map(store).includes(id),
+    isElsewhere: () => false,
     hasEnded: id => ended.map(store).includes(id),
     voters: voters.map(store),
     rules: SOUND_RULES
@@ -39,6 +40,7 @@ function atRest(members: number): Topology {
       topology: of,
       nowMs: 0,
       isDead: () => false,
+      isElsewhere: () => false,
       hasEnded: () => false,
       voters: [],
       rules: SOUND_RULES

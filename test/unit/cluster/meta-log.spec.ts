@@ -17,6 +17,7 @@ const FOUND: Extract<Command, { kind: 'found' }> = {
   name: 'test',
   partitions: 64,
   replicas: 3,
+  foundedMs: 1,
   member: member(1)
 }
 
@@ -55,7 +56,8 @@ function founded(log: MetaLog, clusterId: ClusterId = CLUSTER): MetaLog {
 }
 
 function addMembers(log: MetaLog, from: number, to: number): void {
-  for (let n = from; n <= to; n++) log.apply(log.epoch + 1, encodeCommand({ kind: 'addMember', member: member(n) }))
+  for (let n = from; n <= to; n++)
+    log.apply(log.epoch + 1, encodeCommand({ kind: 'addMember', member: member(n), former: [] }))
 }
 
 describe('the applied log of the meta group', () => {
@@ -105,7 +107,7 @@ describe('the applied log of the meta group', () => {
     const ahead = founded(bench.log())
     const addresses = Array.from({ length: 32 }, (_, i) => `/dns4/${String(i).padStart(200, 'x')}/tcp/1`)
     for (let i = 0; i < 300; i++)
-      ahead.apply(ahead.epoch + 1, encodeCommand({ kind: 'addMember', member: member(2, { addresses }) }))
+      ahead.apply(ahead.epoch + 1, encodeCommand({ kind: 'addMember', member: member(2, { addresses }), former: [] }))
     const behind = founded(bench.other())
     for (let round = 0; behind.epoch < ahead.epoch; round++) {
       assert.ok(round < 5)

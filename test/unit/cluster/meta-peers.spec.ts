@@ -67,6 +67,7 @@ class Bench {
       name: 'test',
       partitions: 64,
       replicas: 3,
+      foundedMs: 1,
       member: member(1)
     }
     if (isFounded) log.apply(1, encodeCommand(found))
@@ -172,7 +173,7 @@ describe('talking to the other members', () => {
 
   it('gives a member of its own cluster what it lacks, and one of another nothing', () => {
     const ask = (cluster: ClusterId): Uint8Array | KilovoltError =>
-      bench.ask(MessageType.META_DELTA, new Writer(32).raw(idToBytes(cluster)).varint(0).finish())
+      bench.ask(MessageType.META_DELTA, new Writer(32).raw(idToBytes(cluster)).bool(false).varint(0).finish())
     const delta = ask(CLUSTER)
     assert.ok(!(delta instanceof KilovoltError) && new Reader(delta).remaining > ID_BYTES)
     const refusal = ask('d'.repeat(32) as ClusterId)

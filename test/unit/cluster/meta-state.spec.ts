@@ -4,6 +4,7 @@ import type { Command } from '../../../src/cluster/commands.ts'
 import { MetaState } from '../../../src/cluster/meta-state.ts'
 import { decodeCommand, encodeCommand } from '../../../src/cluster/wire.ts'
 import { isKilovoltError } from '../../../src/base/errors.ts'
+import type { ClusterId } from '../../../src/model/node-id.ts'
 import type { MemberStatus, Topology } from '../../../src/placement/topology.ts'
 import { CLUSTER, member, store } from './fixtures.ts'
 
@@ -13,6 +14,7 @@ const FOUND: Command = {
   name: 'test',
   partitions: 64,
   replicas: 3,
+  foundedMs: 1,
   member: member(1)
 }
 
@@ -36,15 +38,29 @@ const anyRefs = fc.array(
   fc.record({ partition: fc.integer({ min: 0, max: 70 }), rowEpoch: fc.integer({ min: 0, max: 30 }) }, plain),
   { maxLength: 5 }
 )
+const anyCluster = fc.integer({ min: 1, max: 5 }).map(n => `${n}`.repeat(32) as ClusterId)
+const anyClusters = fc.uniqueArray(anyCluster, { maxLength: 3 })
+const STATE = apply([FOUND, { kind: 'addMember', member: member(2), former: [] }]).snapshot()
 const anyCommand: fc.Arbitrary<Command> = fc.oneof(
-  anyStore.map((n): Command => ({ kind: 'addMember', member: member(n) })),
+  anyStore.map((n): Command => ({ kind: 'addMember', member: member(n), former: [] })),
   fc
     .tuple(anyStore, fc.constantFrom<MemberStatus>('up', 'down', 'leaving', 'evicted'))
     .map(([n, status]): Command => ({ kind: 'setStatus', storeId: store(n), status })),
   anyStore.map((n): Command => ({ kind: 'removeMember', storeId: store(n) })),
   fc.array(anyRow, { maxLength: 5 }).map((rows): Command => ({ kind: 'changeBegin', rows })),
   anyRefs.map((rows): Command => ({ kind: 'changeEnd', rows })),
-  anyRefs.map((rows): Command => ({ kind: 'changeAbort', rows }))
+  anyRefs.map((rows): Command => ({ kind: 'changeAbort', rows })),
+  fc.tuple(anyStore, anyClusters).map(([n, former]): Command => ({ kind: 'addMember', member: member(n), former })),
+  fc
+    .tuple(anyCluster, anyClusters, fc.array(anyStore, { maxLength: 3 }))
+    .map(([cluster, absorbed, stores]): Command => {
+      return { kind: 'absorb', cluster, absorbed, members: stores.map(n => member(n)) }
+    }),
+  anyCluster.map((cluster): Command => ({ kind: 'absorbCancel', cluster })),
+  fc.tuple(anyCluster, fc.nat({ max: 50 })).map(([into, epoch]): Command => ({ kind: 'dissolve', into, epoch })),
+  fc
+    .tuple(anyCluster, fc.nat())
+    .map(([clusterId, foundedMs]): Command => ({ kind: 'refound', clusterId, foundedMs, state: STATE }))
 )
 
 function apply(commands: readonly (Command | undefined)[]): MetaState {
@@ -64,7 +80,7 @@ describe('the state of the meta group', () => {
 
   it('keeps what it knows of a member that renews it, and lets nobody in with the name of another’s stamps', () => {
     const renewed = apply([FOUND, { kind: 'setStatus', storeId: store(1), status: 'leaving' }])
-    renewed.apply(3, encodeCommand({ kind: 'addMember', member: member(1, { zone: 'z' }) }))
+    renewed.apply(3, encodeCommand({ kind: 'addMember', member: member(1, { zone: 'z' }), former: [] }))
     const { status, joinedEpoch, zone } = renewed.topology!.members.get(store(1))!
     assert.deepEqual({ status, joinedEpoch, zone }, { status: 'up', joinedEpoch: 1, zone: 'z' })
   })
@@ -89,13 +105,13 @@ describe('the state of the meta group', () => {
       `/dns4/${'x'.repeat(300)}/tcp/1`,
       ...Array.from({ length: 100 }, (_, i) => `/ip4/10.0.0.${i}/tcp/1`)
     ]
-    const command: Command = { kind: 'addMember', member: member(2, { addresses }) }
+    const command: Command = { kind: 'addMember', member: member(2, { addresses }), former: [] }
     const read = decodeCommand(encodeCommand(command))
     assert.deepEqual(read.kind === 'addMember' && read.member.addresses, addresses.slice(1, 33))
   })
 
   it('skips entries it has applied already, so that two sources may feed it', () => {
-    const state = apply([FOUND, { kind: 'addMember', member: member(2) }])
+    const state = apply([FOUND, { kind: 'addMember', member: member(2), former: [] }])
     state.apply(1, encodeCommand({ kind: 'removeMember', storeId: store(2) }))
     assert.equal(state.topology?.members.size, 2)
     assert.equal(state.epoch, 2)
@@ -106,7 +122,7 @@ describe('the state of the meta group', () => {
       kind: 'changeBegin',
       rows: [{ partition: 5, rowEpoch: 1, next: [store(1), store(2)], copies: [{ to: store(2), from: [store(1)] }] }]
     }
-    const joined = [FOUND, { kind: 'addMember', member: member(2) }, begin] as const
+    const joined = [FOUND, { kind: 'addMember', member: member(2), former: [] }, begin] as const
     const changing = apply(joined).topology!.rows[5]!
     assert.deepEqual([changing.slots.length, changing.change?.next.length, changing.rowEpoch], [1, 2, 3])
     const ended = apply([...joined, { kind: 'changeEnd', rows: [{ partition: 5, rowEpoch: 3 }] }]).topology!.rows[5]!
@@ -117,7 +133,7 @@ describe('the state of the meta group', () => {
   })
 
   it('ignores what does not fit: a stale row, two slots at once, a stranger, a colliding actor, an owner’s removal', () => {
-    const before = apply([FOUND, { kind: 'addMember', member: member(2) }]).topology!
+    const before = apply([FOUND, { kind: 'addMember', member: member(2), former: [] }]).topology!
     const twin = `${store(2).slice(0, 16)}${'f'.repeat(16)}` as ReturnType<typeof store>
     const bad: Command[] = [
       { kind: 'changeBegin', rows: [{ partition: 0, rowEpoch: 9, next: [store(1), store(2)], copies: [] }] },
@@ -134,13 +150,13 @@ describe('the state of the meta group', () => {
       })),
       { kind: 'changeEnd', rows: [{ partition: 0, rowEpoch: 1 }] },
       { kind: 'changeAbort', rows: [{ partition: 99, rowEpoch: 1 }] },
-      { kind: 'addMember', member: { ...member(2), storeId: twin } },
+      { kind: 'addMember', member: { ...member(2), storeId: twin }, former: [] },
       { kind: 'removeMember', storeId: store(1) },
       { kind: 'setStatus', storeId: store(5), status: 'down' },
       FOUND
     ]
     for (const command of bad) {
-      const after: Topology = apply([FOUND, { kind: 'addMember', member: member(2) }, command]).topology!
+      const after: Topology = apply([FOUND, { kind: 'addMember', member: member(2), former: [] }, command]).topology!
       assert.deepEqual({ ...after, epoch: 0 }, { ...before, epoch: 0 }, command.kind)
     }
   })
@@ -176,6 +192,7 @@ describe('the state of the meta group', () => {
         const copy = new MetaState()
         assert.ok(copy.restore(state.snapshot()))
         assert.deepEqual(copy.topology, state.topology)
+        assert.deepEqual(copy.snapshot(), state.snapshot())
         assert.equal(copy.restore(apply([FOUND]).snapshot()), false)
       })
     )
@@ -203,5 +220,75 @@ describe('the state of the meta group', () => {
         }
       })
     )
+  })
+
+  describe('beside other clusters of the name', () => {
+    const [a, b, c] = ['a', 'b', 'c'].map(id => id.repeat(32) as ClusterId) as [ClusterId, ClusterId, ClusterId]
+    const joined: Command = { kind: 'addMember', member: member(2), former: [] }
+
+    it('ends with its dissolution: nothing is done after it (I6)', () => {
+      const absorb: Command = { kind: 'absorb', cluster: b, absorbed: [], members: [] }
+      const state = apply([FOUND, { kind: 'dissolve', into: a, epoch: 1 }, joined, absorb])
+      assert.equal(state.kinship.dissolvedInto, a)
+      assert.equal(state.topology!.members.size, 1)
+      assert.equal(state.kinship.absorbing.size, 0)
+      assert.equal(state.epoch, 4)
+    })
+
+    it('does not dissolve while another is expected, while a row changes, or into itself', () => {
+      const absorb: Command = { kind: 'absorb', cluster: b, absorbed: [c], members: [] }
+      const dissolve: Command = { kind: 'dissolve', into: a, epoch: 9 }
+      const pinned = apply([FOUND, absorb, dissolve])
+      assert.equal(pinned.kinship.dissolvedInto, undefined)
+      pinned.apply(4, encodeCommand({ kind: 'absorbCancel', cluster: b }))
+      pinned.apply(5, encodeCommand(dissolve))
+      assert.equal(pinned.kinship.dissolvedInto, a)
+      const begin: Command = {
+        kind: 'changeBegin',
+        rows: [{ partition: 5, rowEpoch: 1, next: [store(1), store(2)], copies: [] }]
+      }
+      assert.equal(apply([FOUND, joined, begin, dissolve]).kinship.dissolvedInto, undefined)
+      assert.equal(apply([FOUND, { kind: 'dissolve', into: CLUSTER, epoch: 9 }]).kinship.dissolvedInto, undefined)
+    })
+
+    it('does not dissolve when somebody has joined since the other was told whom to expect', () => {
+      assert.equal(apply([FOUND, joined, { kind: 'dissolve', into: a, epoch: 1 }]).kinship.dissolvedInto, undefined)
+      assert.equal(apply([FOUND, joined, { kind: 'dissolve', into: a, epoch: 2 }]).kinship.dissolvedInto, a)
+    })
+
+    it('expects the members of a cluster that may come, until they do or it does not', () => {
+      const absorb: Command = { kind: 'absorb', cluster: a, absorbed: [], members: [member(1), member(2), member(3)] }
+      const state = apply([FOUND, absorb])
+      const statuses = (): unknown => [...state.topology!.members.values()].map(({ status }) => status)
+      assert.deepEqual(statuses(), ['up', 'arriving', 'arriving'])
+      state.apply(3, encodeCommand({ ...joined, former: [a] }))
+      assert.deepEqual(statuses(), ['up', 'up', 'arriving'])
+      state.apply(4, encodeCommand({ kind: 'absorbCancel', cluster: a }))
+      assert.deepEqual(statuses(), ['up', 'up', 'arriving'], 'it has come, and this one is missing')
+      const cancelled = apply([FOUND, absorb, { kind: 'absorbCancel', cluster: a }])
+      assert.deepEqual([...cancelled.topology!.members.keys()], [store(1)])
+    })
+
+    it('knows that a cluster has ended when somebody has come over from it', () => {
+      const absorb: Command = { kind: 'absorb', cluster: a, absorbed: [b], members: [] }
+      const state = apply([FOUND, absorb, { ...joined, former: [a, c] }])
+      assert.deepEqual([...state.kinship.absorbing], [])
+      assert.deepEqual([...state.kinship.absorbed].toSorted(), [a, b, c])
+    })
+
+    it('goes on for another with its members and owners, and without what had begun to change', () => {
+      const begin: Command = {
+        kind: 'changeBegin',
+        rows: [{ partition: 5, rowEpoch: 1, next: [store(1), store(2)], copies: [] }]
+      }
+      const before = apply([FOUND, { ...joined, former: [b] }, begin])
+      const after = apply([{ kind: 'refound', clusterId: a, foundedMs: 7, state: before.snapshot() }])
+      const { clusterId, epoch, members, rows, name, replicas } = after.topology!
+      assert.deepEqual([clusterId, epoch, name, replicas, members.size, rows.length], [a, 1, 'test', 3, 2, 64])
+      assert.deepEqual(rows[5], { slots: [store(1)], change: undefined, rowEpoch: 1 })
+      assert.deepEqual([...after.kinship.lineage], [CLUSTER])
+      assert.deepEqual([...after.kinship.absorbed], [b])
+      assert.equal(after.kinship.foundedMs, 7)
+    })
   })
 })

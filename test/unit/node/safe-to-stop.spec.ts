@@ -6,9 +6,15 @@ import { store, topology } from '../cluster/fixtures.ts'
 const MEMBERS = [1, 2, 3, 4].map(n => ({ n }))
 
 /** What node 1 advises when these are dead. */
-function advise(here: Topology | undefined, dead: readonly number[] = [], soleRecords = 0): StopAdvice {
+function advise(here: Topology | undefined, dead: readonly number[] = [], soleRecords = 0, strays = 0): StopAdvice {
   const gone = new Set(dead.map(store))
-  return adviseStop({ self: store(1), topology: here, isAlive: id => !gone.has(id), soleRecords })
+  return adviseStop({
+    self: store(1),
+    topology: here,
+    isAlive: id => !gone.has(id),
+    soleRecords,
+    strays: new Set(Array(strays).keys())
+  })
 }
 
 describe('whether a node may be stopped', () => {
@@ -17,6 +23,14 @@ describe('whether a node may be stopped', () => {
     assert.equal(advise(topology(MEMBERS, { slots: [2, 3, 4] }), [2, 3]).safe, true, 'it owns nothing there')
     assert.equal(advise(topology(MEMBERS), [4]).safe, true, 'who is dead owns nothing of it')
     assert.equal(advise(undefined).safe, true, 'it is no member')
+  })
+
+  it('is not so while a node that comes from another cluster brings its records along', () => {
+    const others = topology([2, 3, 4].map(n => ({ n })))
+    const { safe, reasons } = advise(others, [], 0, 5)
+    assert.deepEqual([safe, reasons], [false, ['it brings 5 partitions along, which their owners have not got yet']])
+    assert.equal(advise(others).safe, true)
+    assert.equal(advise(topology(MEMBERS), [], 0, 5).safe, true, 'the others have what a member holds of theirs')
   })
 
   it('is not so when another owner is missing', () => {

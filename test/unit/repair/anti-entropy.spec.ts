@@ -102,7 +102,14 @@ class Side {
     }
     const stamps = { last: 0, next: () => ({ hlc: 1, actor: '00000000000000aa' as Actor }), observe: () => {} }
     const replica = new Replica(
-      { ...common, horizons: this.horizons, stamps, rules: SOUND_RULES, catchUp: async () => this.topology },
+      {
+        ...common,
+        horizons: this.horizons,
+        stamps,
+        rules: SOUND_RULES,
+        isOver: () => false,
+        catchUp: async () => this.topology
+      },
       { maxClockDriftMs: 1e15, requestTimeoutMs: 1000 }
     )
     this.builder = new TreeBuilder({ ...common, trees: this.trees })

@@ -112,6 +112,7 @@ export class Bench {
       clock: this.clock,
       rules: SOUND_RULES,
       topology: () => this.topology,
+      isOver: () => false,
       catchUp: async (epoch: number) => {
         this.caughtUp.push(epoch)
         if (this.next instanceof Error) throw this.next

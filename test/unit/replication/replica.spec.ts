@@ -72,6 +72,7 @@ function setUp(
     clock,
     rules: SOUND_RULES,
     topology: () => current,
+    isOver: () => false,
     catchUp: async (epoch: number) => {
       caughtUp.push(epoch)
       if (next instanceof Error) throw next

@@ -31,7 +31,7 @@ describe('the links of a node', () => {
       hello: () => ({}) as Hello,
       check: () => undefined,
       epoch: () => 0,
-      cluster: () => undefined,
+      tag: () => undefined,
       handlerOf: () => undefined,
       onUp() {},
       onDown() {},

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { fromUtf8, utf8 } from '../../../src/base/bytes.ts'
 import { KilovoltError } from '../../../src/base/errors.ts'
-import { encodeFrame, FRAME_BYTES_MAX } from '../../../src/codec/frame.ts'
-import { type ClusterId, idToBytes, type PeerId } from '../../../src/model/node-id.ts'
+import { decodeFrame, encodeFrame, FRAME_BYTES_MAX } from '../../../src/codec/frame.ts'
+import type { PeerId } from '../../../src/model/node-id.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
 import { TimerWheel } from '../../../src/runtime/timer-wheel.ts'
 import type { SimClock } from '../../../src/testing/sim-clock.ts'
@@ -27,7 +27,7 @@ describe('requests over one link', () => {
   let link: FakeLink
   let rpc: Rpc
   let epoch: number
-  let cluster: ClusterId | undefined
+  let tag: Uint8Array | undefined
 
   beforeEach(() => {
     world = new SimWorld()
@@ -37,7 +37,7 @@ describe('requests over one link', () => {
     handlers = new Map()
     told = []
     epoch = 3
-    cluster = undefined
+    tag = undefined
     link = new FakeLink()
     rpc = new Rpc('peer' as PeerId, 'data', {
       clock,
@@ -45,7 +45,7 @@ describe('requests over one link', () => {
       logger: silentLogger,
       counters,
       epoch: () => epoch,
-      cluster: () => cluster,
+      tag: () => tag,
       handlerOf: type => handlers.get(type),
       onMalformed: (_, error) => told.push(`malformed: ${error.code}`),
       onFarewell: (_, error) => told.push(`farewell: ${error.message}`),
@@ -67,57 +67,65 @@ describe('requests over one link', () => {
   const turn = (): Promise<void> => world.advance(0)
 
   describe('between clusters', () => {
-    const OWN = '1'.repeat(32) as ClusterId
-    const OTHER = '2'.repeat(32) as ClusterId
-    const belong = (id: ClusterId): void =>
-      link.onFrame(encodeFrame([{ type: MessageType.BELONG, id: 0, epoch: 0, body: idToBytes(id) }]))
-    const get = (id: number): void => link.onFrame(encodeFrame([{ type: GET, id, epoch: 9, body: utf8('?') }]))
+    const OWN = new Uint8Array(8).fill(1)
+    const OTHER = new Uint8Array(8).fill(2)
+    const { BELONG, RAFT, FATE } = MessageType
+    const receive = (
+      of: Uint8Array | undefined,
+      ...messages: readonly (readonly [type: number, id: number])[]
+    ): void => {
+      const sent = messages.map(([type, id]) => ({ type, id, epoch: 9, body: utf8('?') }))
+      link.onFrame(encodeFrame(of === undefined ? sent : [{ type: BELONG, id: 0, epoch: 0, body: of }, ...sent]))
+    }
 
-    it('say which cluster they are of, ahead of everything else and whenever it changes', async () => {
+    it('say first in each frame which cluster they are of, and no frame is of two', async () => {
       rpc.attach(link)
       ask('a')
-      cluster = OWN
-      rpc.belong()
+      tag = OWN
       ask('b')
+      ask('c')
+      tag = OTHER
+      ask('d')
       await turn()
       assert.deepEqual(
-        link.messages.map(({ type }) => type),
-        [GET, MessageType.BELONG, GET]
+        link.sent.map(frame =>
+          decodeFrame(frame).map(({ type, body }) => (type === BELONG ? body[0] : fromUtf8(body)))
+        ),
+        [['a'], [1, 'b', 'c'], [2, 'd']]
       )
-      assert.deepEqual([...link.messages[1]!.body], [...idToBytes(OWN)])
+      assert.equal(counters.messagesSent, 4)
     })
 
-    it('are refused while the two differ, and only what is meant for one cluster', async () => {
+    it('are refused when the two differ, and only what is meant for one cluster', async () => {
       const handled: number[] = []
-      handlers.set(GET, (_, respond) => {
-        handled.push(GET)
-        respond.reply(utf8('here'))
-      })
-      handlers.set(MessageType.RAFT, () => handled.push(MessageType.RAFT))
-      handlers.set(MessageType.FATE, (_, respond) => {
-        handled.push(MessageType.FATE)
-        respond.reply(utf8('here'))
-      })
+      for (const type of [GET, RAFT, FATE]) {
+        handlers.set(type, (_, respond) => {
+          handled.push(type)
+          respond.reply(utf8('here'))
+        })
+      }
       rpc.attach(link)
-      cluster = OWN
-      belong(OTHER)
-      get(1)
-      link.onFrame(encodeFrame([{ type: MessageType.RAFT, id: 0, epoch: 9, body: utf8('?') }]))
-      link.onFrame(encodeFrame([{ type: MessageType.FATE, id: 2, epoch: 9, body: utf8('?') }]))
+      tag = OWN
+      receive(OTHER, [GET, 1], [RAFT, 0], [FATE, 2])
       await turn()
-      assert.deepEqual(handled, [MessageType.FATE])
+      assert.deepEqual(handled, [FATE])
+      const answers = link.messages.filter(({ type }) => type === REPLY)
       assert.deepEqual(
-        link.messages.map(({ body }) => body[0]),
+        answers.map(({ body }) => body[0]),
         [1, 0]
       )
-      belong(OWN)
-      get(3)
-      assert.deepEqual(handled, [MessageType.FATE, GET])
+      receive(OWN, [GET, 3], [RAFT, 0])
+      receive(undefined, [GET, 4])
+      assert.deepEqual(handled, [FATE, GET, RAFT, GET])
+      tag = undefined
+      receive(OTHER, [GET, 5])
+      assert.deepEqual(handled, [FATE, GET, RAFT, GET, GET])
+      assert.equal(counters.messagesReceived, 7)
     })
 
     it('cost the link when the cluster cannot be read', () => {
       rpc.attach(link)
-      link.onFrame(encodeFrame([{ type: MessageType.BELONG, id: 0, epoch: 0, body: utf8('short') }]))
+      receive(utf8('too short'))
       assert.equal(told[0], 'malformed: KV_PROTOCOL')
     })
   })

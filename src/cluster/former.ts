@@ -1,0 +1,56 @@
+import { Reader } from '../codec/reader.ts'
+import { Writer } from '../codec/writer.ts'
+import type { ClusterId } from '../model/node-id.ts'
+import { metaKey } from '../storage/key-layout.ts'
+import type { Store, StoreChange } from '../storage/store.ts'
+import { readClusters, writeClusters } from './kinship.ts'
+
+const FORMER_KEY = metaKey(Uint8Array.of(1))
+
+/**
+ * The clusters that this node was in, that have ended, and whose records it may still hold: noted before it leaves one, so
+ * that a later life knows that what the store holds is not of the cluster it finds itself in.
+ */
+export class Former {
+  readonly #store: Store
+  #clusters: readonly ClusterId[] = []
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  get clusters(): readonly ClusterId[] {
+    return this.#clusters
+  }
+
+  get isEmpty(): boolean {
+    return this.#clusters.length === 0
+  }
+
+  has(cluster: ClusterId | undefined): boolean {
+    return cluster !== undefined && this.#clusters.includes(cluster)
+  }
+
+  /** @throws KilovoltError `KV_STORAGE`, `KV_PROTOCOL` */
+  async load(): Promise<void> {
+    const [bytes] = await this.#store.getMany([FORMER_KEY])
+    this.#clusters = bytes === undefined ? [] : readClusters(new Reader(bytes))
+  }
+
+  /** Resolves when no restart forgets it. @throws KilovoltError `KV_STORAGE` */
+  async add(cluster: ClusterId): Promise<void> {
+    if (!this.has(cluster)) await this.#write([...this.#clusters, cluster])
+  }
+
+  /** All that was brought along is in its place. @throws KilovoltError `KV_STORAGE` */
+  async clear(): Promise<void> {
+    if (!this.isEmpty) await this.#write([])
+  }
+
+  async #write(clusters: readonly ClusterId[]): Promise<void> {
+    const value = clusters.length === 0 ? undefined : writeClusters(new Writer(64), clusters).finish()
+    const change: StoreChange = { key: FORMER_KEY, value }
+    await this.#store.batch([change], { sync: true })
+    this.#clusters = clusters
+  }
+}

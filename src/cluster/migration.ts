@@ -1,0 +1,173 @@
+import { abortError } from '../base/abort.ts'
+import { KilovoltError, messageOf } from '../base/errors.ts'
+import type { Membership } from '../membership/membership.ts'
+import { type ClusterId, ID_BYTES, idFromBytes, type StoreId } from '../model/node-id.ts'
+import type { PlacementRules } from '../placement/rules.ts'
+import { type Clock, pause } from '../runtime/clock.ts'
+import type { Logger } from '../runtime/logger.ts'
+import type { Random } from '../runtime/random.ts'
+import type { StoreChange } from '../storage/store.ts'
+import type { Mover } from './cluster.ts'
+import type { Command } from './commands.ts'
+import type { Former } from './former.ts'
+import { type Departure, Fate, type Kin } from './kin.ts'
+import type { MetaLog } from './meta-log.ts'
+import type { MetaPeers } from './meta-peers.ts'
+import { MetaState } from './meta-state.ts'
+import type { Tenure } from './tenure.ts'
+
+/** What going from one cluster to another needs. */
+export interface MigrationDeps {
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly membership: Pick<Membership, 'view'>
+  readonly log: MetaLog
+  readonly former: Former
+  readonly peers: Pick<MetaPeers, 'fetchState'>
+  readonly kin: Pick<Kin, 'fates'>
+  readonly mover: Pick<Mover, 'compareAll' | 'forgetPast'>
+  readonly rules: PlacementRules
+  /** Aborted when the node stops. */
+  readonly stopped: AbortSignal
+  /** This node belongs to no cluster for the moment. */
+  readonly onLeave: () => void
+  /** Ends the tenure in one cluster and begins another; `enter` is its first step, given what clears the old one away. */
+  readonly begin: (enter: (tenure: Tenure, cleared: readonly StoreChange[]) => Promise<void>) => Promise<void>
+  /** This node follows the log of its new cluster. */
+  readonly onArrival: () => void
+}
+
+/** Pause before another cluster is looked for again, ms; shorter while somebody waits for this node to start. */
+const AGAIN_MS = 1000
+const LOOK_EVERY_MS = 50
+/** How long the members of a cluster that has dissolved compare their copies for the last time at most, ms. */
+const CLOSE_MS = 60_000
+const CLOSE_AGAIN_MS = 200
+
+/** A node's way out of a cluster that has ended, and into another one. */
+export class Migration {
+  readonly #deps: MigrationDeps
+  /** The way under way; never rejects. */
+  #departing: Promise<void> | undefined
+  #isClosed = false
+
+  constructor(deps: MigrationDeps) {
+    this.#deps = deps
+  }
+
+  /** Whether this node has compared its copies for the last time, in a cluster that has dissolved. */
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  get isUnderWay(): boolean {
+    return this.#departing !== undefined
+  }
+
+  /** Resolves when no way is under way. */
+  async settled(): Promise<void> {
+    await this.#departing
+  }
+
+  /** Leaves a cluster that has ended, once. */
+  depart(departure: Departure): void {
+    if (this.#departing !== undefined || this.#deps.stopped.aborted) return
+    this.#departing = this.#leaveFor(departure)
+      .catch((error: unknown) => {
+        if (!this.#deps.stopped.aborted)
+          this.#deps.logger.error('this node could not leave a cluster that has ended', { error: messageOf(error) })
+      })
+      .finally(() => {
+        this.#departing = undefined
+        this.#isClosed = false
+      })
+  }
+
+  async #leaveFor(departure: Departure): Promise<void> {
+    const { clock, logger, log, former, rules } = this.#deps
+    const { clusterId } = log.topology!
+    const state = log.snapshot()
+    logger.warn('this node leaves a cluster that has ended', { clusterId, departure })
+    this.#deps.onLeave()
+    if (departure === 'dissolved' && rules.closeFirst) await this.#close()
+    while (!this.#deps.stopped.aborted) {
+      try {
+        await former.add(clusterId)
+        if (departure === 'refound') return await this.#refound(state)
+        return await this.comeOver(clusterId)
+      } catch (error) {
+        logger.debug('no other cluster was reached yet', { error: messageOf(error) })
+        await pause(clock, AGAIN_MS, this.#deps.stopped)
+      }
+    }
+  }
+
+  /**
+   * Writes are refused since the log has ended. What was acknowledged is given to all other owners who live, and nobody goes
+   * before all have done so: whoever brings a record along brings the newest of it.
+   */
+  async #close(): Promise<void> {
+    const { clock, membership, mover, kin, log } = this.#deps
+    const untilMs = clock.monotonicMs() + CLOSE_MS
+    const isOver = (): boolean => this.#deps.stopped.aborted || clock.monotonicMs() >= untilMs
+    const isHere = (store: StoreId): boolean => {
+      const seen = membership.view.get(store)
+      return seen?.status === 'alive' && seen.clusterId === log.topology?.clusterId
+    }
+    while (!isOver() && (await mover.compareAll()).some(isHere)) await pause(clock, CLOSE_AGAIN_MS, this.#deps.stopped)
+    this.#isClosed = true
+    const isDone = (fate: Fate | undefined): boolean => fate === Fate.CLOSED || fate === Fate.ABSORBED
+    while (!isOver() && !(await kin.fates()).every(isDone)) await pause(clock, CLOSE_AGAIN_MS, this.#deps.stopped)
+  }
+
+  async comeOverInTime(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const { clock, log } = this.#deps
+    const ended = log.topology?.clusterId
+    const deadline = clock.monotonicMs() + timeoutMs
+    for (;;) {
+      try {
+        return await this.comeOver(ended)
+      } catch (error) {
+        if (signal?.aborted === true) throw abortError(signal, 'joining')
+        if (this.#deps.stopped.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+        if (clock.monotonicMs() >= deadline) throw error
+        await pause(clock, LOOK_EVERY_MS, this.#deps.stopped)
+      }
+    }
+  }
+
+  /**
+   * Goes over to another cluster: from here on this node follows its log. Where this cluster's own members, and owners, are
+   * those of the other one, all stays where it is. Otherwise this node is a stranger there, and brings its records along
+   * before it asks to be let in.
+   */
+  async comeOver(ended: ClusterId | undefined): Promise<void> {
+    const { mover, logger, peers, former, log } = this.#deps
+    const state = await peers.fetchState(former.clusters, log.kinship.dissolvedInto)
+    const { clusterId } = state.topology!
+    const isHeir = ended !== undefined && state.kinship.lineage.has(ended)
+    if (!isHeir) await mover.forgetPast()
+    await this.#deps.begin(async (tenure, cleared) => {
+      await log.adopt(state, cleared)
+      await tenure.start()
+    })
+    logger.warn('this node has gone over to another cluster', { from: ended, to: clusterId })
+    this.#deps.onArrival()
+  }
+
+  /** Founds a cluster that goes on where the one that has ended cannot, from the last that is known of it. */
+  async #refound(state: Uint8Array): Promise<void> {
+    const { random, clock, logger, log, former } = this.#deps
+    const clusterId: ClusterId = idFromBytes(random.bytes(ID_BYTES))
+    const foundedMs = Math.max(0, Math.floor(clock.wallMs()))
+    const refound: Command = { kind: 'refound', clusterId, foundedMs, state }
+    await this.#deps.begin(async (tenure, cleared) => {
+      await log.adopt(new MetaState(), cleared)
+      await tenure.found(refound)
+      await former.clear()
+    })
+    logger.warn('nobody could lead the cluster any more: it was founded again', { clusterId })
+    this.#deps.onArrival()
+  }
+}
