@@ -124,6 +124,18 @@ export class TreeIndex {
   }
 
   /**
+   * A record cannot be read any more: whether the tree counts it, and as what, is not known. One that is being made has
+   * left it out if it has not come so far yet.
+   */
+  damaged(key: Uint8Array): void {
+    const partition = partitionOfKey(key)
+    const building = this.#building.get(partition)
+    if (building === undefined) return this.forget(partition)
+    const isAhead = building.passed === undefined || compareBytes(key, building.passed) > 0
+    if (!isAhead || building.touched.has(toHex(key))) this.forget(partition)
+  }
+
+  /**
    * Makes the tree of a partition by reading it. Resolves early, without one, when the partition is dropped meanwhile.
    *
    * @param rest - called between two pages: the place to let others work; false to give up

@@ -5,8 +5,10 @@ import type { PartitionId } from '../model/partition.ts'
 import { isSpent, type RecordBytes } from '../model/record.ts'
 import { isSettled } from '../node/settled.ts'
 import { dataKey, partitionRange } from '../storage/key-layout.ts'
+import { formFor } from '../storage/record-form.ts'
 import type { ReplicaPicture } from './checkers/replicas.ts'
 import { checkViews } from './checkers/views.ts'
+import type { SimMachine } from './sim-machine.ts'
 import type { SimNode } from './sim-node.ts'
 
 /**
@@ -113,10 +115,22 @@ export function hintProblem(nodes: readonly SimNode[]): string | undefined {
 function rootOnDisk({ machine }: SimNode, partition: PartitionId): TreeRoot {
   const tree = new HashTree()
   const digest = new RecordDigest()
-  for (const [storeKey, record] of machine.disk.page(partitionRange(partition), Infinity)) {
+  for (const [storeKey, value] of machine.disk.page(partitionRange(partition), Infinity)) {
+    const record = recordOnDisk(machine, storeKey, value)
+    // A damaged one is in no tree: nobody knows what it was.
+    if (record === undefined) continue
     tree.add(digest.name(storeKey), digest.of(record))
   }
   return tree.root()
+}
+
+/** What a stored value says, or nothing when it is damaged. */
+function recordOnDisk({ disk }: SimMachine, storeKey: Uint8Array, value: Uint8Array): RecordBytes | undefined {
+  try {
+    return formFor(disk.options).open(storeKey, value)
+  } catch {
+    return undefined
+  }
 }
 
 function show({ hi, lo, count }: TreeRoot): string {
@@ -134,7 +148,9 @@ export function replicaPictures(nodes: readonly SimNode[], keys: readonly string
     const held = new Map<StoreId, RecordBytes>()
     const horizon = Math.max(...nodes.map(({ core }) => core.horizons.horizonOf(partition)))
     for (const { core, machine } of nodes) {
-      const record = machine.disk.get(dataKey(partition, new Uint8Array(0), bytes))
+      const storeKey = dataKey(partition, new Uint8Array(0), bytes)
+      const value = machine.disk.get(storeKey)
+      const record = value && recordOnDisk(machine, storeKey, value)
       // What is being purged just now may be gone from some and not yet from others.
       if (record !== undefined && !isSpent(record, horizon)) held.set(core.storeId, record)
     }

@@ -249,6 +249,29 @@ describe('a read', () => {
       assert.equal(text(await settle(bench, get)), 'v6')
     })
 
+    it('says that copies are damaged when nothing else is in the way, and goes on without them otherwise', async () => {
+      const corrupt = new KilovoltError('KV_CORRUPT', 'fails its checksum')
+      bench.readFails = corrupt
+      const get = bench.get('quorum')
+      await bench.turn()
+      bench.of(2).holds(record(6))
+      bench.of(3).holds(record(6))
+      assert.equal(text(await settle(bench, get)), 'v6')
+      const refused = bench.get('quorum')
+      await bench.turn()
+      bench.of(2).holds(record(6))
+      bench.of(3).end({ kind: 'refused', error: corrupt })
+      await assert.rejects(settle(bench, refused), {
+        code: 'KV_CORRUPT',
+        message: / KV_CORRUPT, .* ok, .* KV_CORRUPT/u
+      })
+      const unreachable = bench.get('quorum')
+      await bench.turn()
+      bench.of(2).holds(record(6))
+      bench.of(3).end({ kind: 'timeout' })
+      await assert.rejects(settle(bench, unreachable), { code: 'KV_QUORUM_NOT_REACHED' })
+    })
+
     it('asks one after another, and does not spend all its time on a silent one', async () => {
       bench = new Bench({ self: 9 })
       const get = bench.get('one', { timeoutMs: 5000 })
