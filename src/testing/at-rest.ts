@@ -5,10 +5,9 @@ import type { PartitionId } from '../model/partition.ts'
 import { isSpent, type RecordBytes } from '../model/record.ts'
 import { isSettled } from '../node/settled.ts'
 import { dataKey, partitionRange } from '../storage/key-layout.ts'
-import { formFor } from '../storage/record-form.ts'
 import type { ReplicaPicture } from './checkers/replicas.ts'
 import { checkViews } from './checkers/views.ts'
-import type { SimMachine } from './sim-machine.ts'
+import { intactRecord } from './rot.ts'
 import type { SimNode } from './sim-node.ts'
 
 /**
@@ -106,6 +105,12 @@ export function purgeProblem(nodes: readonly SimNode[]): string | undefined {
   return undefined
 }
 
+/** Who still holds records that it knows to be damaged, or `undefined` when nobody does. */
+export function damageProblem(nodes: readonly SimNode[]): string | undefined {
+  const holder = nodes.find(({ core }) => core.status().storage.corruptLeft > 0)
+  return holder && `${holder.name} still holds ${holder.core.status().storage.corruptLeft} damaged records`
+}
+
 /** Who still keeps records for others, who all live, or `undefined` when nobody does. */
 export function hintProblem(nodes: readonly SimNode[]): string | undefined {
   const keeper = nodes.find(({ core }) => core.status().hints.count > 0)
@@ -115,22 +120,13 @@ export function hintProblem(nodes: readonly SimNode[]): string | undefined {
 function rootOnDisk({ machine }: SimNode, partition: PartitionId): TreeRoot {
   const tree = new HashTree()
   const digest = new RecordDigest()
-  for (const [storeKey, value] of machine.disk.page(partitionRange(partition), Infinity)) {
-    const record = recordOnDisk(machine, storeKey, value)
+  for (const storeKey of machine.disk.keys(partitionRange(partition))) {
+    const record = intactRecord(machine.disk, storeKey)
     // A damaged one is in no tree: nobody knows what it was.
     if (record === undefined) continue
     tree.add(digest.name(storeKey), digest.of(record))
   }
   return tree.root()
-}
-
-/** What a stored value says, or nothing when it is damaged. */
-function recordOnDisk({ disk }: SimMachine, storeKey: Uint8Array, value: Uint8Array): RecordBytes | undefined {
-  try {
-    return formFor(disk.options).open(storeKey, value)
-  } catch {
-    return undefined
-  }
 }
 
 function show({ hi, lo, count }: TreeRoot): string {
@@ -148,9 +144,7 @@ export function replicaPictures(nodes: readonly SimNode[], keys: readonly string
     const held = new Map<StoreId, RecordBytes>()
     const horizon = Math.max(...nodes.map(({ core }) => core.horizons.horizonOf(partition)))
     for (const { core, machine } of nodes) {
-      const storeKey = dataKey(partition, new Uint8Array(0), bytes)
-      const value = machine.disk.get(storeKey)
-      const record = value && recordOnDisk(machine, storeKey, value)
+      const record = intactRecord(machine.disk, dataKey(partition, new Uint8Array(0), bytes))
       // What is being purged just now may be gone from some and not yet from others.
       if (record !== undefined && !isSpent(record, horizon)) held.set(core.storeId, record)
     }

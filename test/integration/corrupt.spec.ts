@@ -51,7 +51,7 @@ describe('records that rot on a disk', () => {
   }
 
   /** Waits until a node that has just started can reach all others. */
-  const linked = (node: Node): Promise<void> =>
+  const linked = (node: Node): Promise<unknown> =>
     until('all others can be reached', 20_000, async () => {
       const found = await node.get(KEYS.at(-1)!, { consistency: 'all' }).catch(() => undefined)
       return found !== undefined

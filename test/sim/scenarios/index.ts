@@ -6,6 +6,7 @@ import { growth } from './growth.ts'
 import { late } from './late.ts'
 import { purge } from './purge.ts'
 import { restart } from './restart.ts'
+import { rot } from './rot.ts'
 import { slowStore } from './slow-store.ts'
 import { split } from './split.ts'
 import { steady } from './steady.ts'
@@ -13,7 +14,7 @@ import { swarm } from './swarm.ts'
 
 /** All scenarios by name, in the order in which seeds take turns. */
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn, purge, late].map(scenario => [
+  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn, purge, late, rot].map(scenario => [
     scenario.name,
     scenario
   ])
