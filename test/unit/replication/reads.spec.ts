@@ -305,6 +305,19 @@ describe('a read', () => {
       assert.equal(text(await settle(bench, newer)), 'v6', 'but what is newer than that')
     })
 
+    it('returns what a coming owner has not been given yet, whose horizon comes before the records', async () => {
+      const change = { next: [1, 2, 4].map(store), copies: [{ to: store(4), from: [store(1), store(3)] }] }
+      bench = new Bench({ self: 9, row: { slots: [1, 2, 3].map(store), change, rowEpoch: 1 } })
+      const get = bench.get('quorum')
+      bench.of(4).get$({ kind: 'none', horizon: 5 })
+      bench.of(1).holds(record(5))
+      await bench.turn()
+      bench.of(2).holds(record(5))
+      await bench.turn()
+      for (const n of [3, 4]) if (bench.waiting.includes(n)) bench.of(n).stored()
+      assert.equal(text(await settle(bench, get)), 'v5')
+    })
+
     it('asks the next one as well when one is slow, and takes whichever answers first', async () => {
       bench = new Bench({ self: 9 })
       const get = bench.get('one', { timeoutMs: 5000 })
