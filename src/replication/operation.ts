@@ -285,7 +285,10 @@ export abstract class Operation<Reply, Result> extends Deadline {
         `a ${this.what} at ${String(this.requirement)} of partition ${this.key.partition} is out of reach: ` +
           `${answers.map(({ store, answer }) => `${store.slice(0, 8)} ${answer}`).join(', ')}${advice}` +
           (this.what === 'write' ? `; outcome ${outcome}` : ''),
-        { retryable: !isCorrupt || answers.length > 1, details: { answers, outcome, requirement: this.requirement, partition: this.key.partition } }
+        {
+          retryable: !isCorrupt || answers.length > 1,
+          details: { answers, outcome, requirement: this.requirement, partition: this.key.partition }
+        }
       )
     )
   }
