@@ -22,7 +22,7 @@ export type {
   WriteOptions
 } from './node/keyspace.ts'
 export type { MemberInfo } from './node/members.ts'
-export type { LeaveReport, Node, RepairReport, SetAsideEntry, WaitOptions } from './node/node.ts'
+export type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, WaitOptions } from './node/node.ts'
 export type { NodeOptions } from './node/options.ts'
 export type { RingShare, RingView } from './node/ring-view.ts'
 export type { StopAdvice } from './node/safe-to-stop.ts'

@@ -3,20 +3,23 @@ import { KilovoltError, messageOf } from '../base/errors.ts'
 import { MetaCluster } from '../cluster/meta-cluster.ts'
 import { Discovery } from '../membership/discovery.ts'
 import { GossipMembership } from '../membership/gossip-membership.ts'
+import { hlcFromMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { Ring } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { RoundReport } from '../repair/anti-entropy.ts'
+import { Healer } from '../repair/healer.ts'
 import { Importer } from '../repair/importer.ts'
 import { Mending } from '../repair/mending.ts'
 import { Purger } from '../repair/purger.ts'
 import { Transfer } from '../repair/transfer.ts'
 import { Coordinator } from '../replication/coordinator.ts'
 import { Replica } from '../replication/replica.ts'
-import type { Clock, Timer } from '../runtime/clock.ts'
+import type { Clock } from '../runtime/clock.ts'
 import { type Logger, withFields } from '../runtime/logger.ts'
 import type { Random } from '../runtime/random.ts'
 import { ApplyLoop } from '../storage/apply-loop.ts'
+import { Damage } from '../storage/damage.ts'
 import { GuardedStore } from '../storage/guarded-store.ts'
 import { ANY_OWNER, HintStore } from '../storage/hint-store.ts'
 import { Horizons } from '../storage/horizons.ts'
@@ -24,7 +27,6 @@ import { closeIdentity } from '../storage/identity.ts'
 import type { StoredRecord } from '../storage/record-store.ts'
 import { SetAside } from '../storage/set-aside.ts'
 import { CeilingStampSource } from '../storage/stamp-source.ts'
-import type { Store } from '../storage/store.ts'
 import { TreeIndex } from '../storage/tree-index.ts'
 import { loadTrees, saveTrees } from '../storage/tree-store.ts'
 import { type Hello, WIRE_VERSION, WIRE_VERSION_MIN } from '../transport/hello.ts'
@@ -34,12 +36,11 @@ import type { BackendOptions } from './keyspace.ts'
 import { adviseStop, type StopAdvice } from './safe-to-stop.ts'
 import type { CoreEvents, NodeConfig, NodeCore, NodeParts } from './node-core.ts'
 import { describeStatus, type NodeStatus } from './status.ts'
+import { StoreReports } from './store-reports.ts'
 
 const EVICT_VOLATILE_AFTER_MS = 15_000
 const EVICT_DISK_AFTER_MS = 300_000
 const GOODBYE_MS = 500
-/** How long records that were set aside are counted together before it is told, ms. */
-const TELL_AFTER_MS = 1000
 /** Most bytes of keys and values that a node keeps for others. */
 const HINT_BYTES_MAX = 64 * 1024 * 1024
 
@@ -69,10 +70,10 @@ class Assembly implements NodeCore {
   readonly #setAside: SetAside
   readonly #mending: Mending
   readonly #guard: GuardedStore
+  readonly #healer: Healer
+  readonly #reports: StoreReports
   readonly #events = new Emitter<CoreEvents>()
   #isOpen = false
-  #untoldAside = 0
-  #asideTimer: Timer | undefined
   #stopping: Promise<void> | undefined
 
   constructor(config: NodeConfig, parts: NodeParts) {
@@ -85,30 +86,24 @@ class Assembly implements NodeCore {
     this.clock = clock
     this.ring = new Ring(config.partitions, hash)
     this.trees = new TreeIndex(config.partitions, identity.created)
-    this.#guard = this.#guarded(store, logger)
+    this.#reports = new StoreReports({ clock, logger, events: this.#events })
+    this.#guard = new GuardedStore(store, clock, this.#reports)
     const { durability } = config
     this.horizons = new Horizons(this.#guard, config.partitions)
-    const horizonOf = rules.refusePast ? { horizonOf: this.horizons.horizonOf.bind(this.horizons) } : {}
-    this.records = new ApplyLoop({ store: this.#guard, clock, trees: this.trees, ...horizonOf }, { durability })
-    const floorOf = this.horizons.floorOf.bind(this.horizons)
-    this.#hints = new HintStore({ store: this.#guard, clock, floorOf }, { durability, bytesMax: HINT_BYTES_MAX })
-    this.#setAside = new SetAside({ store: this.#guard, clock })
     this.#stamps = new CeilingStampSource({ store, clock }, identity)
+    const damage = this.#damageList()
+    const horizonOf = rules.refusePast ? { horizonOf: this.horizons.horizonOf.bind(this.horizons) } : {}
+    this.records = new ApplyLoop({ store: this.#guard, clock, trees: this.trees, damage, ...horizonOf }, { durability })
+    const floorOf = this.horizons.floorOf.bind(this.horizons)
+    const kept = { store: this.#guard, clock, onDamage: this.#reports.onDamage }
+    this.#hints = new HintStore({ ...kept, floorOf }, { durability, bytesMax: HINT_BYTES_MAX })
+    this.#setAside = new SetAside(kept)
     this.transport = new Mesh({ host, clock, random: random.fork('mesh'), logger, hello: () => this.#hello() })
     this.membership = new GossipMembership(
       { transport: this.transport, clock, random: random.fork('membership'), loop, logger },
       { storeId: this.storeId }
     )
-    this.#discovery = new Discovery(
-      {
-        transport: this.transport,
-        clock,
-        random: random.fork('discovery'),
-        logger,
-        isAlone: () => this.membership.isAlone
-      },
-      { bootstrap: config.bootstrap, ...(parts.lan === undefined ? {} : { source: parts.lan }) }
-    )
+    this.#discovery = this.#createDiscovery(random.fork('discovery'), logger)
     const common = {
       self: this.storeId,
       transport: this.transport,
@@ -130,7 +125,8 @@ class Assembly implements NodeCore {
       keepFor: this.#hints.add.bind(this.#hints)
     }
     const purger = new Purger(common)
-    this.#transfer = new Transfer({ ...common, purger })
+    const healer = (this.#healer = new Healer({ ...common, damage }))
+    this.#transfer = new Transfer({ ...common, purger, healer })
     this.cluster = this.#createCluster(random.fork('cluster'), logger)
     const replica = new Replica(common, config)
     this.#coordinator = new Coordinator({ ...common, replica }, config.requestTimeoutMs)
@@ -140,9 +136,10 @@ class Assembly implements NodeCore {
       ...common,
       replica,
       purger,
+      healer,
       random: random.fork('repair'),
       strays: () => this.cluster.strays,
-      onSetAside: (count: number) => this.#tellSetAside(count, logger)
+      onSetAside: this.#reports.onSetAside
     }
     this.#mending = new Mending(mends, {
       repair: { everyMs: config.repairIntervalMs },
@@ -152,6 +149,20 @@ class Assembly implements NodeCore {
     this.#transfer.listen()
     this.#mending.listen()
     this.#callForRepair()
+  }
+
+  #createDiscovery(random: Random, logger: Logger): Discovery {
+    const { lan } = this.#parts
+    return new Discovery(
+      {
+        transport: this.transport,
+        clock: this.clock,
+        random,
+        logger,
+        isAlone: () => this.membership.isAlone
+      },
+      { bootstrap: this.config.bootstrap, ...(lan === undefined ? {} : { source: lan }) }
+    )
   }
 
   #createCluster(random: Random, logger: Logger): MetaCluster {
@@ -208,28 +219,15 @@ class Assembly implements NodeCore {
     }
   }
 
-  /** Tells everybody who should know when the store fails, and when it is back. */
-  #guarded(store: Store, logger: Logger): GuardedStore {
-    return new GuardedStore(store, this.clock, {
-      onReadOnly: error => {
-        logger.error('storage:read-only: the store refuses writes', { error: error.message })
-        this.#events.emit('storage', error)
-      },
-      onWritable: () => {
-        logger.warn('storage:writable: the store takes writes again')
-        this.#events.emit('storage', undefined)
+  /** Nothing that is stored here now is stamped after this node's clock, but by clocks that are ahead and within the drift. */
+  #damageList(): Damage {
+    return new Damage({
+      latest: () => Math.max(this.#stamps.last, hlcFromMs(this.clock.wallMs())),
+      trees: this.trees,
+      onFound: key => {
+        this.#reports.onDamage(key)
+        this.#healer.found()
       }
-    })
-  }
-
-  /** What comes within a second is told together. */
-  #tellSetAside(count: number, logger: Logger): void {
-    this.#untoldAside += count
-    this.#asideTimer ??= this.clock.after(TELL_AFTER_MS, () => {
-      logger.warn('data:set-aside: records came too late to be taken back', { count: this.#untoldAside })
-      this.#events.emit('set-aside', this.#untoldAside)
-      this.#untoldAside = 0
-      this.#asideTimer = undefined
     })
   }
 
@@ -280,9 +278,9 @@ class Assembly implements NodeCore {
     })
   }
 
-  async repair(signal: AbortSignal | undefined): Promise<RoundReport> {
+  async repair(isThorough: boolean, signal: AbortSignal | undefined): Promise<RoundReport> {
     this.#assertRunning()
-    return this.#mending.run(signal)
+    return this.#mending.run(isThorough, signal)
   }
 
   async leave(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
@@ -341,7 +339,7 @@ class Assembly implements NodeCore {
     this.#events.emit('stopped', undefined)
     this.#mending.cancel()
     this.#importer.cancel()
-    this.#asideTimer?.cancel()
+    this.#reports.cancel()
     const steps: readonly (readonly [string, () => void | Promise<void>])[] = [
       ['operations', () => this.#coordinator.stop()],
       ['discovery', () => this.#discovery.stop()],

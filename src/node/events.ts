@@ -39,6 +39,11 @@ export interface NodeEvents {
   'storage:writable': CustomEvent<void>
   /** Records came too late to be taken back after a long absence; see `Node.setAside`. */
   'data:set-aside': CustomEvent<{ readonly count: number }>
+  /**
+   * So many records in this node's database were found to be damaged: they fail their checksum. Each is healed from the
+   * other copies as soon as enough of these can be asked; `status().storage.corruptLeft` says how many are not.
+   */
+  'data:corrupt': CustomEvent<{ readonly count: number }>
   /** The node has stopped, for whatever reason. */
   'node:stopped': CustomEvent<void>
 }

@@ -1,6 +1,6 @@
 import { TypedEventEmitter } from 'main-event'
 import { createDeferred } from '../base/deferred.ts'
-import { type AbortOptions, onAbort, abortError, throwIfAborted } from '../base/abort.ts'
+import { onAbort, abortError, throwIfAborted } from '../base/abort.ts'
 import { copyBytes, fromUtf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
@@ -19,7 +19,7 @@ import {
   type WriteOptions
 } from './keyspace.ts'
 import { listMembers, type MemberInfo, memberInfo } from './members.ts'
-import type { LeaveReport, Node, RepairReport, SetAsideEntry, WaitOptions } from './node.ts'
+import type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, WaitOptions } from './node.ts'
 import { type RingView, TopologyRingView } from './ring-view.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
 import { isSettled } from './settled.ts'
@@ -126,9 +126,9 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     }
   }
 
-  async repair({ signal }: AbortOptions = {}): Promise<RepairReport> {
+  async repair({ signal, verify = false }: RepairOptions = {}): Promise<RepairReport> {
     throwIfAborted(signal, 'repair')
-    return this.#core.repair(signal)
+    return this.#core.repair(verify, signal)
   }
 
   async leave({ timeoutMs = WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<LeaveReport> {
@@ -207,6 +207,7 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
       else emit('storage:read-only', { error })
     })
     this.#core.on('set-aside', count => emit('data:set-aside', { count }))
+    this.#core.on('corrupt', count => emit('data:corrupt', { count }))
     this.#core.on('stopped', () => emit('node:stopped', undefined))
   }
 }

@@ -21,7 +21,7 @@ export function createMover({ records, horizons, transfer, mending, importer }: 
     held: () => records.partitions(),
     giveBack: partition => mending().giveBack(partition),
     bringAlong: partition => importer().run(partition),
-    compareAll: async () => (await mending().run(undefined)).missed,
+    compareAll: async () => (await mending().run(false, undefined)).missed,
     forgetPast: () => horizons.reset(),
     drop: partition => records.dropPartition(partition)
   }

@@ -70,6 +70,8 @@ export interface CoreEvents {
   storage: KilovoltError | undefined
   /** How many records were set aside. */
   'set-aside': number
+  /** How many stored records were found to be damaged. */
+  corrupt: number
 }
 
 /** An assembled node: the parts that the façade and the simulator look at, and its life. */
@@ -97,7 +99,7 @@ export interface NodeCore extends KeyspaceBackend {
   setAside(): AsyncIterable<StoredRecord>
   /** Deletes what was set aside. */
   discardSetAside(): Promise<void>
-  /** Compares everything this node owns with all other owners, now. */
-  repair(signal: AbortSignal | undefined): Promise<RoundReport>
+  /** Compares everything this node owns with all other owners, now; when thorough, it reads all of it first. */
+  repair(isThorough: boolean, signal: AbortSignal | undefined): Promise<RoundReport>
   status(): NodeStatus
 }

@@ -19,6 +19,15 @@ export interface RepairReport {
   readonly missed: readonly string[]
 }
 
+/** What `repair` accepts. */
+export interface RepairOptions extends AbortOptions {
+  /**
+   * Whether to read every record that this node owns, check its checksum, and heal what is damaged, before copies are
+   * compared. Costs a reading of the whole database. Default false: only what is read anyway is checked.
+   */
+  readonly verify?: boolean
+}
+
 /** What leaving came to. */
 export interface LeaveReport {
   /** Partitions of which this node had a copy that others have taken over. */
@@ -96,7 +105,7 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
    * const { differences, missed } = await node.repair()
    * ```
    */
-  repair(options?: AbortOptions): Promise<RepairReport>
+  repair(options?: RepairOptions): Promise<RepairReport>
   /**
    * Hands this node's data over to the others, says goodbye and stops. When that is not done in time it rejects with
    * `KV_TIMEOUT` and the node goes on serving: call again, or `stop()`. The last node of a cluster just stops.

@@ -7,9 +7,9 @@ import type { RecordStoreStats } from '../storage/record-store.ts'
 import type { TransportStats } from '../transport/transport.ts'
 
 /**
- * One word for the state of things as this node sees them: `ok`; `degraded` (a member is not alive, this node's store refuses writes, a partition moves or
- * lacks a copy, but every quorum can be had); `unavailable` (this node is no member, or some partition has no living
- * quorum).
+ * One word for the state of things as this node sees them: `ok`; `degraded` (a member is not alive, this node's store
+ * refuses writes or holds damaged records, a partition moves or lacks a copy, but every quorum can be had); `unavailable`
+ * (this node is no member, or some partition has no living quorum).
  */
 export type Health = 'ok' | 'degraded' | 'unavailable'
 
@@ -146,7 +146,8 @@ export function describeStatus(input: StatusInput): NodeStatus {
   const serving = phase === 'member' || phase === 'leaving'
   const isAlive = (store: StoreId): boolean => store === id || view.get(store)?.status === 'alive'
   const missing = topology !== undefined && [...topology.members.keys()].some(store => !isAlive(store))
-  const impaired = missing || input.readOnly !== undefined || partitions.changing > 0 || partitions.underReplicated > 0
+  const isDamaged = input.readOnly !== undefined || input.storage.corruptLeft > 0
+  const impaired = missing || isDamaged || partitions.changing > 0 || partitions.underReplicated > 0
   const health = !serving || partitions.withoutQuorum > 0 ? 'unavailable' : impaired ? 'degraded' : 'ok'
   const storage = {
     ...input.storage,

@@ -1,5 +1,5 @@
 import { compareBytes, toHex } from '../base/bytes.ts'
-import { KilovoltError } from '../base/errors.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import type { PeerId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { compareRecordStamps, type RecordBytes, recordHead } from '../model/record.ts'
@@ -129,11 +129,12 @@ export class Exchange {
    */
   give(partition: PartitionId, isStranger: boolean, refused: (stored: StoredRecord) => Promise<void>): Promise<void> {
     const send = async (place: RecordKey): Promise<boolean> => {
-      const record = await this.#deps.records.get(place)
+      const record = await unlessDamaged(Promise.resolve(this.#deps.records.get(place)))
+      // What is gone or damaged here cannot be given to anybody.
       if (record === undefined) return true
       const kind = await this.#put(place, record, !isStranger)
       if (kind === 'late') await refused({ ...place, record })
-      return kind !== 'fenced'
+      return isTaken(kind)
     }
     return this.#walk(partition, async (ours, theirs) => {
       const { here } = compareHeads(partition, ours, theirs)
@@ -179,12 +180,14 @@ export class Exchange {
     }
   }
 
-  /** Takes the peer's version; false when it has gone meanwhile, or could not be stored. */
+  /** Takes the peer's version; false when it has gone meanwhile, is damaged, or could not be stored. */
   async #fetch(place: RecordKey): Promise<boolean> {
     const { replica, epoch } = this.#deps
-    const reply = decodeGetReply(
-      await this.#ask(MessageType.GET, encodeGet({ ...place, exempt: false, known: undefined }))
+    const found = await unlessDamaged(
+      this.#ask(MessageType.GET, encodeGet({ ...place, exempt: false, known: undefined }))
     )
+    if (found === undefined) return false
+    const reply = decodeGetReply(found)
     if (reply.kind !== 'record') return false
     const request: PutRequest = { ...place, record: reply.record, exempt: false, repair: true }
     return new Promise(resolve => {
@@ -192,16 +195,21 @@ export class Exchange {
     })
   }
 
-  /** Gives the peer this node's version. */
+  /** Gives the peer this node's version; false when that is gone or damaged, or was not taken. */
   async #send(place: RecordKey): Promise<boolean> {
-    const record = await this.#deps.records.get(place)
-    if (record === undefined) return false
-    return (await this.#put(place, record, true)) !== 'fenced'
+    const record = await unlessDamaged(Promise.resolve(this.#deps.records.get(place)))
+    return record !== undefined && isTaken(await this.#put(place, record, true))
   }
 
-  async #put({ partition, keyspace, key }: RecordKey, record: RecordBytes, repair: boolean): Promise<PutReply['kind']> {
+  /** What the peer says to a record; `undefined` when a damaged one lies there, which it heals itself. */
+  async #put(
+    { partition, keyspace, key }: RecordKey,
+    record: RecordBytes,
+    repair: boolean
+  ): Promise<PutReply['kind'] | undefined> {
     const body = encodePut({ partition, keyspace, key, record, exempt: false, repair })
-    return decodePutReply(await this.#ask(MessageType.PUT, body)).kind
+    const reply = await unlessDamaged(this.#ask(MessageType.PUT, body))
+    return reply && decodePutReply(reply).kind
   }
 
   async #ask(type: MessageType, body: Uint8Array): Promise<Uint8Array> {
@@ -211,6 +219,20 @@ export class Exchange {
     this.result.bytes += reply.body.length
     this.#epoch = Math.max(this.#epoch, reply.epoch)
     return reply.body
+  }
+}
+
+function isTaken(kind: PutReply['kind'] | undefined): boolean {
+  return kind !== undefined && kind !== 'fenced'
+}
+
+/** Nothing, when a damaged record is in the way: one must not keep the others of its partition from being mended. */
+async function unlessDamaged<T>(found: Promise<T>): Promise<T | undefined> {
+  try {
+    return await found
+  } catch (error) {
+    if (isKilovoltError(error, 'KV_CORRUPT')) return undefined
+    throw error
   }
 }
 

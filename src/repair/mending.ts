@@ -1,8 +1,9 @@
+import { abortError } from '../base/abort.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { PeerId, StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { PlacementRules } from '../placement/rules.ts'
-import type { Topology } from '../placement/topology.ts'
+import { isRowReplica, type Topology } from '../placement/topology.ts'
 import type { Replica } from '../replication/replica.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
@@ -17,6 +18,7 @@ import { AntiEntropy, type AntiEntropyOptions, type AntiEntropyStats, type Round
 import { Exchange } from './exchange.ts'
 import { ExchangeServer } from './exchange-server.ts'
 import { GiveBack } from './give-back.ts'
+import type { Healer } from './healer.ts'
 import { HintReplay } from './hint-replay.ts'
 import { Purge, type PurgeOptions, type PurgeStats } from './purge.ts'
 import { PurgeServer } from './purge-server.ts'
@@ -35,6 +37,7 @@ export interface MendingDeps {
   readonly stamps: StampSource
   readonly replica: Replica
   readonly purger: Purger
+  readonly healer: Healer
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
@@ -112,8 +115,13 @@ export class Mending {
     this.#antiEntropy.soon()
   }
 
-  /** Compares with all other owners now; see {@link AntiEntropy.run}. */
-  run(signal: AbortSignal | undefined): Promise<RoundReport> {
+  /**
+   * Compares with all other owners now; see {@link AntiEntropy.run}.
+   *
+   * @param isThorough - whether to read every record first, and heal those that are damaged
+   */
+  async run(isThorough: boolean, signal: AbortSignal | undefined): Promise<RoundReport> {
+    if (isThorough) await this.#readAll(signal)
     return this.#antiEntropy.run(signal)
   }
 
@@ -137,6 +145,7 @@ export class Mending {
     this.#antiEntropy.cancel()
     this.#purge.cancel()
     this.#deps.purger.cancel()
+    this.#deps.healer.cancel()
     this.#builder.cancel()
   }
 
@@ -147,7 +156,20 @@ export class Mending {
     await this.#antiEntropy.stop()
     await this.#purge.stop()
     await this.#deps.purger.stop()
+    await this.#deps.healer.stop()
     await this.#builder.stop()
+  }
+
+  /** Makes the trees of all that this node owns anew, which reads all of it. */
+  async #readAll(signal: AbortSignal | undefined): Promise<void> {
+    const { self, trees, topology, healer } = this.#deps
+    for (const [partition, row] of (topology()?.rows ?? []).entries()) {
+      if (!isRowReplica(row, self)) continue
+      trees.forget(partition)
+      await this.#builder.ensure(partition)
+      if (signal?.aborted === true) throw abortError(signal, 'repair')
+    }
+    await healer.heal()
   }
 
   async #rest(): Promise<void> {

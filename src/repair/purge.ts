@@ -211,9 +211,10 @@ export class Purge {
     for (const partition of unknown) failed.add(partition)
     for (const partition of differing) {
       mended.add(partition)
+      const before = exchange.result.differences - exchange.result.mended
       await exchange.mend(partition)
-      if (exchange.result.mended < exchange.result.differences)
-        throw new KilovoltError('KV_UNREACHABLE', `${other} could not be brought up to date`)
+      // A damaged record, say: the other rows need not wait until it is healed.
+      if (exchange.result.differences - exchange.result.mended > before) failed.add(partition)
     }
   }
 

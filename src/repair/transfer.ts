@@ -11,6 +11,7 @@ import type { Horizons } from '../storage/horizons.ts'
 import type { RecordStore, StoredRecord } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { IncomingMessage, Responder, Transport } from '../transport/transport.ts'
+import type { Healer } from './healer.ts'
 import type { Purger } from './purger.ts'
 import {
   type CopyCursor,
@@ -27,6 +28,7 @@ export interface TransferDeps {
   readonly records: RecordStore
   readonly horizons: Horizons
   readonly purger: Purger
+  readonly healer: Pick<Healer, 'heal'>
   readonly clock: Clock
   readonly logger: Logger
   readonly rules: PlacementRules
@@ -170,7 +172,8 @@ export class Transfer {
       this.#stats.recordsCopied++
       this.#stats.bytesCopied += stored.keyspace.length + stored.key.length + stored.record.length
       this.#deps.records.copy(stored, stored.record, error => {
-        if (error !== undefined) reject(error)
+        // Where a damaged record lies that may have been newer the healer sees to it.
+        if (error !== undefined && !isKilovoltError(error, 'KV_CORRUPT')) reject(error)
         else if (--left === 0) resolve()
       })
     }
@@ -178,7 +181,7 @@ export class Transfer {
   }
 
   async #serve({ body }: IncomingMessage, respond: Responder): Promise<void> {
-    const { records, horizons, rules, catchUp } = this.#deps
+    const { horizons, rules, catchUp, records } = this.#deps
     const { partition, epoch, after } = decodeCopyRequest(body)
     if (rules.fenceSources) {
       await catchUp(epoch, PAGE_TIMEOUT_MS)
@@ -187,9 +190,20 @@ export class Transfer {
     }
     // The horizon after the page was read: what is missing from the page because it was purged lies below that.
     const floor = horizons.floorOf(partition)
-    const page = await records.page(partition, after, PAGE_RECORDS, PAGE_BYTES)
+    const page = await this.#read(partition, after)
     const isLast = page.length < PAGE_RECORDS && bytesAtMost(page) < PAGE_BYTES
     respond.reply(encodeCopyPage({ floor, horizon: horizons.horizonOf(partition), isLast, records: page }))
+  }
+
+  /**
+   * A page without damaged records. Those that can be are healed first: rule C3 counts on this source for all that it has
+   * acknowledged. What cannot be healed now is left out, or one such record would keep its partition where it is for good.
+   */
+  async #read(partition: PartitionId, after: CopyCursor | undefined): Promise<readonly StoredRecord[]> {
+    const { records, healer } = this.#deps
+    const page = await records.page(partition, after, PAGE_RECORDS, PAGE_BYTES)
+    const healed = await healer.heal(partition)
+    return healed === 0 ? page : records.page(partition, after, PAGE_RECORDS, PAGE_BYTES)
   }
 }
 

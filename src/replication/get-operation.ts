@@ -41,7 +41,7 @@ export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
   /** Who has answered, and what each of them holds. */
   #answered: StoreId[] = []
   #held: (RecordBytes | undefined)[] = []
-  /** Greatest horizon of those who hold nothing: whatever lies at or below it was overwritten, though another still has it. */
+  /** Greatest horizon of the owners who hold nothing: whatever lies at or below it was overwritten, though another still has it. */
   #horizon = 0
   /** The newest record of those that made up the level, for who answers later; not when all were offered it anyway. */
   #winner: RecordBytes | undefined
@@ -86,7 +86,9 @@ export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
     }
     if (this.#won) return
     this.#held.push(this.#recordIn(reply))
-    if (reply.kind === 'none') this.#horizon = Math.max(this.#horizon, reply.horizon)
+    // Who is only about to own the partition has its horizon before it has its records.
+    if (reply.kind === 'none' && this.route.row.slots.includes(store))
+      this.#horizon = Math.max(this.#horizon, reply.horizon)
     this.#answered.push(store)
     if (this.yes(store)) this.#decide()
   }

@@ -276,13 +276,19 @@ export abstract class Operation<Reply, Result> extends Deadline {
       this.route.row.slots.length === 2 && this.requirement === 'quorum'
         ? '; with two copies a quorum is both of them: run a third node to survive a failure'
         : ''
+    const failed = answers.filter(({ answer }) => answer !== 'ok' && answer !== 'pending' && answer !== 'unasked')
+    // Damaged copies alone are in the way: one says so, since to wait for others is of no use.
+    const isCorrupt = failed.length > 0 && failed.every(({ answer }) => answer === 'KV_CORRUPT')
     this.fail(
       new KilovoltError(
-        'KV_QUORUM_NOT_REACHED',
+        isCorrupt ? 'KV_CORRUPT' : 'KV_QUORUM_NOT_REACHED',
         `a ${this.what} at ${String(this.requirement)} of partition ${this.key.partition} is out of reach: ` +
           `${answers.map(({ store, answer }) => `${store.slice(0, 8)} ${answer}`).join(', ')}${advice}` +
           (this.what === 'write' ? `; outcome ${outcome}` : ''),
-        { retryable: true, details: { answers, outcome, requirement: this.requirement, partition: this.key.partition } }
+        {
+          retryable: !isCorrupt || answers.length > 1,
+          details: { answers, outcome, requirement: this.requirement, partition: this.key.partition }
+        }
       )
     )
   }

@@ -126,6 +126,9 @@ export class Replica {
     if (!tooFar) stamps.observe(hlc)
     const apply = (): void =>
       records.apply(request, request.record, (error, result) => {
+        const bound = error === undefined || request.repair ? undefined : boundOf(error)
+        // K1: a damaged record lies here; what is stamped later is newer than that can have been.
+        if (bound !== undefined) return done(undefined, { kind: 'late', floor: bound })
         if (error !== undefined || result === undefined) return done(asError(error), undefined)
         if (result.outcome === 'stale' && result.current !== undefined) {
           return done(undefined, { kind: 'stale', current: result.current })
@@ -190,6 +193,13 @@ function answer(record: RecordBytes, known: Uint8Array | undefined): GetReply {
   // Nothing newer than what the coordinator has: it need not travel.
   if (known !== undefined && compareBytes(record.subarray(STAMP_START, STAMP_END), known) === 0) return { kind: 'same' }
   return { kind: 'record', record }
+}
+
+/** What a damaged record in the way of a write is not stamped after. */
+function boundOf(error: Error): number | undefined {
+  if (!isKilovoltError(error, 'KV_CORRUPT')) return undefined
+  const { newerThan } = error.details
+  return typeof newerThan === 'number' ? newerThan : undefined
 }
 
 function driftError(): KilovoltError {

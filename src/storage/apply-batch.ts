@@ -1,20 +1,30 @@
 import { equalBytes } from '../base/bytes.ts'
-import { isKilovoltError, KilovoltError } from '../base/errors.ts'
+import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { assertRecord, compareRecords, isMortal, isSpent, type RecordBytes, recordHlc } from '../model/record.ts'
+import { compareRecords, isMortal, isSpent, type RecordBytes, recordHlc } from '../model/record.ts'
+import type { Damage } from './damage.ts'
 import type { FenceGroup } from './flush-fence.ts'
 import { partitionOfKey } from './key-layout.ts'
+import type { RecordForm } from './record-form.ts'
 import type { ApplyResult } from './record-store.ts'
 import type { RecordChange } from './tree-index.ts'
 
 /**
  * What is to be done with a record: `offer` it; `copy` it, which is to offer it to a copy that is being made, where what
- * is missing need not have been overwritten; `remove` it, if it is still this one.
+ * is missing need not have been overwritten; `heal` a damaged one with it; `remove` it, if it is still this one; or
+ * `clear`, whatever was given, what lies there if that is damaged.
  */
-export type MutationKind = 'offer' | 'copy' | 'remove'
+export type MutationKind = 'offer' | 'copy' | 'heal' | 'remove' | 'clear'
 
 /** Hybrid time up to which the past of the partition of a key is settled. */
 export type HorizonOf = (partition: PartitionId) => number
+
+/** What a batch is decided by. */
+export interface ApplyRules {
+  readonly form: RecordForm
+  readonly damage: Damage
+  readonly horizonOf: HorizonOf | undefined
+}
 
 /** One record on its way into the store. */
 export interface Mutation {
@@ -34,7 +44,10 @@ interface Slot {
   before: RecordBytes | undefined
   current: RecordBytes | undefined
   changed: boolean
+  /** Why what the store holds cannot be read, until something takes its place. */
   corrupt: KilovoltError | undefined
+  /** What cannot be read is not stamped after this. */
+  bound: number
   /** The next slot of the same hash. */
   readonly next: Slot | undefined
 }
@@ -68,18 +81,26 @@ export class ApplyBatch {
   }
 
   /**
-   * What becomes of each mutation when these values are stored under {@link keys}. A stored value that is no record
-   * spoils the mutations of its key alone.
+   * What becomes of each mutation when these values are stored under {@link keys}. A damaged record spoils the mutations
+   * of its key alone.
    *
    * Rule G1: what lies at or below the horizon and is missing was overwritten, so it is not let in again.
+   *
+   * Rule K1: only what is newer than a damaged record can have been takes its place, or what is proven to be the newest
+   * (`heal`). Else a record that was acknowledged by this copy and one other could lose its place to an older one, and a
+   * later quorum, of this copy and a third, would not find it.
    */
-  decide(values: readonly (Uint8Array | undefined)[], horizonOf?: HorizonOf): readonly (ApplyResult | KilovoltError)[] {
-    for (let i = 0; i < this.#slots.length; i++) load(this.#slots[i]!, values[i])
-    return this.mutations.map(({ record, kind }, i) =>
-      kind === 'remove'
-        ? remove(this.#targets[i]!, record)
-        : offer(this.#targets[i]!, record, kind === 'copy', horizonOf)
-    )
+  decide(
+    values: readonly (Uint8Array | undefined)[],
+    { form, damage, horizonOf }: ApplyRules
+  ): readonly (ApplyResult | KilovoltError)[] {
+    for (let i = 0; i < this.#slots.length; i++) load(this.#slots[i]!, values[i], form, damage)
+    return this.mutations.map(({ record, kind }, i) => {
+      const slot = this.#targets[i]!
+      if (kind === 'remove') return remove(slot, record)
+      if (kind === 'clear') return clear(slot)
+      return slot.corrupt === undefined ? offer(slot, record, kind, horizonOf) : replace(slot, record, kind, horizonOf)
+    })
   }
 
   /** What has to be written after {@link decide}: the newest record of each key that changed. */
@@ -95,29 +116,45 @@ export class ApplyBatch {
 function offer(
   slot: Slot,
   record: RecordBytes,
-  isCopy: boolean,
+  kind: MutationKind,
   horizonOf: HorizonOf | undefined
 ): ApplyResult | KilovoltError {
-  const { current, corrupt } = slot
-  if (corrupt !== undefined) return corrupt
+  const { current } = slot
   if (current === undefined && horizonOf !== undefined) {
     const horizon = horizonOf(partitionOfKey(slot.key))
-    const isSettled = isCopy ? isSpent(record, horizon) : recordHlc(record) <= horizon
+    const isSettled = kind === 'copy' ? isSpent(record, horizon) : recordHlc(record) <= horizon
     if (horizon > 0 && isSettled) return SETTLED
   }
   const order = current === undefined ? 1 : compareRecords(record, current)
   if (order < 0) return { outcome: 'stale', current }
   if (order === 0) return { outcome: 'same', current }
-  // What is spent at the horizon already would be purged at once, and the others hold nothing in its place.
-  const isGone = horizonOf !== undefined && isMortal(record) && isSpent(record, horizonOf(partitionOfKey(slot.key)))
-  slot.current = isGone ? undefined : record
-  slot.changed = true
+  put(slot, record, horizonOf)
   return current === undefined ? APPLIED_TO_NOTHING : { outcome: 'applied', current }
 }
 
+/** Rule G1 is of what is missing. What lies here damaged is not, so that what others have of it may lie below the horizon. */
+function replace(
+  slot: Slot,
+  record: RecordBytes,
+  kind: MutationKind,
+  horizonOf: HorizonOf | undefined
+): ApplyResult | KilovoltError {
+  if (kind !== 'heal' && recordHlc(record) <= slot.bound) return slot.corrupt!
+  put(slot, record, horizonOf)
+  return APPLIED_TO_NOTHING
+}
+
+function put(slot: Slot, record: RecordBytes, horizonOf: HorizonOf | undefined): void {
+  // What is spent at the horizon already would be purged at once, and the others hold nothing in its place.
+  const isGone = horizonOf !== undefined && isMortal(record) && isSpent(record, horizonOf(partitionOfKey(slot.key)))
+  slot.current = isGone ? undefined : record
+  slot.corrupt = undefined
+  slot.changed = true
+}
+
 function remove(slot: Slot, record: RecordBytes): ApplyResult | KilovoltError {
-  const { current, corrupt } = slot
-  if (corrupt !== undefined) return corrupt
+  const { current, corrupt, bound } = slot
+  if (corrupt !== undefined) return recordHlc(record) <= bound ? corrupt : clear(slot)
   if (current === undefined) return { outcome: 'same', current }
   if (!equalBytes(current, record)) return { outcome: 'stale', current }
   slot.current = undefined
@@ -125,15 +162,21 @@ function remove(slot: Slot, record: RecordBytes): ApplyResult | KilovoltError {
   return { outcome: 'applied', current }
 }
 
-function load(slot: Slot, value: Uint8Array | undefined): void {
-  if (value === undefined) return
+function clear(slot: Slot): ApplyResult {
+  const { current, corrupt } = slot
+  if (corrupt === undefined) return { outcome: current === undefined ? 'same' : 'stale', current }
+  slot.corrupt = undefined
+  slot.changed = true
+  return APPLIED_TO_NOTHING
+}
+
+function load(slot: Slot, value: Uint8Array | undefined, form: RecordForm, damage: Damage): void {
   try {
-    assertRecord(value)
-    slot.before = slot.current = value
+    if (value !== undefined) slot.before = slot.current = form.open(slot.key, value)
+    damage.remove(slot.key)
   } catch (error) {
-    slot.corrupt = isKilovoltError(error)
-      ? error
-      : new KilovoltError('KV_CORRUPT', 'a stored record cannot be read', { cause: error })
+    slot.bound = damage.add(slot.key)
+    slot.corrupt = new KilovoltError('KV_CORRUPT', messageOf(error), { details: { newerThan: slot.bound } })
   }
 }
 
@@ -149,7 +192,7 @@ function slotOf(key: Uint8Array, slots: Slot[], byHash: Map<number, Slot>): Slot
 }
 
 function newSlot(key: Uint8Array, hash: number, next: Slot | undefined): Slot {
-  return { key, hash, before: undefined, current: undefined, changed: false, corrupt: undefined, next }
+  return { key, hash, before: undefined, current: undefined, changed: false, corrupt: undefined, bound: -1, next }
 }
 
 /** FNV-1a, 32 bits: cheaper for short keys than to make a string of them. */

@@ -1,16 +1,27 @@
 import { assert } from '../base/assert.ts'
+import { EMPTY_BYTES } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { BoundedQueue } from '../base/queue.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { assertRecord, type RecordBytes } from '../model/record.ts'
+import type { RecordBytes } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { ApplyBatch, type HorizonOf, type Mutation, type MutationKind } from './apply-batch.ts'
+import { Damage } from './damage.ts'
 import { FlushFence } from './flush-fence.ts'
-import { dataKey, dataRange, decodeDataKey, PARTITION_MAX, partitionRange, partitionRangeAfter } from './key-layout.ts'
+import {
+  dataKey,
+  dataRange,
+  decodeDataKey,
+  PARTITION_MAX,
+  partitionRange,
+  partitionRangeAfter,
+  successor
+} from './key-layout.ts'
+import { formFor, PLAIN, type RecordForm } from './record-form.ts'
 import type { ApplyResult, RecordKey, RecordStore, RecordStoreStats, StoredRecord } from './record-store.ts'
 import { storageError } from './storage-error.ts'
-import type { Store } from './store.ts'
-import type { TreeIndex } from './tree-index.ts'
+import type { Store, StoreChange } from './store.ts'
+import type { RecordChange, TreeIndex } from './tree-index.ts'
 
 /** What an apply loop needs. */
 export interface ApplyLoopDeps {
@@ -20,6 +31,8 @@ export interface ApplyLoopDeps {
   readonly trees?: TreeIndex
   /** How far the past of each partition is settled. Default: not at all. */
   readonly horizonOf?: HorizonOf
+  /** Told of records that cannot be read. Default: a list of its own, by which anything may take their place. */
+  readonly damage?: Damage
 }
 
 /** Settings of an apply loop. */
@@ -57,6 +70,8 @@ export class ApplyLoop implements RecordStore {
   readonly #clock: Pick<Clock, 'soon'>
   readonly #trees: TreeIndex | undefined
   readonly #horizonOf: HorizonOf | undefined
+  readonly #form: RecordForm
+  readonly #damage: Damage
   readonly #durability: typeof SYNC | typeof NO_SYNC
   readonly #pendingMax: number
   readonly #pendingBytesMax: number
@@ -76,11 +91,13 @@ export class ApplyLoop implements RecordStore {
   #stale = 0
   #batches = 0
 
-  constructor({ store, clock, trees, horizonOf }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
+  constructor({ store, clock, trees, horizonOf, damage }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
     this.#store = store
     this.#clock = clock
     this.#trees = trees
     this.#horizonOf = horizonOf
+    this.#form = formFor(store)
+    this.#damage = damage ?? new Damage()
     this.#durability = options.durability === 'fsync' ? SYNC : NO_SYNC
     this.#pendingMax = options.pendingMax ?? PENDING_MAX
     this.#pendingBytesMax = options.pendingBytesMax ?? 64 * MIB
@@ -95,11 +112,12 @@ export class ApplyLoop implements RecordStore {
 
   get({ partition, keyspace, key }: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined> {
     if (this.#closed) return Promise.reject(stopped())
-    const found = this.#store.get(dataKey(partition, keyspace, key))
+    const storeKey = dataKey(partition, keyspace, key)
+    const found = this.#store.get(storeKey)
     if (found === undefined) return undefined
-    if (found instanceof Promise) return found.then(checked)
+    if (found instanceof Promise) return found.then(value => value && this.#opened(storeKey, value))
     try {
-      return checked(found)
+      return this.#opened(storeKey, found)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -115,6 +133,10 @@ export class ApplyLoop implements RecordStore {
 
   remove(key: RecordKey, record: RecordBytes, done: Done): void {
     this.#enter(key, record, 'remove', done)
+  }
+
+  heal(key: RecordKey, record: RecordBytes | undefined, done: Done): void {
+    this.#enter(key, record ?? EMPTY_BYTES, record === undefined ? 'clear' : 'heal', done)
   }
 
   #enter(key: RecordKey, record: RecordBytes, kind: MutationKind, done: Done): void {
@@ -144,17 +166,29 @@ export class ApplyLoop implements RecordStore {
     maxBytes: number = Infinity
   ): Promise<readonly StoredRecord[]> {
     if (this.#closed) throw stopped()
-    const entries = await this.#store.page(partitionRangeAfter(partition, after), limit, maxBytes)
+    const range = partitionRangeAfter(partition, after)
+    let gte = range.gte
     const records: StoredRecord[] = []
     let bytes = 0
-    for (const [key, record] of entries) {
-      if (bytes >= maxBytes) break
-      const place = decodeDataKey(key)
-      const { keyspace } = place
-      records.push({ partition, keyspace, key: place.key, record: checked(record)! })
-      bytes += key.length + record.length
+    for (;;) {
+      const entries = await this.#store.page({ gte, lt: range.lt }, limit - records.length, maxBytes - bytes)
+      let isWhole = true
+      for (const [key, value] of entries) {
+        if (bytes >= maxBytes) break
+        gte = successor(key)
+        const place = decodeDataKey(key)
+        const record = this.#intact(key, value)
+        if (record === undefined) {
+          isWhole = false
+          continue
+        }
+        records.push({ partition, keyspace: place.keyspace, key: place.key, record })
+        bytes += key.length + value.length
+      }
+      // Where some were left out it goes on: a short page would be taken for the last one.
+      if (isWhole || bytes >= maxBytes) return records
+      if (this.#closed) throw stopped()
     }
-    return records
   }
 
   async partitions(): Promise<readonly PartitionId[]> {
@@ -180,7 +214,14 @@ export class ApplyLoop implements RecordStore {
   }
 
   stats(): RecordStoreStats {
-    return { applied: this.#applied, stale: this.#stale, batches: this.#batches, pending: this.#pending }
+    return {
+      applied: this.#applied,
+      stale: this.#stale,
+      batches: this.#batches,
+      pending: this.#pending,
+      corrupt: this.#damage.found,
+      corruptLeft: this.#damage.left
+    }
   }
 
   /**
@@ -245,7 +286,7 @@ export class ApplyLoop implements RecordStore {
   }
 
   #write(batch: ApplyBatch, values: readonly (Uint8Array | undefined)[]): void {
-    const results = batch.decide(values, this.#horizonOf)
+    const results = batch.decide(values, { form: this.#form, damage: this.#damage, horizonOf: this.#horizonOf })
     const changes = batch.changes()
     if (changes.length === 0) {
       this.#settle(batch, results)
@@ -260,13 +301,14 @@ export class ApplyLoop implements RecordStore {
     this.#trees?.writing(changes)
     let written
     try {
-      written = this.#store.batch(changes, this.#durability)
+      written = this.#store.batch(this.#sealed(changes), this.#durability)
     } catch (error) {
       fail(error)
       return
     }
     void written.then(() => {
       this.#trees?.written(changes)
+      for (const { key } of changes) this.#damage.remove(key)
       this.#settle(batch, results)
     }, fail)
   }
@@ -307,6 +349,29 @@ export class ApplyLoop implements RecordStore {
     if (thrown.length > 0) throw thrown[0]
   }
 
+  #sealed(changes: readonly RecordChange[]): readonly StoreChange[] {
+    if (this.#form === PLAIN) return changes
+    return changes.map(({ key, value }) => ({ key, value: value && this.#form.seal(key, value) }))
+  }
+
+  /** @throws KilovoltError `KV_CORRUPT` */
+  #opened(key: Uint8Array, value: Uint8Array): RecordBytes {
+    try {
+      return this.#form.open(key, value)
+    } catch (error) {
+      this.#damage.add(key)
+      throw error
+    }
+  }
+
+  #intact(key: Uint8Array, value: Uint8Array): RecordBytes | undefined {
+    try {
+      return this.#opened(key, value)
+    } catch {
+      return undefined
+    }
+  }
+
   async #drop(partition: PartitionId): Promise<void> {
     const held: Mutation[] = []
     this.#held.set(partition, held)
@@ -317,6 +382,7 @@ export class ApplyLoop implements RecordStore {
       await this.#drops.get(partition)?.catch(() => {})
       await before
       await this.#store.clear(partitionRange(partition))
+      this.#damage.dropped(partition)
       this.#trees?.dropped(partition)
     } catch (error) {
       this.#trees?.forget(partition)
@@ -326,11 +392,6 @@ export class ApplyLoop implements RecordStore {
       for (const mutation of held) this.#offer(mutation)
     }
   }
-}
-
-function checked(value: Uint8Array | undefined): RecordBytes | undefined {
-  if (value !== undefined) assertRecord(value)
-  return value
 }
 
 function stopped(): KilovoltError {

@@ -4,6 +4,7 @@ import type { PartitionId } from '../model/partition.ts'
 import { type RecordBytes, recordHlc } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { ApplyLoop } from './apply-loop.ts'
+import { Damage } from './damage.ts'
 import { hintPrefix, hintRange, targetOfHint } from './key-layout.ts'
 import { PrefixedStore } from './prefixed-store.ts'
 import type { RecordKey, RecordStore, StoredRecord } from './record-store.ts'
@@ -33,6 +34,8 @@ export interface HintStoreDeps {
   readonly clock: Pick<Clock, 'soon'>
   /** Nothing stamped at or below this is kept for others any more: the past of the partition is being settled. Default: no bound. */
   readonly floorOf?: (partition: PartitionId) => number
+  /** Told of what is kept and found to be damaged, by its key as that of a record. */
+  readonly onDamage?: (key: Uint8Array) => void
 }
 
 /** Settings of a hint store. */
@@ -60,15 +63,17 @@ export class HintStore {
   readonly #store: Store
   readonly #clock: Pick<Clock, 'soon'>
   readonly #floorOf: HintStoreDeps['floorOf']
+  readonly #onDamage: HintStoreDeps['onDamage']
   readonly #options: HintStoreOptions
   readonly #shelves = new Map<StoreId, Shelf>()
   #bytes = 0
   readonly #stats = { added: 0, delivered: 0, dropped: 0 }
 
-  constructor({ store, clock, floorOf }: HintStoreDeps, options: HintStoreOptions) {
+  constructor({ store, clock, floorOf, onDamage }: HintStoreDeps, options: HintStoreOptions) {
     this.#store = store
     this.#clock = clock
     this.#floorOf = floorOf
+    this.#onDamage = onDamage
     this.#options = options
   }
 
@@ -185,7 +190,9 @@ export class HintStore {
     let shelf = this.#shelves.get(target)
     if (shelf === undefined) {
       const store = new PrefixedStore(this.#store, hintPrefix(target))
-      const records = new ApplyLoop({ store, clock: this.#clock }, { durability: this.#options.durability })
+      // Nobody votes by a hint: of one that is damaged nothing is left to be kept, and anything may take its place.
+      const damage = new Damage(this.#onDamage && { onFound: this.#onDamage })
+      const records = new ApplyLoop({ store, clock: this.#clock, damage }, { durability: this.#options.durability })
       this.#shelves.set(target, (shelf = { records, count: 0 }))
     }
     return shelf

@@ -41,14 +41,14 @@ export interface RecordStore {
   /** Whether {@link RecordStore.get} returns the record itself, unless it fails. */
   readonly readsAtOnce: boolean
   /**
-   * The record under a key, tombstones and expired records included. Synchronous where the database is; failures are
+   * The record under a key, tombstones and expired records included. One that is damaged is a failure, never nothing. Synchronous where the database is; failures are
    * rejections, never thrown: `KV_STORAGE`, `KV_CORRUPT`, `KV_NODE_STOPPED`.
    */
   get(key: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined>
   /**
    * Offers a record that passed `assertRecord`; its bytes belong to the store from now on. `done` is called once and
    * must not throw: with the result when it is durable, or with the error that kept it from being so (`KV_STORAGE`,
-   * `KV_CORRUPT`, and, before this call returns, `KV_OVERLOADED` or `KV_NODE_STOPPED`: not taken). A callback, not a
+   * `KV_CORRUPT` when a damaged record lies there that may have been newer, up to `details.newerThan`, and, before this call returns, `KV_OVERLOADED` or `KV_NODE_STOPPED`: not taken). A callback, not a
    * promise: this is called for each replica of each write.
    */
   apply(
@@ -74,12 +74,21 @@ export interface RecordStore {
     record: RecordBytes,
     done: (error: Error | undefined, result: ApplyResult | undefined) => void
   ): void
+  /**
+   * Puts what is proven to be the newest record of a key in the place of a damaged one; without one it deletes what is
+   * damaged. Where nothing is damaged it is as {@link RecordStore.apply}, or nothing is done. `done` as there.
+   */
+  heal(
+    key: RecordKey,
+    record: RecordBytes | undefined,
+    done: (error: Error | undefined, result: ApplyResult | undefined) => void
+  ): void
   /** Resolves when everything offered before this call is written or refused: the fence before a copy is taken. */
   flushed(): Promise<void>
   /**
    * The next records of a partition, strictly after `after`: keyspaces by the length of their name, then by its bytes,
    * then keys by theirs. Ends after the record that reaches `maxBytes` (keys and records; default no bound), so only an
-   * empty page means the end when that is given; without it a page shorter than `limit` does.
+   * empty page means the end when that is given; without it a page shorter than `limit` does. Damaged records are left out.
    */
   page(
     partition: PartitionId,
@@ -106,6 +115,10 @@ export interface RecordStoreStats {
   readonly batches: number
   /** Mutations that wait for their batch now. */
   readonly pending: number
+  /** Records that were found to be damaged; */
+  readonly corrupt: number
+  /** of those, how many lie there still: neither mended from another copy, nor overwritten, nor deleted. */
+  readonly corruptLeft: number
 }
 
 /** Issues versions that are never used twice, across restarts too: nothing above the persisted ceiling is given out. */

@@ -1,11 +1,20 @@
 import type { RecordBytes } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { ApplyLoop } from './apply-loop.ts'
+import { Damage } from './damage.ts'
 import { asidePrefix } from './key-layout.ts'
 import { PrefixedStore } from './prefixed-store.ts'
 import type { RecordKey, StoredRecord } from './record-store.ts'
 import { storageError } from './storage-error.ts'
 import type { Store } from './store.ts'
+
+/** What setting aside needs. */
+export interface SetAsideDeps {
+  readonly store: Store
+  readonly clock: Pick<Clock, 'soon'>
+  /** Told of what was set aside and is found to be damaged, by its key as that of a record. */
+  readonly onDamage?: (key: Uint8Array) => void
+}
 
 const PAGE_RECORDS = 1000
 const PAGE_BYTES = 1024 * 1024
@@ -18,8 +27,9 @@ export class SetAside {
   readonly #records: ApplyLoop
   #count = 0
 
-  constructor({ store, clock }: { readonly store: Store; readonly clock: Pick<Clock, 'soon'> }) {
-    this.#records = new ApplyLoop({ store: new PrefixedStore(store, asidePrefix()), clock })
+  constructor({ store, clock, onDamage }: SetAsideDeps) {
+    const damage = new Damage(onDamage && { onFound: onDamage })
+    this.#records = new ApplyLoop({ store: new PrefixedStore(store, asidePrefix()), clock, damage })
   }
 
   /** How many records there are. */

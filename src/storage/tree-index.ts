@@ -27,8 +27,8 @@ export interface PartitionTree {
 interface Building extends PartitionTree {
   /** Store key up to which the tree is complete; `undefined` before the first page. */
   passed: Uint8Array | undefined
-  /** Records written while a page was being read, by store key in hex: the page may show either version. */
-  readonly touched: Map<string, RecordBytes>
+  /** Records written, or deleted, while a page was being read, by store key in hex: the page may show either version. */
+  readonly touched: Map<string, RecordBytes | undefined>
 }
 
 const EMPTY_ROOT: TreeRoot = new HashTree().root()
@@ -124,6 +124,18 @@ export class TreeIndex {
   }
 
   /**
+   * A record cannot be read any more: whether the tree counts it, and as what, is not known. One that is being made has
+   * left it out if it has not come so far yet.
+   */
+  damaged(key: Uint8Array): void {
+    const partition = partitionOfKey(key)
+    const building = this.#building.get(partition)
+    if (building === undefined) return this.forget(partition)
+    const isAhead = building.passed === undefined || compareBytes(key, building.passed) > 0
+    if (!isAhead || building.touched.has(toHex(key))) this.forget(partition)
+  }
+
+  /**
    * Makes the tree of a partition by reading it. Resolves early, without one, when the partition is dropped meanwhile.
    *
    * @param rest - called between two pages: the place to let others work; false to give up
@@ -189,7 +201,8 @@ export class TreeIndex {
       if (!writing.has(hex) && !building.touched.has(hex)) this.#add(building, storeKey, record)
     }
     for (const [hex, record] of building.touched) {
-      if (!writing.has(hex) && isOfPage(hex)) this.#add(building, Buffer.from(hex, 'hex'), record)
+      if (record !== undefined && !writing.has(hex) && isOfPage(hex))
+        this.#add(building, Buffer.from(hex, 'hex'), record)
     }
     // The change is counted once it is written: until then the old version stands.
     for (const [hex, before] of writing) {
@@ -204,7 +217,7 @@ export class TreeIndex {
       const building = this.#building.get(partition)
       if (building !== undefined) {
         if (building.passed === undefined || compareBytes(key, building.passed) > 0) {
-          if (value !== undefined) building.touched.set(toHex(key), value)
+          building.touched.set(toHex(key), value)
         } else this.#replace(building, key, before, value)
         return
       }

@@ -7,6 +7,7 @@ import { isSettled } from '../node/settled.ts'
 import { dataKey, partitionRange } from '../storage/key-layout.ts'
 import type { ReplicaPicture } from './checkers/replicas.ts'
 import { checkViews } from './checkers/views.ts'
+import { intactRecord } from './rot.ts'
 import type { SimNode } from './sim-node.ts'
 
 /**
@@ -105,6 +106,12 @@ export function purgeProblem(nodes: readonly SimNode[]): string | undefined {
   return undefined
 }
 
+/** Who still holds records that it knows to be damaged, or `undefined` when nobody does. */
+export function damageProblem(nodes: readonly SimNode[]): string | undefined {
+  const holder = nodes.find(({ core }) => core.status().storage.corruptLeft > 0)
+  return holder && `${holder.name} still holds ${holder.core.status().storage.corruptLeft} damaged records`
+}
+
 /** Who still keeps records for others, who all live, or `undefined` when nobody does. */
 export function hintProblem(nodes: readonly SimNode[]): string | undefined {
   const keeper = nodes.find(({ core }) => core.status().hints.count > 0)
@@ -114,7 +121,10 @@ export function hintProblem(nodes: readonly SimNode[]): string | undefined {
 function rootOnDisk({ machine }: SimNode, partition: PartitionId): TreeRoot {
   const tree = new HashTree()
   const digest = new RecordDigest()
-  for (const [storeKey, record] of machine.disk.page(partitionRange(partition), Infinity)) {
+  for (const storeKey of machine.disk.keys(partitionRange(partition))) {
+    const record = intactRecord(machine.disk, storeKey)
+    // A damaged one is in no tree: nobody knows what it was.
+    if (record === undefined) continue
     tree.add(digest.name(storeKey), digest.of(record))
   }
   return tree.root()
@@ -135,7 +145,7 @@ export function replicaPictures(nodes: readonly SimNode[], keys: readonly string
     const held = new Map<StoreId, RecordBytes>()
     const horizon = Math.max(...nodes.map(({ core }) => core.horizons.horizonOf(partition)))
     for (const { core, machine } of nodes) {
-      const record = machine.disk.get(dataKey(partition, new Uint8Array(0), bytes))
+      const record = intactRecord(machine.disk, dataKey(partition, new Uint8Array(0), bytes))
       // What is being purged just now may be gone from some and not yet from others.
       if (record !== undefined && !isSpent(record, horizon)) held.set(core.storeId, record)
     }

@@ -32,6 +32,8 @@ export type Fault =
   | { readonly kind: 'drift'; readonly node: string; readonly ppm: number }
   /** The disk is slow, or fails. */
   | { readonly kind: 'disk'; readonly node: string; readonly options: DiskOptions; readonly forMs: number }
+  /** A bit of a stored record flips: one that every other disk has whole, or not at all. `pick` says which record and bit. */
+  | { readonly kind: 'rot'; readonly node: string; readonly pick: number }
 
 /** A fault with its time. */
 export type TimedFault = Fault & { readonly atMs: number }
@@ -107,6 +109,8 @@ function drawFault(random: Random, nodes: readonly string[], plan: FaultPlan): F
     }
     case 'drift':
       return { kind, node, ppm: random.int(2001) - 1000 }
+    case 'rot':
+      return { kind, node, pick: random.int(2 ** 30) }
     case 'disk':
       return { kind, node, options: { writeMeanMs: 5 + random.int(100), syncMs: 5 + random.int(50) }, forMs }
   }

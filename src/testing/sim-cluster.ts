@@ -4,6 +4,7 @@ import type { Hash64 } from '../model/partition.ts'
 import type { View } from '../model/view.ts'
 import type { NetworkOptions } from './conditions.ts'
 import type { Fault } from './faults.ts'
+import { rot } from './rot.ts'
 import { type MachineOptions, SimMachine } from './sim-machine.ts'
 import { SimNetwork } from './sim-network.ts'
 import { SimNode, type SimNodeOptions } from './sim-node.ts'
@@ -177,6 +178,11 @@ export class SimCluster {
         return this.machine(fault.node).oscillator.jump(fault.ms)
       case 'drift':
         return this.machine(fault.node).oscillator.drift(this.world.nowUs, fault.ppm)
+      case 'rot': {
+        const { disk } = this.machine(fault.node)
+        const others = [...this.#members.values()].map(({ machine }) => machine.disk).filter(other => other !== disk)
+        return rot(disk, others, fault.pick)
+      }
       case 'disk': {
         const { machine, usualDisk } = this.#member(fault.node)
         machine.disk.set(fault.options)

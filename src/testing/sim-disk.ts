@@ -154,6 +154,14 @@ export class SimDisk {
       .map(key => [fromKey(key), this.#values.get(key)!] as const)
   }
 
+  /** Flips a bit of what is stored under a key; the number of the bit is taken modulo what there is. */
+  flip(key: Uint8Array, bit: number): void {
+    const value = new Uint8Array(this.get(key)!)
+    const at = bit % (value.length * 8)
+    value[at >> 3]! ^= 1 << (at & 7)
+    this.#put(toKey(key), value)
+  }
+
   /** Keys of a range. */
   keys(range: StoreRange): Uint8Array[] {
     return this.page(range, this.#keys.length).map(([key]) => key)

@@ -2,7 +2,15 @@ import { isKilovoltError } from '../base/errors.ts'
 import { pause } from '../runtime/clock.ts'
 import type { ClusterId } from '../model/node-id.ts'
 import type { Hash64 } from '../model/partition.ts'
-import { canLoseOne, hintProblem, purgeProblem, replicaPictures, restProblem, treeProblem } from './at-rest.ts'
+import {
+  canLoseOne,
+  damageProblem,
+  hintProblem,
+  purgeProblem,
+  replicaPictures,
+  restProblem,
+  treeProblem
+} from './at-rest.ts'
 import { checkAcknowledged } from './checkers/acknowledged.ts'
 import { History, type Operation } from './checkers/history.ts'
 import { checkLeftovers } from './checkers/leftovers.ts'
@@ -152,8 +160,10 @@ export class Simulation {
     const { nodes, names } = this.#cluster
     const { nowMs } = this.#world
     const loses = this.#losesData(fault)
-    if (!loses && fault.kind !== 'leave') return this.#cluster.apply(fault)
-    if (nowMs >= this.#nextLossMs && canLoseOne(nodes, names)) {
+    if (!loses && fault.kind !== 'leave' && fault.kind !== 'rot') return this.#cluster.apply(fault)
+    // Damaged records are healed where they are: nobody is replaced for them.
+    const isDue = fault.kind === 'rot' || nowMs >= this.#nextLossMs
+    if (isDue && canLoseOne(nodes, names)) {
       if (loses) this.#nextLossMs = nowMs + LOSS_GAP_MS
       return this.#cluster.apply(fault)
     }
@@ -183,10 +193,19 @@ export class Simulation {
         pending > 0 ? `${pending} operations are pending` : restProblem(this.#cluster.nodes, this.#cluster.names)
       if (problem !== undefined) calmSinceMs = this.#world.nowMs
     }
-    if (problem !== undefined) {
+    if (problem === undefined) await this.#readDisks()
+    else {
       this.#report('a healed cluster comes to rest', `not after ${this.#plan.convergeMs} ms: ${problem}`)
     }
     return problem === undefined
+  }
+
+  /** What has rotted and was never read is found by nobody else. */
+  async #readDisks(): Promise<void> {
+    if (!this.#plan.faults.some(({ kind }) => kind === 'rot')) return
+    for (const { core } of this.#cluster.nodes) {
+      await this.#world.settle(core.repair(true, undefined), { limitMs: AT_REST_MS })
+    }
   }
 
   /** Whether all copies became the same although nobody read them; not asked where nobody compares them. */
@@ -195,7 +214,10 @@ export class Simulation {
     const endMs = this.#world.nowMs + this.#plan.convergeMs
     for (;;) {
       const problem =
-        treeProblem(this.#cluster.nodes) ?? hintProblem(this.#cluster.nodes) ?? purgeProblem(this.#cluster.nodes)
+        treeProblem(this.#cluster.nodes) ??
+        damageProblem(this.#cluster.nodes) ??
+        hintProblem(this.#cluster.nodes) ??
+        purgeProblem(this.#cluster.nodes)
       if (problem === undefined) return true
       if (this.#world.nowMs >= endMs) {
         this.#report('copies converge without being read', `not after ${this.#plan.convergeMs} ms: ${problem}`)

@@ -49,7 +49,7 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
   },
   repair: {
     transport: ['transport.ts', 'message-type.ts'],
-    storage: ['record-store.ts', 'hint-store.ts', 'horizons.ts', 'set-aside.ts', 'tree-index.ts']
+    storage: ['damage.ts', 'record-store.ts', 'hint-store.ts', 'horizons.ts', 'set-aside.ts', 'tree-index.ts']
   }
 }
 

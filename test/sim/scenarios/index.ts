@@ -8,6 +8,7 @@ import { merge } from './merge.ts'
 import { purge } from './purge.ts'
 import { refound } from './refound.ts'
 import { restart } from './restart.ts'
+import { rot } from './rot.ts'
 import { slowStore } from './slow-store.ts'
 import { split } from './split.ts'
 import { steady } from './steady.ts'
@@ -15,7 +16,7 @@ import { swarm } from './swarm.ts'
 
 /** All scenarios by name, in the order in which seeds take turns. */
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn, purge, late, merge, refound].map(
+  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn, purge, late, rot, merge, refound].map(
     scenario => [scenario.name, scenario]
   )
 )

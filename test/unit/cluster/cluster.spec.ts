@@ -6,6 +6,7 @@ import type { Hash64 } from '../../../src/model/partition.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { encodeRecord } from '../../../src/model/record.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
+import { SEALED } from '../../../src/storage/record-form.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
 import { restProblem, treeProblem } from '../../../src/testing/at-rest.ts'
 import { type MemberOptions, SimCluster } from '../../../src/testing/sim-cluster.ts'
@@ -257,8 +258,8 @@ describe('a cluster of simulated nodes', () => {
     const foreign = lab.topology('b').rows.findIndex((_, partition) => !isOwn(partition))
     lab.cluster.crash('d')
     const record = encodeRecord({ stamp: { hlc: 1, actor: '00000000000000aa' as Actor }, value: utf8('left') })
-    const left = { key: dataKey(foreign, utf8(''), utf8('left')), value: record }
-    lab.cluster.machine('d').disk.write({ changes: [left] }, true)
+    const key = dataKey(foreign, utf8(''), utf8('left'))
+    lab.cluster.machine('d').disk.write({ changes: [{ key, value: SEALED.seal(key, record) }] }, true)
     lab.start('d')
     await lab.settled(...names)
     const { records } = lab.node('d').core

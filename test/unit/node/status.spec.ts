@@ -5,7 +5,7 @@ import type { Row, Topology } from '../../../src/placement/topology.ts'
 import { store, topology } from '../cluster/fixtures.ts'
 
 const THREE = topology([{ n: 1 }, { n: 2 }, { n: 3 }])
-const FIGURES = { applied: 0, stale: 0, batches: 0, pending: 0 }
+const FIGURES = { applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0 }
 
 /** What node 1 says of a cluster whose members gossip holds to be in these states. */
 function status(

@@ -15,7 +15,9 @@ import { Replica } from '../../../src/replication/replica.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
 import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
+import { Damage } from '../../../src/storage/damage.ts'
 import { Horizons } from '../../../src/storage/horizons.ts'
+import { dataKey } from '../../../src/storage/key-layout.ts'
 import type { RecordStore, StoredRecord } from '../../../src/storage/record-store.ts'
 import { TreeIndex } from '../../../src/storage/tree-index.ts'
 import type { SimClock } from '../../../src/testing/sim-clock.ts'
@@ -24,6 +26,7 @@ import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
+import { flipBit } from '../../support/flip-bit.ts'
 import { store, topology } from '../cluster/fixtures.ts'
 
 const KEYSPACE = new Uint8Array()
@@ -34,6 +37,7 @@ class Side {
   readonly n: number
   readonly clock: SimClock
   readonly disk: SimDisk
+  readonly store: SimStore
   readonly records: RecordStore
   readonly trees: TreeIndex
   readonly horizons: Horizons
@@ -64,7 +68,9 @@ class Side {
     this.trees = new TreeIndex(64, isNew)
     const simStore = new SimStore({ disk: this.disk, clock: this.clock })
     this.horizons = new Horizons(simStore, 64)
-    const records = new ApplyLoop({ store: simStore, clock: this.clock, trees: this.trees })
+    this.store = simStore
+    const damage = new Damage({ latest: () => 1000, trees: this.trees })
+    const records = new ApplyLoop({ store: simStore, clock: this.clock, trees: this.trees, damage })
     const page = records.page.bind(records)
     records.page = (...args) => {
       this.pages++
@@ -234,6 +240,28 @@ describe('anti-entropy', () => {
     assert.ok((await bench.world.settle(one.dump())).includes('deleted at two -'))
     const again = await bench.run(one)
     assert.deepEqual([again.differences, again.missed], [0, []])
+  })
+
+  it('mends what lies beside a damaged record, at either side, and says that one is left', async () => {
+    const keys = Array.from({ length: 200 }, (_, i) => `{tag}${i}`)
+    await bench.all(keys.map(key => one.put(key, 1)))
+    await bench.all(keys.map(key => two.put(key, 2)))
+    const damage = async (side: Side, key: string): Promise<void> => {
+      const name = Buffer.from(key)
+      const storeKey = dataKey(side.ring.partitionOf(name), KEYSPACE, name)
+      await bench.world.settle(flipBit(side.store, storeKey))
+      side.trees.forget(side.ring.partitionOf(name))
+    }
+    await damage(one, keys[50]!)
+    await damage(two, keys[150]!)
+    // The other side makes its tree when it is first asked for it.
+    assert.deepEqual((await bench.run(one)).missed, [store(2)])
+    await bench.world.advance(1000)
+    const { differences, mended, missed } = await bench.run(one)
+    assert.deepEqual([differences, mended, missed], [200, 198, [store(2)]])
+    const [a, b] = await bench.all([one.dump(), two.dump()])
+    assert.equal(new Set([...a!, ...b!]).size, 200, 'each key has one version at either side')
+    assert.deepEqual([a!.length, b!.length], [199, 199])
   })
 
   it('whatever the two hold, leaves both with the newest of it', async () => {

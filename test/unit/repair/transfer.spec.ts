@@ -15,7 +15,9 @@ import {
 } from '../../../src/repair/wire.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
 import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
+import { Damage } from '../../../src/storage/damage.ts'
 import { Horizons } from '../../../src/storage/horizons.ts'
+import { dataKey } from '../../../src/storage/key-layout.ts'
 import type { RecordStore, StoredRecord } from '../../../src/storage/record-store.ts'
 import { TreeIndex } from '../../../src/storage/tree-index.ts'
 import type { SimClock } from '../../../src/testing/sim-clock.ts'
@@ -23,6 +25,7 @@ import { SimDisk } from '../../../src/testing/sim-disk.ts'
 import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import type { MessageHandler, Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
+import { flipBit } from '../../support/flip-bit.ts'
 import { itTravels } from '../../support/wire-checks.ts'
 import { store, topology } from '../cluster/fixtures.ts'
 
@@ -48,16 +51,22 @@ class Side {
   /** What becomes of a request instead of an answer. */
   fault: ((n: number) => Outcome | undefined) | undefined
   catchUpFails: KilovoltError | undefined
+  /** Heals what is damaged in a partition, and says how much. */
+  healed: (partition?: number) => Promise<number> = async () => 0
+  readonly disk: SimDisk
+  readonly store: SimStore
 
   constructor(world: SimWorld, n: number, others: Map<string, Side>, rules: PlacementRules = SOUND_RULES) {
     this.clock = world.clock(`n${n}`)
-    const disk = new SimDisk(world.random.fork(`disk ${n}`), {})
-    const simStore = new SimStore({ disk, clock: this.clock })
+    this.disk = new SimDisk(world.random.fork(`disk ${n}`), {})
+    const simStore = new SimStore({ disk: this.disk, clock: this.clock })
     const trees = new TreeIndex(64, true)
     const horizons = new Horizons(simStore, 64)
     this.horizons = horizons
     const horizonOf = horizons.horizonOf.bind(horizons)
-    this.records = new ApplyLoop({ store: simStore, clock: this.clock, trees, horizonOf })
+    this.store = simStore
+    const damage = new Damage({ latest: () => 1000, trees })
+    this.records = new ApplyLoop({ store: simStore, clock: this.clock, trees, horizonOf, damage })
     const transport = {
       handle: (_type: number, handler: MessageHandler) => void (this.handler = handler),
       request: (to: PeerId, { body }: OutgoingRequest, done: (outcome: Outcome) => void) => {
@@ -82,6 +91,7 @@ class Side {
       records: this.records,
       horizons,
       purger: new Purger({ records: this.records, trees, horizons, clock: this.clock, logger: silentLogger }),
+      healer: { heal: partition => this.healed(partition) },
       clock: this.clock,
       logger: silentLogger,
       rules,
@@ -215,6 +225,33 @@ describe('a transfer', () => {
     await world.settle(one.transfer.copy(task, signal))
     assert.equal(two.served.length, 2)
     assert.equal(await count(one), 3)
+  })
+
+  it('C3: has a source heal what is damaged before it is copied, and leaves out what cannot be', async () => {
+    await fill(two, 3000)
+    const keyOf = (i: number): Uint8Array => dataKey(5, KEYSPACE, Buffer.from(`k${i}`))
+    const whole = new Uint8Array(two.disk.get(keyOf(7))!)
+    for (const i of [7, 8]) await world.settle(flipBit(two.store, keyOf(i)))
+    let asked = 0
+    two.healed = async partition => {
+      assert.equal(partition, 5)
+      if (asked++ > 0) return 0
+      await two.store.batch([{ key: keyOf(7), value: whole }], { sync: false })
+      return 1
+    }
+    await world.settle(one.transfer.copy(task, signal))
+    assert.ok(await one.records.get(stored('k7', 1)))
+    assert.equal(await one.records.get(stored('k8', 1)), undefined)
+    assert.equal(await count(one), 2999)
+  })
+
+  it('goes on where a damaged record lies at the new owner, which is healed and not overwritten', async () => {
+    await fill(two, 10)
+    await fill(one, 1)
+    await world.settle(flipBit(one.store, dataKey(5, KEYSPACE, Buffer.from('k0'))))
+    await world.settle(one.transfer.copy(task, signal))
+    await assert.rejects(async () => one.records.get(stored('k0', 1)), { code: 'KV_CORRUPT' })
+    assert.equal(await count(one), 9)
   })
 
   it('ends when it is not wanted any more', async () => {

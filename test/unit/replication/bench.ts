@@ -203,11 +203,12 @@ export class Bench {
       },
       copy: () => {},
       remove: () => {},
+      heal: () => {},
       flushed: async () => {},
       page: async () => [],
       partitions: async () => [],
       dropPartition: async () => {},
-      stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0 })
+      stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0 })
     }
   }
 }

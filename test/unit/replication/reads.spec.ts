@@ -249,6 +249,29 @@ describe('a read', () => {
       assert.equal(text(await settle(bench, get)), 'v6')
     })
 
+    it('says that copies are damaged when nothing else is in the way, and goes on without them otherwise', async () => {
+      const corrupt = new KilovoltError('KV_CORRUPT', 'fails its checksum')
+      bench.readFails = corrupt
+      const get = bench.get('quorum')
+      await bench.turn()
+      bench.of(2).holds(record(6))
+      bench.of(3).holds(record(6))
+      assert.equal(text(await settle(bench, get)), 'v6')
+      const refused = bench.get('quorum')
+      await bench.turn()
+      bench.of(2).holds(record(6))
+      bench.of(3).end({ kind: 'refused', error: corrupt })
+      await assert.rejects(settle(bench, refused), {
+        code: 'KV_CORRUPT',
+        message: / KV_CORRUPT, .* ok, .* KV_CORRUPT/u
+      })
+      const unreachable = bench.get('quorum')
+      await bench.turn()
+      bench.of(2).holds(record(6))
+      bench.of(3).end({ kind: 'timeout' })
+      await assert.rejects(settle(bench, unreachable), { code: 'KV_QUORUM_NOT_REACHED' })
+    })
+
     it('asks one after another, and does not spend all its time on a silent one', async () => {
       bench = new Bench({ self: 9 })
       const get = bench.get('one', { timeoutMs: 5000 })
@@ -280,6 +303,19 @@ describe('a read', () => {
       await bench.turn()
       bench.of(2).stored()
       assert.equal(text(await settle(bench, newer)), 'v6', 'but what is newer than that')
+    })
+
+    it('returns what a coming owner has not been given yet, whose horizon comes before the records', async () => {
+      const change = { next: [1, 2, 4].map(store), copies: [{ to: store(4), from: [store(1), store(3)] }] }
+      bench = new Bench({ self: 9, row: { slots: [1, 2, 3].map(store), change, rowEpoch: 1 } })
+      const get = bench.get('quorum')
+      bench.of(4).get$({ kind: 'none', horizon: 5 })
+      bench.of(1).holds(record(5))
+      await bench.turn()
+      bench.of(2).holds(record(5))
+      await bench.turn()
+      for (const n of [3, 4]) if (bench.waiting.includes(n)) bench.of(n).stored()
+      assert.equal(text(await settle(bench, get)), 'v5')
     })
 
     it('asks the next one as well when one is slow, and takes whichever answers first', async () => {

@@ -42,21 +42,24 @@ function setUp(
   const caughtUp: number[] = []
   const observed: number[] = []
   const applied: RecordBytes[] = []
+  const refusal: { current: KilovoltError | undefined } = { current: undefined }
   const records: RecordStore = {
     readsAtOnce: true,
     get: () => held,
     apply: (_key, offered, done) => {
+      if (refusal.current !== undefined) return done(refusal.current, undefined)
       applied.push(offered)
       const result: ApplyResult = { outcome: 'applied', current: held }
       done(undefined, result)
     },
     copy: () => {},
+    heal: () => {},
     remove: () => {},
     flushed: async () => {},
     page: async () => [],
     partitions: async () => [],
     dropPartition: async () => {},
-    stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0 })
+    stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0 })
   }
   const stamps = {
     last: 0,
@@ -85,6 +88,7 @@ function setUp(
     floors,
     observed,
     applied,
+    refusal,
     caughtUp,
     replica: new Replica(common, { maxClockDriftMs: DRIFT_MS, requestTimeoutMs: 1000 })
   }
@@ -111,6 +115,16 @@ describe('a replica', () => {
     assert.equal(applied.length, 0)
     assert.deepEqual(await put(replica, { record: record(floor), repair: true }), { kind: 'stored', existed: false })
     assert.deepEqual(await put(replica, { record: record(floor + 1) }), { kind: 'stored', existed: false })
+  })
+
+  it('K1: has a fresh write stamped above what a damaged record can have been, and refuses a repair', async () => {
+    const { replica, refusal } = setUp()
+    refusal.current = new KilovoltError('KV_CORRUPT', 'damaged', { details: { newerThan: 77 } })
+    assert.deepEqual(await put(replica, {}), { kind: 'late', floor: 77 })
+    assert.deepEqual(await put(replica, { exempt: true }), { kind: 'late', floor: 77 })
+    assert.equal(await put(replica, { repair: true }), 'KV_CORRUPT')
+    refusal.current = new KilovoltError('KV_CORRUPT', 'something else')
+    assert.equal(await put(replica, {}), 'KV_CORRUPT')
   })
 
   it('takes such a record as a repair: it was acknowledged elsewhere; its clock stays', async () => {

@@ -5,8 +5,12 @@ import { hlcToMs } from '../../../src/model/hlc.ts'
 import { encodeRecord, type RecordBytes, recordStamp } from '../../../src/model/record.ts'
 import { SeededRandom } from '../../../src/runtime/seeded-random.ts'
 import { ApplyBatch, type Mutation } from '../../../src/storage/apply-batch.ts'
+import { Damage } from '../../../src/storage/damage.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
+import { PLAIN } from '../../../src/storage/record-form.ts'
 import { record, valueOf } from '../../conformance/record-store-suite.ts'
+
+const RULES = { form: PLAIN, damage: new Damage(), horizonOf: undefined }
 
 function mutation(key: Uint8Array, hlc: number, value: string): Mutation {
   return {
@@ -49,7 +53,7 @@ describe('a batch of mutations below the horizon', () => {
     held?: RecordBytes
   ): [string, RecordBytes | undefined] {
     const batch = new ApplyBatch([{ ...mutation(key, 0, ''), record: offered, kind }])
-    const [result] = batch.decide([held], horizonOf)
+    const [result] = batch.decide([held], { ...RULES, horizonOf })
     assert.ok(result !== undefined && !(result instanceof Error))
     const [change] = batch.changes()
     return [result.outcome, change === undefined ? held : change.value]
@@ -93,7 +97,7 @@ describe('a batch of mutations', () => {
       mutation(b, 1, 'late')
     ])
     assert.equal(batch.keys.length, 2)
-    const results = batch.decide([undefined, undefined])
+    const results = batch.decide([undefined, undefined], RULES)
     assert.deepEqual(
       results.map(result => (isKilovoltError(result) ? result.code : [result.outcome, valueOf(result.current)])),
       [
@@ -113,7 +117,7 @@ describe('a batch of mutations', () => {
   it('writes a key once, with the newest of its mutations, and not at all when the store holds that', () => {
     const [a, b] = [Uint8Array.of(1), Uint8Array.of(2)]
     const batch = new ApplyBatch([mutation(a, 2, 'x'), mutation(b, 2, 'y'), mutation(a, 4, 'z'), mutation(a, 3, 'w')])
-    batch.decide([record(1, 'old'), record(5, 'newer')])
+    batch.decide([record(1, 'old'), record(5, 'newer')], RULES)
     assert.deepEqual(
       batch.changes().map(({ key, value }) => [key[0], valueOf(value)]),
       [[1, 'z']]

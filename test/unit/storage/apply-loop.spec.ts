@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
 import { MemoryLevel } from 'memory-level'
-import { equalBytes, utf8 } from '../../../src/base/bytes.ts'
+import { equalBytes } from '../../../src/base/bytes.ts'
 import { compareRecords, type RecordBytes } from '../../../src/model/record.ts'
 import { ApplyLoop, type ApplyLoopOptions } from '../../../src/storage/apply-loop.ts'
-import { dataKey } from '../../../src/storage/key-layout.ts'
 import { LevelStore } from '../../../src/storage/level-store.ts'
 import { apply, place, record, valueOf } from '../../conformance/record-store-suite.ts'
 import { GatedStore, settled, Turns } from '../../support/gated-store.ts'
@@ -47,7 +46,7 @@ describe('the apply loop', () => {
     await turns.turn()
     assert.deepEqual(await Promise.all(later.map(outcomeOf)), ['same', 'stale'])
     assert.equal(store.batches.length, 1)
-    assert.deepEqual(records.stats(), { applied: 1, stale: 1, batches: 2, pending: 0 })
+    assert.deepEqual(records.stats(), { applied: 1, stale: 1, batches: 2, pending: 0, corrupt: 0, corruptLeft: 0 })
   })
 
   it('gathers what arrives while a batch is being written into the next one', async () => {
@@ -238,18 +237,6 @@ describe('the apply loop', () => {
     await settled()
     assert.equal(closed, true)
     await records.close()
-  })
-
-  it('reports a stored record that cannot be read, for its key alone', async () => {
-    const { store, turns, records } = await newLoop()
-    const bad = dataKey(1, utf8(''), utf8('bad'))
-    await store.batch([{ key: bad, value: Uint8Array.of(1, 2, 3) }], { sync: false })
-    const corrupt = { code: 'KV_CORRUPT' }
-    await assert.rejects(async () => records.get(place(1, 'bad')), corrupt)
-    await assert.rejects(records.page(1, undefined, 10), corrupt)
-    const writes = ['good', 'bad', 'bad'].map(key => outcomeOf(apply(records, place(1, key), record(1, 'x'))))
-    await turns.turn()
-    assert.deepEqual(await Promise.all(writes), ['applied', 'KV_CORRUPT', 'KV_CORRUPT'])
   })
 
   it('goes on after a callback that throws, and lets the process hear of it', async () => {

@@ -67,6 +67,32 @@ describe('the index of hash trees', () => {
     assert.deepEqual([...index.entries()], [])
   })
 
+  it('does not count a record that is deleted while the page that shows it is being read', async () => {
+    await write('a', 1)
+    await write('b', 2)
+    start(false)
+    let removed = false
+    await index.build(
+      PARTITION,
+      async after => {
+        const page = await records.page(PARTITION, after, PAGE)
+        if (!removed) {
+          removed = true
+          await new Promise<void>((resolve, reject) => {
+            records.remove(place(PARTITION, 'a'), record(1, 'x'), error =>
+              error === undefined ? resolve() : reject(error)
+            )
+            void turns.turn()
+          })
+        }
+        return page
+      },
+      async () => true
+    )
+    await assertTrue()
+    assert.equal(index.treeOf(PARTITION)!.count, 1)
+  })
+
   it('follows what is written, overwritten, deleted and dropped', async () => {
     await write('a', 1)
     await write('a', 5, 'y')

@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ClassicLevel } from 'classic-level'
+import { createNode, isKilovoltError, type Node, type NodeOptions } from 'kilovolt'
+import { until } from '../support/process-node.ts'
+
+const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+const KEYS = Array.from({ length: 50 }, (_, i) => `k${i}`)
+
+type Change = (value: Uint8Array) => void
+
+const flipLastBit: Change = value => {
+  value[value.length - 1]! ^= 1
+}
+
+describe('records that rot on a disk', () => {
+  const nodes: Node[] = []
+  const folders: string[] = []
+
+  const start = async (options: NodeOptions): Promise<Node> => {
+    const node = await createNode({ logger: quiet, ...options })
+    nodes.push(node)
+    return node
+  }
+  const folder = (): string => {
+    const path = mkdtempSync(join(tmpdir(), 'kilovolt-corrupt-'))
+    folders.push(path)
+    return path
+  }
+
+  afterEach(async () => {
+    await Promise.all(nodes.splice(0).map(node => node.stop()))
+    for (const path of folders.splice(0)) rmSync(path, { recursive: true })
+  })
+
+  /** The stored values of some keys, behind the node's back; they may be changed. */
+  async function stored(path: string, keys: readonly string[], change?: Change): Promise<Map<string, string>> {
+    const database = new ClassicLevel<Uint8Array, Uint8Array>(path, { keyEncoding: 'view', valueEncoding: 'view' })
+    const found = new Map<string, string>()
+    for await (const [at, value] of database.iterator({ gte: Uint8Array.of(0x10), lt: Uint8Array.of(0x11) })) {
+      const key = Buffer.from(at.subarray(4)).toString()
+      if (!keys.includes(key)) continue
+      change?.(value)
+      if (change !== undefined) await database.put(at, value)
+      found.set(key, Buffer.from(value).toString('hex'))
+    }
+    await database.close()
+    return found
+  }
+
+  /** Waits until a node that has just started can reach all others. */
+  const linked = (node: Node): Promise<unknown> =>
+    until('all others can be reached', 20_000, async () => {
+      const found = await node.get(KEYS.at(-1)!, { consistency: 'all' }).catch(() => undefined)
+      return found !== undefined
+    })
+
+  const countCorrupt = (node: Node): (() => number) => {
+    let count = 0
+    node.addEventListener('data:corrupt', ({ detail }) => (count += detail.count))
+    return () => count
+  }
+
+  it('are found, reported and healed from other copies, by reads and by a repair that reads all; nobody sees them', async () => {
+    const paths = [folder(), folder(), folder()]
+    const first = await start({ storage: new ClassicLevel(paths[0]!) })
+    const bootstrap = first.addresses
+    await start({ bootstrap, storage: new ClassicLevel(paths[1]!) })
+    const third = await start({ bootstrap, storage: new ClassicLevel(paths[2]!) })
+    await third.settled({ timeoutMs: 20_000 })
+    await first.batch(
+      KEYS.map(key => ({ type: 'put', key, value: `value of ${key}` })),
+      { consistency: 'all' }
+    )
+    await third.stop()
+    const whole = await stored(paths[2]!, KEYS)
+    assert.equal(whole.size, KEYS.length)
+    const rotten = KEYS.slice(0, 5)
+    await stored(paths[2]!, rotten, flipLastBit)
+
+    const back = await start({ bootstrap, storage: new ClassicLevel(paths[2]!) })
+    const told = countCorrupt(back)
+    await linked(back)
+    const expected = KEYS.map(key => `value of ${key}`)
+    assert.equal(await back.get(KEYS[0]!, { consistency: 'one' }), expected[0])
+    for (const node of [first, back]) assert.deepEqual(await node.getMany(KEYS), expected)
+    assert.deepEqual(await back.getMany(KEYS, { consistency: 'one' }), expected)
+    await until('all that was read is healed', 20_000, () => back.status().storage.corruptLeft === 0)
+    assert.equal(back.status().storage.corrupt, 5)
+    await until('it is told', 10_000, () => told() === 5)
+    await back.stop()
+    assert.deepEqual(await stored(paths[2]!, KEYS), whole)
+
+    await stored(paths[2]!, rotten, flipLastBit)
+    const again = await start({ bootstrap, storage: new ClassicLevel(paths[2]!) })
+    await linked(again)
+    assert.deepEqual((await again.repair({ verify: true })).missed, [])
+    const { corrupt, corruptLeft } = again.status().storage
+    assert.deepEqual([corrupt, corruptLeft], [5, 0])
+    await again.stop()
+    assert.deepEqual(await stored(paths[2]!, KEYS), whole)
+  }).timeout(120_000)
+
+  it('are refused with KV_CORRUPT where there is no other copy, until they are written or deleted', async () => {
+    const path = folder()
+    const options = { replicas: 1 }
+    const node = await start({ ...options, storage: new ClassicLevel(path) })
+    await node.batch(KEYS.map(key => ({ type: 'put', key, value: key })))
+    await node.stop()
+    await stored(path, KEYS.slice(0, 3), flipLastBit)
+    const back = await start({ ...options, storage: new ClassicLevel(path) })
+    const [a, b, c] = KEYS as [string, string, string]
+    for (let i = 0; i < 2; i++) {
+      for (const key of [a, b, c]) {
+        await assert.rejects(back.get(key), error => isKilovoltError(error, 'KV_CORRUPT'))
+        await assert.rejects(back.get(key, { consistency: 'one' }), error => isKilovoltError(error, 'KV_CORRUPT'))
+      }
+      await back.repair({ verify: true })
+    }
+    assert.equal(back.status().health, 'degraded')
+    await back.put(a, 'anew')
+    await back.delete(b)
+    assert.deepEqual([await back.get(a), await back.get(b)], ['anew', undefined])
+    await assert.rejects(back.get(c), error => isKilovoltError(error, 'KV_CORRUPT'))
+    assert.deepEqual([back.status().storage.corrupt, back.status().storage.corruptLeft], [3, 1])
+  }).timeout(60_000)
+})
