@@ -15,6 +15,7 @@ import { Coordinator } from '../replication/coordinator.ts'
 import { Replica } from '../replication/replica.ts'
 import type { Clock, Timer } from '../runtime/clock.ts'
 import { type Logger, withFields } from '../runtime/logger.ts'
+import { Pace } from '../runtime/pace.ts'
 import type { Random } from '../runtime/random.ts'
 import { ApplyLoop } from '../storage/apply-loop.ts'
 import { GuardedStore } from '../storage/guarded-store.ts'
@@ -127,10 +128,11 @@ class Assembly implements NodeCore {
       keepFor: this.#hints.add.bind(this.#hints)
     }
     const purger = new Purger(common)
-    this.#transfer = new Transfer({ ...common, purger })
-    this.cluster = this.#createCluster(random.fork('cluster'), logger)
     const replica = new Replica(common, config)
     this.#coordinator = new Coordinator({ ...common, replica }, config.requestTimeoutMs)
+    const pace = new Pace(clock, () => this.#coordinator.operations + replica.requests)
+    this.#transfer = new Transfer({ ...common, purger, pace })
+    this.cluster = this.#createCluster(random.fork('cluster'), logger)
     const mends = {
       ...common,
       replica,
@@ -217,7 +219,7 @@ class Assembly implements NodeCore {
       copy: (task, signal) => this.#transfer.copy(task, signal),
       held: () => this.records.partitions(),
       giveBack: partition => this.#mending.giveBack(partition),
-      drop: partition => this.records.dropPartition(partition)
+      drop: partition => this.#transfer.drop(partition)
     }
   }
 
