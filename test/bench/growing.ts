@@ -123,20 +123,21 @@ function report(seen: Readonly<Record<Kind, readonly Round[]>>): void {
     for (const kind of ['idle', 'owners'] as const) {
       const rounds = seen[kind].filter(round => round[step] !== undefined)
       if (rounds.length === 0) continue
-      const middle = (pick: (window: Window, before: Window) => number): string =>
-        median(rounds.map(round => pick(round[step]!, round.before!))).toFixed(1)
+      const middle = (pick: (window: Window, before: Window, idle: Window) => number): string =>
+        median(rounds.map((round, i) => pick(round[step]!, round.before!, seen.idle[i]![step]!))).toFixed(1)
       rows.push([
         `${step}, ${kind}`,
         middle(({ seconds }) => seconds),
         ...(['get', 'put'] as const).flatMap(what => [
           middle(window => window[what].p50Ms),
           middle(window => window[what].p99Ms),
-          middle((window, before) => window[what].p99Ms / before[what].p99Ms)
+          middle((window, before) => window[what].p99Ms / before[what].p99Ms),
+          kind === 'idle' ? '' : middle((window, _, idle) => window[what].p99Ms / idle[what].p99Ms)
         ]),
         String(rounds.reduce((sum, round) => sum + round[step]!.failed, 0))
       ])
     }
   }
-  const columns = (what: string): string[] => [`${what} p50 ms`, 'p99 ms', '÷ before']
+  const columns = (what: string): string[] => [`${what} p50 ms`, 'p99 ms', '÷ before', '÷ idle']
   console.log(table(['window, and who joins', 'seconds', ...columns('get'), ...columns('put'), 'failed'], rows))
 }
