@@ -45,6 +45,8 @@ export interface GossipMembershipOptions {
 const HEARTBEAT_MS = 1000
 /** Epochs change in bursts; a later one within this time replaces one that waits to be published, ms. */
 const EPOCH_PAUSE_MS = 100
+/** They change at all members at once: who waits up to so much longer finds that others have told it already, ms. */
+const EPOCH_SPREAD_MS = 50
 
 /**
  * Membership by gossip and probes: the shell around `Gossip` (what is believed) and `FailureDetector` (what is tried).
@@ -81,6 +83,8 @@ export class GossipMembership implements Membership {
   #wakeAtMs = Number.POSITIVE_INFINITY
   #heartbeat: Timer | undefined
   #flush: Timer | undefined
+  /** The first epoch that waits for the flush. */
+  #newsEpoch = 0
   #lagMs = 0
   #lagBeforeMs = 0
 
@@ -159,7 +163,7 @@ export class GossipMembership implements Membership {
     const { incarnation } = this.self
     const step = this.#gossip.announce(news)
     this.#apply({ ...step, publish: [] })
-    this.#publish(step.publish, this.self.incarnation === incarnation ? EPOCH_PAUSE_MS : 0)
+    this.#publish(step.publish, this.self.incarnation !== incarnation)
   }
 
   start(): void {
@@ -268,7 +272,7 @@ export class GossipMembership implements Membership {
     for (const member of accused) {
       this.#drive(detector => detector.learn(nowMs, member, this.#gossip.accusersOf(member.storeId)))
     }
-    this.#publish(publish, 0)
+    this.#publish(publish)
     this.#changes.push(...changes)
     this.#tell()
   }
@@ -340,11 +344,38 @@ export class GossipMembership implements Membership {
     return Math.max(this.#lagMs, this.#lagBeforeMs)
   }
 
-  #publish(rumours: readonly Rumour[], delayMs: number): void {
+  #publish(rumours: readonly Rumour[], isUrgent = true): void {
     if (rumours.length === 0 || this.#phase !== 'running') return
     for (const rumour of rumours) this.#outbox.set(rumour.member.storeId, rumour)
-    if (delayMs > 0) this.#flush ??= this.#clock.after(delayMs, () => this.#send())
-    else this.#clock.soon(() => this.#send())
+    if (isUrgent) this.#clock.soon(() => this.#send())
+    else if (this.#flush === undefined) this.#flushLater()
+  }
+
+  /** For news of the epoch alone. */
+  #flushLater(): void {
+    this.#newsEpoch = this.self.epoch
+    this.#flush = this.#clock.after(EPOCH_PAUSE_MS + this.#random.int(EPOCH_SPREAD_MS), () => {
+      const { storeId, epoch } = this.self
+      const told = this.#toldEpoch()
+      // Each receiver checks a signature for each message, and while rows move all members have the same news, often.
+      const isKnown = this.#outbox.size === 1 && this.#outbox.has(storeId) && told >= this.#newsEpoch
+      if (!isKnown) this.#send()
+      else if (told < epoch) this.#flushLater()
+      else {
+        this.#flush = undefined
+        this.#outbox.clear()
+      }
+    })
+  }
+
+  /** The latest epoch that others of this cluster have announced. */
+  #toldEpoch(): number {
+    const { storeId, clusterId } = this.self
+    let latest = 0
+    for (const other of this.view.values()) {
+      if (other.storeId !== storeId && other.clusterId === clusterId) latest = Math.max(latest, other.epoch)
+    }
+    return latest
   }
 
   #send(): void {

@@ -17,6 +17,7 @@ import { Coordinator } from '../replication/coordinator.ts'
 import { Replica } from '../replication/replica.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { type Logger, withFields } from '../runtime/logger.ts'
+import { Pace } from '../runtime/pace.ts'
 import type { Random } from '../runtime/random.ts'
 import { ApplyLoop } from '../storage/apply-loop.ts'
 import { Damage } from '../storage/damage.ts'
@@ -126,10 +127,11 @@ class Assembly implements NodeCore {
     }
     const purger = new Purger(common)
     const healer = (this.#healer = new Healer({ ...common, damage }))
-    this.#transfer = new Transfer({ ...common, purger, healer })
-    this.cluster = this.#createCluster(random.fork('cluster'), logger)
     const replica = new Replica(common, config)
     this.#coordinator = new Coordinator({ ...common, replica }, config.requestTimeoutMs)
+    const pace = new Pace(clock, () => this.#coordinator.operations + replica.requests)
+    this.#transfer = new Transfer({ ...common, purger, healer, pace })
+    this.cluster = this.#createCluster(random.fork('cluster'), logger)
     const bring = this.#coordinator.bring.bind(this.#coordinator)
     this.#importer = new Importer({ records: this.records, clock, logger, bring })
     const mends = {

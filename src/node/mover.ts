@@ -23,6 +23,6 @@ export function createMover({ records, horizons, transfer, mending, importer }: 
     bringAlong: partition => importer().run(partition),
     compareAll: async () => (await mending().run(false, undefined)).missed,
     forgetPast: () => horizons.reset(),
-    drop: partition => records.dropPartition(partition)
+    drop: partition => transfer.drop(partition)
   }
 }

@@ -7,6 +7,7 @@ import type { PlacementRules } from '../placement/rules.ts'
 import type { Topology } from '../placement/topology.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
+import type { Pace } from '../runtime/pace.ts'
 import type { Horizons } from '../storage/horizons.ts'
 import type { RecordStore, StoredRecord } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
@@ -30,6 +31,7 @@ export interface TransferDeps {
   readonly purger: Purger
   readonly healer: Pick<Healer, 'heal'>
   readonly clock: Clock
+  readonly pace: Pace
   readonly logger: Logger
   readonly rules: PlacementRules
   readonly topology: () => Topology | undefined
@@ -54,6 +56,8 @@ export interface TransferStats {
 /** A page is read, and written out, in one turn of the event loop: some milliseconds. */
 const PAGE_BYTES = 128 * 1024
 const PAGE_RECORDS = 1000
+/** While requests come: two or three milliseconds at the receiver. */
+const PAGE_RECORDS_BUSY = 256
 const PAGE_TIMEOUT_MS = 10_000
 /** Attempts at one page before the copy as a whole fails (and is tried again by its owner). */
 const ATTEMPTS_MAX = 5
@@ -92,11 +96,16 @@ export class Transfer {
       await pipe(
         () => this.#pages(source, partition, epoch, signal),
         async pages => {
-          for await (const page of pages) await this.#store(partition, page, signal)
+          for await (const page of pages) await this.#deps.pace.turn(() => this.#store(partition, page, signal), signal)
         }
       )
     }
     this.#stats.partitionsCopied++
+  }
+
+  /** Deletes what has moved away; while requests come one partition at a time. */
+  drop(partition: PartitionId): Promise<void> {
+    return this.#deps.pace.turn(() => this.#deps.records.dropPartition(partition))
   }
 
   async *#pages(source: StoreId, partition: PartitionId, epoch: number, signal: AbortSignal): AsyncGenerator<CopyPage> {
@@ -181,29 +190,32 @@ export class Transfer {
   }
 
   async #serve({ body }: IncomingMessage, respond: Responder): Promise<void> {
-    const { horizons, rules, catchUp, records } = this.#deps
+    const { records, horizons, pace, rules, catchUp } = this.#deps
     const { partition, epoch, after } = decodeCopyRequest(body)
     if (rules.fenceSources) {
       await catchUp(epoch, PAGE_TIMEOUT_MS)
       // The first page fences; later ones need not wait, as every write of this epoch reaches the new owner itself.
       if (after === undefined) await records.flushed()
     }
-    // The horizon after the page was read: what is missing from the page because it was purged lies below that.
-    const floor = horizons.floorOf(partition)
-    const page = await this.#read(partition, after)
-    const isLast = page.length < PAGE_RECORDS && bytesAtMost(page) < PAGE_BYTES
-    respond.reply(encodeCopyPage({ floor, horizon: horizons.horizonOf(partition), isLast, records: page }))
+    await pace.turn(async () => {
+      // The horizon after the page was read: what is missing from the page because it was purged lies below that.
+      const floor = horizons.floorOf(partition)
+      const limit = pace.isBusy ? PAGE_RECORDS_BUSY : PAGE_RECORDS
+      const page = await this.#read(partition, after, limit)
+      const isLast = page.length < limit && bytesAtMost(page) < PAGE_BYTES
+      respond.reply(encodeCopyPage({ floor, horizon: horizons.horizonOf(partition), isLast, records: page }))
+    })
   }
 
   /**
    * A page without damaged records. Those that can be are healed first: rule C3 counts on this source for all that it has
    * acknowledged. What cannot be healed now is left out, or one such record would keep its partition where it is for good.
    */
-  async #read(partition: PartitionId, after: CopyCursor | undefined): Promise<readonly StoredRecord[]> {
+  async #read(partition: PartitionId, after: CopyCursor | undefined, limit: number): Promise<readonly StoredRecord[]> {
     const { records, healer } = this.#deps
-    const page = await records.page(partition, after, PAGE_RECORDS, PAGE_BYTES)
+    const page = await records.page(partition, after, limit, PAGE_BYTES)
     const healed = await healer.heal(partition)
-    return healed === 0 ? page : records.page(partition, after, PAGE_RECORDS, PAGE_BYTES)
+    return healed === 0 ? page : records.page(partition, after, limit, PAGE_BYTES)
   }
 }
 

@@ -52,6 +52,11 @@ export class Coordinator {
     this.#requestTimeoutMs = requestTimeoutMs
   }
 
+  /** How many operations were begun since the node started. */
+  get operations(): number {
+    return this.#stats.reads + this.#stats.writes
+  }
+
   stats(): CoordinatorStats {
     return { ...this.#stats }
   }

@@ -58,10 +58,16 @@ export type ReplicaDone<T> = (error: KilovoltError | undefined, reply: T | undef
 export class Replica {
   readonly #deps: ReplicaDeps
   readonly #options: ReplicaOptions
+  #requests = 0
 
   constructor(deps: ReplicaDeps, options: ReplicaOptions) {
     this.#deps = deps
     this.#options = options
+  }
+
+  /** How many reads and fresh writes have come since the node started, those of this node included. */
+  get requests(): number {
+    return this.#requests
   }
 
   /** Answers PUT and GET. */
@@ -79,11 +85,13 @@ export class Replica {
   }
 
   put(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>): void {
+    if (!request.repair) this.#requests++
     if (this.#isAhead(request, epoch)) return this.#catchUp(epoch, done, () => this.#put(request, epoch, done))
     this.#put(request, epoch, done)
   }
 
   get(request: GetRequest, epoch: number, done: ReplicaDone<GetReply>): void {
+    this.#requests++
     if (this.#isAhead(request, epoch)) return this.#catchUp(epoch, done, () => this.#get(request, epoch, done))
     this.#get(request, epoch, done)
   }

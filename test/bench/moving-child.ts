@@ -1,16 +1,27 @@
-// One process of the bench of transfers and repairs: a node, driven over IPC by `moving.ts`.
+// One process of the benches of transfers and repairs: a node, driven over IPC by `moving.ts` and `growing.ts`.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
 import { createNode, type Keyspace, type Node, type NodeStatus, type RepairReport } from 'kilovolt'
 import { silentLogger } from '../../src/runtime/logger.ts'
+import { type LoadWindow, OpenLoop } from './open-loop.ts'
 
 /** What the parent asks for. */
 export type MovingCommand =
-  | { readonly kind: 'start'; readonly bootstrap: readonly string[]; readonly folder: string | undefined }
+  | { readonly kind: 'loaded' }
+  | {
+      readonly kind: 'start'
+      readonly bootstrap: readonly string[]
+      readonly folder?: string | undefined
+      readonly weight?: number
+    }
   | { readonly kind: 'bareDatabase'; readonly records: number; readonly folder: string | undefined }
   | { readonly kind: 'fill'; readonly records: number }
   | { readonly kind: 'settled' }
+  | { readonly kind: 'leave' }
+  | { readonly kind: 'load'; readonly perSecond: number; readonly records: number }
+  | { readonly kind: 'window' }
+  | { readonly kind: 'unload' }
   | { readonly kind: 'watch' }
   | { readonly kind: 'lag' }
   | { readonly kind: 'repair' }
@@ -18,11 +29,18 @@ export type MovingCommand =
 
 /** What it answers, by the kind of the command. */
 export interface MovingAnswers {
+  /** The process has loaded its modules. */
+  readonly loaded: undefined
   readonly start: readonly string[]
   /** Records of the same size that the database alone stores in a second. */
   readonly bareDatabase: number
   readonly fill: undefined
   readonly settled: undefined
+  readonly leave: undefined
+  readonly load: undefined
+  /** What requests took since the last window was taken. */
+  readonly window: LoadWindow
+  readonly unload: undefined
   readonly watch: undefined
   /** 99th percentile of how late the event loop ran since the watch began, ms. */
   readonly lag: number
@@ -32,19 +50,23 @@ export interface MovingAnswers {
 
 const VALUE = new Uint8Array(100).fill(118)
 const AT_ONCE = 2000
+const QUORUM = { consistency: 'quorum' } as const
 
 let node: Node
 let values: Keyspace<Uint8Array>
+let load: OpenLoop
 const delay = monitorEventLoopDelay({ resolution: 5 })
 
 async function run(command: MovingCommand): Promise<MovingAnswers[keyof MovingAnswers]> {
   switch (command.kind) {
+    case 'loaded':
+      return undefined
     case 'start': {
       // Repairs only when asked for: they are measured.
       const options = { repairIntervalMs: Infinity, purgeIntervalMs: Infinity, warmUpMs: 0, logger: silentLogger }
       const storage = command.folder === undefined ? {} : { storage: new ClassicLevel(command.folder) }
-      node = await createNode({ ...options, ...storage, bootstrap: command.bootstrap })
-      values = node.keyspace<Uint8Array>('', { valueEncoding: 'view', consistency: 'one' })
+      node = await createNode({ ...options, ...storage, bootstrap: command.bootstrap, weight: command.weight ?? 1 })
+      values = node.keyspace<Uint8Array>('', { valueEncoding: 'view', consistency: 'all' })
       return node.addresses
     }
     case 'bareDatabase':
@@ -57,6 +79,24 @@ async function run(command: MovingCommand): Promise<MovingAnswers[keyof MovingAn
       return undefined
     case 'settled':
       await node.settled({ timeoutMs: 300_000 })
+      return undefined
+    case 'leave':
+      await node.leave({ timeoutMs: 120_000 })
+      return undefined
+    case 'load': {
+      const { perSecond, records } = command
+      let next = 0
+      const key = (): string => `key:${(next++ * 7919) % records}`
+      load = new OpenLoop(perSecond, {
+        get: () => values.get(key(), QUORUM),
+        put: () => values.put(key(), VALUE, QUORUM)
+      })
+      return undefined
+    }
+    case 'window':
+      return load.take()
+    case 'unload':
+      await load.stop()
       return undefined
     case 'watch':
       delay.reset()

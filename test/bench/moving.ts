@@ -9,7 +9,7 @@ import type { MovingAnswers, MovingCommand } from './moving-child.ts'
 const CHILD = fileURLToPath(new URL('moving-child.ts', import.meta.url))
 
 /** A node in a process of its own. */
-class MovingNode {
+export class MovingNode {
   readonly #child: ChildProcess = fork(CHILD, {
     execArgv: ['--import', 'tsx/esm', '--conditions=kilovolt-source', '--max-old-space-size=4096']
   })

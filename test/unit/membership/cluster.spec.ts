@@ -379,6 +379,22 @@ describe('membership of several nodes', function () {
       assert.ok(cluster.nodes.every(node => node.membership.view.get(a.store)!.clusterId === clusterId))
     }))
 
+  it('does not say of each member what all have come to know at once: one or two tell, and heartbeats repeat it', () =>
+    onSeeds(3, async cluster => {
+      await cluster.form(5)
+      const sent = (): number => cluster.nodes.reduce((sum, { transport }) => sum + transport.published, 0)
+      const before = sent()
+      for (let epoch = 1; epoch <= 40; epoch++) {
+        for (const { membership } of cluster.nodes) membership.announce({ epoch })
+        await cluster.world.advance(50)
+      }
+      // Two seconds: ten heartbeats, and eighty messages if everybody told.
+      assert.ok(sent() - before < 50, `${sent() - before} messages`)
+      const heard = (): boolean =>
+        cluster.nodes.every(({ membership }) => [...membership.view.values()].every(({ epoch }) => epoch === 40))
+      await cluster.until(heard, 2000, 'the last epoch of everybody is known to all')
+    }))
+
   it('says how late the event loop of another member runs', () =>
     onSeeds(2, async cluster => {
       await cluster.form(3)

@@ -14,6 +14,7 @@ import {
   encodeCopyRequest
 } from '../../../src/repair/wire.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
+import { Pace } from '../../../src/runtime/pace.ts'
 import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
 import { Damage } from '../../../src/storage/damage.ts'
 import { Horizons } from '../../../src/storage/horizons.ts'
@@ -45,6 +46,8 @@ class Side {
   readonly transfer: Transfer
   readonly horizons: Horizons
   readonly caughtUp: number[] = []
+  /** Reads and writes of its app so far. */
+  requests = 0
   handler: MessageHandler | undefined
   /** Requests that reach it. */
   readonly served: CopyRequest[] = []
@@ -93,6 +96,7 @@ class Side {
       purger: new Purger({ records: this.records, trees, horizons, clock: this.clock, logger: silentLogger }),
       healer: { heal: partition => this.healed(partition) },
       clock: this.clock,
+      pace: new Pace(this.clock, () => this.requests),
       logger: silentLogger,
       rules,
       topology: () => topology([{ n: 1 }, { n: 2 }, { n: 3 }]),
@@ -142,6 +146,14 @@ describe('a transfer', () => {
     const { recordsCopied, partitionsCopied, bytesCopied } = one.transfer.stats()
     assert.deepEqual([recordsCopied, partitionsCopied], [4500, 1])
     assert.ok(bytesCopied > 4500 * 16)
+  })
+
+  it('goes in smaller pages, with rests between, while requests come', async () => {
+    await fill(two, 1024)
+    for (const side of [one, two]) side.requests++
+    await world.settle(one.transfer.copy(task, signal))
+    assert.equal(await count(one), 1024)
+    assert.equal(two.served.length, 5, 'four of 256, and one that says that was all')
   })
 
   it('brings everything over whatever the sizes are: no page that was ended for its bytes is taken for the last', async () => {

@@ -1,0 +1,63 @@
+import { createDeferred } from '../base/deferred.ts'
+import type { Clock } from './clock.ts'
+import { pause } from './clock.ts'
+
+/** So long after the last request a node still counts as busy, ms: one that answers ten a second is never idle. */
+const BUSY_FOR_MS = 500
+/** Rest after a turn, in times of what the turn took: work in the background has an eighth of the time. */
+const REST_PARTS = 7
+/** Longest rest, ms: a turn that something else has held up is not paid for without end. */
+const REST_MAX_MS = 100
+
+/**
+ * Lets work in the background leave room for requests. While requests come, one piece of work runs at a time, and a rest
+ * follows each that is as long as a few of it: what waits meanwhile waits for one short piece at most, and the processes
+ * that share the machine get most of it. As the rest follows from what a piece took, a slow or crowded machine is spared
+ * more. Without requests everything runs at once.
+ */
+export class Pace {
+  readonly #clock: Clock
+  readonly #requests: () => number
+  #seen: number
+  #seenMs = -Infinity
+  #restUntilMs = -Infinity
+  #last: Promise<void> = Promise.resolve()
+
+  /** @param requests - how many this node has received so far */
+  constructor(clock: Clock, requests: () => number) {
+    this.#clock = clock
+    this.#requests = requests
+    this.#seen = requests()
+  }
+
+  /** Whether requests came lately. */
+  get isBusy(): boolean {
+    const nowMs = this.#clock.monotonicMs()
+    const requests = this.#requests()
+    if (requests !== this.#seen) {
+      this.#seen = requests
+      this.#seenMs = nowMs
+    }
+    return nowMs - this.#seenMs < BUSY_FOR_MS
+  }
+
+  /** Runs a piece of work, after those that came before and the rest that they call for. An aborted signal ends the rest. */
+  async turn<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    if (!this.isBusy) return work()
+    const before = this.#last
+    const { promise, resolve } = createDeferred<void>()
+    this.#last = promise
+    await before
+    try {
+      const restMs = this.#restUntilMs - this.#clock.monotonicMs()
+      if (restMs > 0) await pause(this.#clock, restMs, signal)
+      const startMs = this.#clock.monotonicMs()
+      const result = await work()
+      const endMs = this.#clock.monotonicMs()
+      this.#restUntilMs = endMs + Math.min(REST_MAX_MS, REST_PARTS * (endMs - startMs))
+      return result
+    } finally {
+      resolve()
+    }
+  }
+}

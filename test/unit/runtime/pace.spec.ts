@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict'
+import { Pace } from '../../../src/runtime/pace.ts'
+import { pause } from '../../../src/runtime/clock.ts'
+import type { SimClock } from '../../../src/testing/sim-clock.ts'
+import { SimWorld } from '../../../src/testing/sim-world.ts'
+
+describe('the pace of work in the background', () => {
+  let world: SimWorld
+  let clock: SimClock
+  let requests: number
+  let pace: Pace
+  let running: number
+  let most: number
+  let startedMs: number[]
+
+  beforeEach(() => {
+    world = new SimWorld()
+    clock = world.clock('a')
+    requests = 0
+    pace = new Pace(clock, () => requests)
+    running = most = 0
+    startedMs = []
+  })
+
+  /** Work of ten milliseconds. */
+  async function work(): Promise<void> {
+    startedMs.push(clock.monotonicMs())
+    most = Math.max(most, ++running)
+    await pause(clock, 10)
+    running--
+  }
+
+  const rests = (): number[] => startedMs.slice(1).map((startMs, i) => Math.round(startMs - startedMs[i]! - 10))
+
+  it('is unbounded while no requests come', async () => {
+    await world.settle(Promise.all([1, 2, 3].map(() => pace.turn(work))))
+    assert.equal(most, 3)
+    assert.equal(pace.isBusy, false)
+  })
+
+  it('is one piece at a time while requests come, with a rest of seven times as long after each', async () => {
+    requests++
+    await world.settle(Promise.all([1, 2, 3].map(() => pace.turn(work))))
+    assert.equal(most, 1)
+    assert.deepEqual(rests(), [70, 70])
+  })
+
+  it('is unbounded again half a second after the last request', async () => {
+    requests++
+    assert.equal(pace.isBusy, true)
+    await world.advance(499)
+    assert.equal(pace.isBusy, true)
+    await world.advance(2)
+    assert.equal(pace.isBusy, false)
+  })
+
+  it('does not rest for more than a tenth of a second, nor for work that is not wanted any more', async () => {
+    requests++
+    const long = (): Promise<void> => pause(clock, 300)
+    await world.settle(pace.turn(long))
+    const beforeMs = clock.monotonicMs()
+    await world.settle(pace.turn(work))
+    assert.equal(Math.round(startedMs[0]! - beforeMs), 100)
+    requests++
+    const abort = new AbortController()
+    abort.abort()
+    const againMs = clock.monotonicMs()
+    await world.settle(pace.turn(work, abort.signal))
+    assert.equal(startedMs[1], againMs)
+  })
+
+  it('goes on when a piece of work fails', async () => {
+    requests++
+    const failing = pace.turn(() => Promise.reject(new Error('no')))
+    await assert.rejects(world.settle(failing), /no/u)
+    await world.settle(pace.turn(work))
+    assert.equal(startedMs.length, 1)
+  })
+})
