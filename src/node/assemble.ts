@@ -68,6 +68,7 @@ class Assembly implements NodeCore {
   readonly #transfer: Transfer
   readonly #hints: HintStore
   readonly #importer: Importer
+  readonly #pace: Pace
   readonly #setAside: SetAside
   readonly #mending: Mending
   readonly #guard: GuardedStore
@@ -129,8 +130,8 @@ class Assembly implements NodeCore {
     const healer = (this.#healer = new Healer({ ...common, damage }))
     const replica = new Replica(common, config)
     this.#coordinator = new Coordinator({ ...common, replica }, config.requestTimeoutMs)
-    const pace = new Pace(clock, () => this.#coordinator.operations + replica.requests)
-    this.#transfer = new Transfer({ ...common, purger, healer, pace })
+    this.#pace = new Pace(clock, () => this.#coordinator.operations + replica.requests)
+    this.#transfer = new Transfer({ ...common, purger, healer, pace: this.#pace })
     this.cluster = this.#createCluster(random.fork('cluster'), logger)
     const bring = this.#coordinator.bring.bind(this.#coordinator)
     this.#importer = new Importer({ records: this.records, clock, logger, bring })
@@ -341,6 +342,7 @@ class Assembly implements NodeCore {
     this.#events.emit('stopped', undefined)
     this.#mending.cancel()
     this.#importer.cancel()
+    this.#pace.stop()
     this.#reports.cancel()
     const steps: readonly (readonly [string, () => void | Promise<void>])[] = [
       ['operations', () => this.#coordinator.stop()],

@@ -1,3 +1,4 @@
+import { onAbort } from '../base/abort.ts'
 import { createDeferred } from '../base/deferred.ts'
 import type { Clock } from './clock.ts'
 import { pause } from './clock.ts'
@@ -22,6 +23,7 @@ export class Pace {
   #seenMs = -Infinity
   #restUntilMs = -Infinity
   #last: Promise<void> = Promise.resolve()
+  readonly #abort = new AbortController()
 
   /** @param requests - how many this node has received so far */
   constructor(clock: Clock, requests: () => number) {
@@ -41,6 +43,11 @@ export class Pace {
     return nowMs - this.#seenMs < BUSY_FOR_MS
   }
 
+  /** Ends all rests, also those that are still to come: what waits is to fail soon, and no timer to be left. */
+  stop(): void {
+    this.#abort.abort()
+  }
+
   /** Runs a piece of work, after those that came before and the rest that they call for. An aborted signal ends the rest. */
   async turn<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (!this.isBusy) return work()
@@ -50,7 +57,7 @@ export class Pace {
     await before
     try {
       const restMs = this.#restUntilMs - this.#clock.monotonicMs()
-      if (restMs > 0) await pause(this.#clock, restMs, signal)
+      if (restMs > 0) await this.#rest(restMs, signal)
       const startMs = this.#clock.monotonicMs()
       const result = await work()
       const endMs = this.#clock.monotonicMs()
@@ -59,5 +66,12 @@ export class Pace {
     } finally {
       resolve()
     }
+  }
+
+  async #rest(restMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const wake = new AbortController()
+    const forgets = [signal, this.#abort.signal].map(one => onAbort(one, () => wake.abort()))
+    await pause(this.#clock, restMs, wake.signal)
+    for (const forget of forgets) forget()
   }
 }

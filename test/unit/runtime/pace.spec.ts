@@ -76,4 +76,18 @@ describe('the pace of work in the background', () => {
     await world.settle(pace.turn(work))
     assert.equal(startedMs.length, 1)
   })
+
+  it('leaves no timer when it is stopped: what waits comes at once', async () => {
+    requests++
+    void pace.turn(work)
+    await world.advance(20)
+    const waiting = Promise.all([1, 2, 3].map(() => pace.turn(work)))
+    await world.advance(5)
+    assert.equal(clock.pending, 1)
+    pace.stop()
+    const beganMs = clock.monotonicMs()
+    await world.settle(waiting)
+    assert.ok(clock.monotonicMs() - beganMs < 35)
+    assert.equal(clock.pending, 0)
+  })
 })
