@@ -2,7 +2,7 @@ import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import type { Membership } from '../membership/membership.ts'
-import { type ClusterId, idToBytes, type PeerId, type StoreId } from '../model/node-id.ts'
+import { type ClusterId, ID_BYTES, idToBytes, type PeerId, type StoreId } from '../model/node-id.ts'
 import type { ViewMember } from '../model/view.ts'
 import type { Topology } from '../placement/topology.ts'
 import type { Clock, Timer } from '../runtime/clock.ts'
@@ -35,6 +35,11 @@ export const Fate = {
 
 /** A number of {@link Fate}. */
 export type Fate = (typeof Fate)[keyof typeof Fate]
+
+const NOTHING: { readonly fate: Fate | undefined; readonly into: ClusterId | undefined } = {
+  fate: undefined,
+  into: undefined
+}
 
 /** How a node leaves its cluster: what the log says, what others say, or as the one who founds it again. */
 export type Departure = 'dissolved' | 'told' | 'refound'
@@ -87,7 +92,7 @@ const GONE_MS = 600_000
  *                                                                         outranks it
  *     reply   u8 (1: they are expected)
  *     FATE    cluster 16                                                  anybody asks anybody
- *     reply   u8, see {@link Fate}
+ *     reply   u8, see {@link Fate} · where it went, 16, if that is known
  *
  * M2: the smaller cluster asks, the larger one notes that in its log, and so stays until it is over. M3: only then the
  * smaller one ends its log. Its members, also those that hear of it much later, follow.
@@ -111,7 +116,9 @@ export class Kin {
     const { membership, random, log } = this.#deps
     this.#handle(MessageType.MERGE, (body, respond) => this.#onMerge(body, respond))
     this.#handle(MessageType.FATE, (body, respond) => {
-      respond.reply(Uint8Array.of(this.#fateHere(readCluster(new Reader(body)))))
+      const { fate, into } = this.#fateHere(readCluster(new Reader(body)))
+      const reply = new Writer(17).u8(fate)
+      respond.reply(into === undefined ? reply.finish() : reply.raw(idToBytes(into)).finish())
     })
     // Whoever meets another cluster need not wait for the next look.
     this.#forget = membership.on('change', ({ clusterId }) => {
@@ -173,17 +180,23 @@ export class Kin {
     for (const [cluster, { peerId }] of others) {
       this.#tell(own.clusterId, cluster)
       const fate = await this.#fateOf(own.clusterId, peerId)
-      if (this.#isOver(fate)) return this.#deps.depart('told')
+      if (this.#isOver(own, fate)) return this.#deps.depart('told')
     }
     if (leader() === membership.self.storeId) {
       await this.#askToMerge(own, others)
-      await this.#releasePins(others)
+      await this.#releasePins(own, others)
     }
     await this.#missLeader(own)
   }
 
-  #isOver(fate: Fate | undefined): boolean {
-    if (this.#stopped || this.#deps.isLeaving()) return false
+  /** Whether nothing has come in between: what was asked about one cluster says nothing of the next. */
+  #isStillIn({ clusterId }: Topology): boolean {
+    const { log, isLeaving } = this.#deps
+    return !this.#stopped && !isLeaving() && log.topology?.clusterId === clusterId
+  }
+
+  #isOver(own: Topology, fate: Fate | undefined): boolean {
+    if (!this.#isStillIn(own)) return false
     if (fate === Fate.ABSORBED) return true
     const since = this.#leaderlessSince
     return fate === Fate.CONTINUED && since !== undefined && this.#deps.clock.monotonicMs() - since >= LEADERLESS_MS
@@ -224,7 +237,7 @@ export class Kin {
 
   /** M2, as the leader of the smaller cluster. Rows that change now are settled first: what is on its way belongs to nobody. */
   async #askToMerge(own: Topology, others: ReadonlyMap<ClusterId, ViewMember>): Promise<void> {
-    const { log, propose, isLeaving } = this.#deps
+    const { log, propose } = this.#deps
     const { absorbing, absorbed } = log.kinship
     if (absorbing.size > 0 || own.rows.some(({ change }) => change !== undefined)) return
     const standing = this.#standing(own)
@@ -232,7 +245,7 @@ export class Kin {
     const request = writeMembers(body, [...own.members.values()]).finish()
     for (const [into, { peerId }] of others) {
       const [granted] = (await this.#ask(peerId, MessageType.MERGE, request)) ?? []
-      if (granted !== 1 || this.#stopped || isLeaving()) continue
+      if (granted !== 1 || !this.#isStillIn(own)) continue
       await propose({ kind: 'dissolve', into, epoch: own.epoch }, PROPOSE_TIMEOUT_MS)
       return
     }
@@ -262,7 +275,7 @@ export class Kin {
   }
 
   /** Who was expected and does not come must not keep this cluster from joining another. */
-  async #releasePins(others: ReadonlyMap<ClusterId, ViewMember>): Promise<void> {
+  async #releasePins(own: Topology, others: ReadonlyMap<ClusterId, ViewMember>): Promise<void> {
     const { log, clock, propose } = this.#deps
     const { absorbing } = log.kinship
     for (const cluster of this.#pinnedSince.keys()) if (!absorbing.has(cluster)) this.#pinnedSince.delete(cluster)
@@ -272,8 +285,9 @@ export class Kin {
       this.#pinnedSince.set(cluster, since)
       // Its own members know best; those of any other cluster know whether it has gone there.
       const member = others.get(cluster) ?? [...others.values()][0]
-      const fate = member === undefined ? undefined : await this.#fateOf(cluster, member.peerId)
-      const isElsewhere = fate === Fate.ABSORBED
+      const { fate, into } = member === undefined ? NOTHING : await this.#askFate(cluster, member.peerId)
+      if (!this.#isStillIn(own)) return
+      const isElsewhere = fate === Fate.ABSORBED && into !== undefined && into !== own.clusterId
       const isStaying = fate === Fate.LED && nowMs - since >= PIN_MS
       if (isElsewhere || isStaying || nowMs - since >= PIN_LOST_MS)
         await propose({ kind: 'absorbCancel', cluster }, PROPOSE_TIMEOUT_MS)
@@ -285,7 +299,7 @@ export class Kin {
    * of a leader for long enough, and all have said so. The one with the smallest id does, and the others follow it.
    */
   async #missLeader(own: Topology): Promise<void> {
-    const { clock, leader, random, membership, isLeaving, depart } = this.#deps
+    const { clock, leader, random, membership, depart } = this.#deps
     const nowMs = clock.monotonicMs()
     if (leader() !== undefined) {
       this.#leaderlessSince = undefined
@@ -297,11 +311,12 @@ export class Kin {
     const asked = isThorough ? mates : Array.from({ length: SAMPLE }, () => mates[random.int(mates.length)]!)
     const fates = await Promise.all(asked.map(({ peerId }) => this.#fateOf(own.clusterId, peerId)))
     if (fates.includes(Fate.LED)) this.#leaderlessSince = undefined
-    if (fates.some(fate => this.#isOver(fate))) return depart('told')
+    if (!this.#isStillIn(own)) return
+    if (fates.some(fate => this.#isOver(own, fate))) return depart('told')
     const { self } = membership
     const isFirst = mates.every(({ storeId }) => storeId > self.storeId)
     const agree = isThorough && fates.every(fate => fate === Fate.LEADERLESS)
-    if (this.#stopped || isLeaving() || leader() !== undefined || !isFirst || !agree) return
+    if (leader() !== undefined || !isFirst || !agree) return
     if (waitedMs >= this.#patienceMs(own)) depart('refound')
   }
 
@@ -318,22 +333,32 @@ export class Kin {
     return hasEnded ? ENDED_MS : VOLATILE_MS
   }
 
-  #fateHere(cluster: ClusterId): Fate {
+  #fateHere(cluster: ClusterId): { readonly fate: Fate; readonly into?: ClusterId | undefined } {
     const { log, former, isLeaving, isClosed, leader } = this.#deps
     const { topology, kinship } = log
-    if (topology?.clusterId === cluster) {
-      if (kinship.dissolvedInto !== undefined) return isClosed() ? Fate.CLOSED : Fate.CLOSING
-      if (isLeaving()) return Fate.UNKNOWN
-      return leader() === undefined ? Fate.LEADERLESS : Fate.LED
+    const into = topology?.clusterId
+    if (into === cluster) {
+      if (kinship.dissolvedInto !== undefined) return { fate: isClosed() ? Fate.CLOSED : Fate.CLOSING }
+      if (isLeaving()) return { fate: Fate.UNKNOWN }
+      return { fate: leader() === undefined ? Fate.LEADERLESS : Fate.LED }
     }
-    if (kinship.absorbed.has(cluster)) return Fate.ABSORBED
-    if (kinship.lineage.has(cluster)) return Fate.CONTINUED
-    return former().includes(cluster) ? Fate.ABSORBED : Fate.UNKNOWN
+    if (kinship.absorbed.has(cluster)) return { fate: Fate.ABSORBED, into }
+    if (kinship.lineage.has(cluster)) return { fate: Fate.CONTINUED, into }
+    return former().includes(cluster) ? { fate: Fate.ABSORBED, into } : { fate: Fate.UNKNOWN }
   }
 
   async #fateOf(cluster: ClusterId, peer: PeerId): Promise<Fate | undefined> {
-    const [fate] = (await this.#ask(peer, MessageType.FATE, idToBytes(cluster))) ?? []
-    return fate === undefined || fate > Fate.CONTINUED ? undefined : (fate as Fate)
+    return (await this.#askFate(cluster, peer)).fate
+  }
+
+  async #askFate(cluster: ClusterId, peer: PeerId): Promise<typeof NOTHING> {
+    const reply = await this.#ask(peer, MessageType.FATE, idToBytes(cluster))
+    const fate = reply?.[0]
+    if (reply === undefined || fate === undefined || fate > Fate.CONTINUED) return NOTHING
+    return {
+      fate: fate as Fate,
+      into: reply.length > ID_BYTES ? readCluster(new Reader(reply.subarray(1))) : undefined
+    }
   }
 
   /** The answer; `undefined` when there is none, or the peer refuses. */

@@ -138,11 +138,14 @@ export class MetaPeers {
     throw last
   }
 
-  /** Has the leader propose a command; asks again, also another leader, until the time is up. */
+  /** Has the leader propose a command to the present cluster; asks again, also another leader, until the time is up. */
   async propose(command: Command, timeoutMs: number): Promise<void> {
-    const { clock } = this.#deps
+    const { clock, log } = this.#deps
+    const cluster = log.topology?.clusterId
     const deadline = clock.monotonicMs() + timeoutMs
     for (;;) {
+      if (log.topology?.clusterId !== cluster)
+        throw new KilovoltError('KV_UNREACHABLE', 'this node has gone over to another cluster', { retryable: true })
       try {
         const epoch = await this.#proposeOnce(command)
         await this.catchUp(epoch, Math.max(1, deadline - clock.monotonicMs()))

@@ -102,11 +102,13 @@ export function canaryPlan(canary: Canary | undefined, seed: number): Simulation
   const plan = drawPlan(scenario, seed)
   // Comparing copies in the background mends most of the harm before anybody reads; here it must be seen.
   const inChurn = { repairIntervalMs: Infinity, purgeIntervalMs: Infinity }
+  const inMerge = { repairIntervalMs: Infinity, purgeIntervalMs: 300, purgeLagMs: 60 }
   const members = plan.members.map(member => ({
     ...member,
-    config: { ...member.config, ...(scenario === churn ? inChurn : {}) }
+    config: { ...member.config, ...(scenario === churn ? inChurn : scenario === merge ? inMerge : {}) }
   }))
-  return { ...plan, members: canary === undefined ? members : members.map(canary.sabotage) }
+  const workload = scenario === merge ? { ...plan.workload, clients: 10, keys: 100, deletes: 120 } : plan.workload
+  return { ...plan, workload, members: canary === undefined ? members : members.map(canary.sabotage) }
 }
 
 function withRules(change: Partial<PlacementRules>): (member: PlannedMember) => PlannedMember {

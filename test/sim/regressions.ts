@@ -1,0 +1,54 @@
+/** A seed in which something was wrong once. What it does changes with the code; it stays for what it was drawn from. */
+export interface Regression {
+  readonly scenario: string
+  readonly seed: number
+  /** What was wrong, and what mended it. */
+  readonly reason: string
+}
+
+export const regressions: readonly Regression[] = [
+  {
+    scenario: 'late',
+    seed: 43,
+    reason:
+      'a quorum read that spanned a purge brought the deleted value back: whoever has nothing now says up to where'
+  },
+  {
+    scenario: 'swarm',
+    seed: 271,
+    reason: 'copies were compared while one of them was being purged: only equal, finished horizons are'
+  },
+  {
+    scenario: 'churn',
+    seed: 176,
+    reason: 'a copy that rested when its node stopped left its timer behind'
+  },
+  {
+    scenario: 'merge',
+    seed: 33,
+    reason: 'a deletion was purged while somebody from the other cluster still held the value, and brought it back'
+  },
+  {
+    scenario: 'merge',
+    seed: 53,
+    reason:
+      'as 33, with a node that was restarted on its way: all who may come are members before the first of them moves'
+  },
+  {
+    scenario: 'merge',
+    seed: 133,
+    reason:
+      'a node followed the log of its old cluster for a moment after it had begun in the new one, and never announced it'
+  },
+  {
+    scenario: 'refound',
+    seed: 1,
+    reason:
+      'four clusters of one ancestor took each other’s members for their own, and moved partitions to them for ever'
+  },
+  {
+    scenario: 'refound',
+    seed: 5,
+    reason: 'a cluster expected another one for ever that had gone elsewhere'
+  }
+]
