@@ -106,8 +106,8 @@ export class MetaPeers {
     const rank = (member: { clusterId: ClusterId | undefined }): number => (member.clusterId === preferred ? 0 : 1)
     const members = this.#rotate([...membership.view.values()]).toSorted((a, b) => rank(a) - rank(b))
     for (const { peerId, status, clusterId } of members) {
-      if (clusterId === undefined || except.includes(clusterId)) continue
-      if (status !== 'alive' || !transport.isLinked(peerId)) continue
+      const isOther = clusterId !== undefined && !except.includes(clusterId)
+      if (!isOther || status !== 'alive' || !transport.isLinked(peerId)) continue
       const body = new Writer(32).raw(idToBytes(clusterId)).bool(true).varint(0).finish()
       try {
         const state = MetaLog.readState(await this.#ask(peerId, MessageType.META_DELTA, body, ATTEMPT_MS))
@@ -171,11 +171,11 @@ export class MetaPeers {
         )
       }
       this.#pullSoon()
-      const changed = createDeferred<void>()
-      const timer = clock.after(RETRY_MS, changed.resolve)
-      this.#waiting.add(changed.resolve)
-      await changed.promise
-      this.#waiting.delete(changed.resolve)
+      const { promise, resolve } = createDeferred<void>()
+      const timer = clock.after(RETRY_MS, resolve)
+      this.#waiting.add(resolve)
+      await promise
+      this.#waiting.delete(resolve)
       timer.cancel()
     }
   }
@@ -201,15 +201,12 @@ export class MetaPeers {
   }
 
   #tell(peer: PeerId, body: Uint8Array): void {
-    this.#deps.transport.request(
-      peer,
-      { type: MessageType.META_PROPOSE, class: 'control', body, timeoutMs: ATTEMPT_MS },
-      outcome => {
-        if (outcome.kind === 'refused') this.#learnLeader(outcome.error)
-        // Whoever is told in vain may lead no more: the next report goes to everybody.
-        else if (outcome.kind !== 'reply') this.#missed(peer)
-      }
-    )
+    const request = { type: MessageType.META_PROPOSE, class: 'control', body, timeoutMs: ATTEMPT_MS } as const
+    this.#deps.transport.request(peer, request, outcome => {
+      if (outcome.kind === 'refused') this.#learnLeader(outcome.error)
+      // Whoever is told in vain may lead no more: the next report goes to everybody.
+      else if (outcome.kind !== 'reply') this.#missed(peer)
+    })
   }
 
   #missed(peer: PeerId): void {
@@ -305,9 +302,7 @@ export class MetaPeers {
         rows.push({ partition: reader.varint(), rowEpoch: reader.varint() })
       const { leader, membership, peerOf } = this.#deps
       if (peerOf(store) !== from) return respond.refuse(impostor(`${from} reports copies of ${store}`))
-      if (leader() !== membership.self.storeId) {
-        return respond.refuse(this.#redirect())
-      }
+      if (leader() !== membership.self.storeId) return respond.refuse(this.#redirect())
       this.#deps.copied(store, rows)
       return respond.reply(new Uint8Array(0))
     }

@@ -123,7 +123,10 @@ class Assembly implements NodeCore {
       catchUp: (epoch: number, timeoutMs: number) => this.cluster.catchUp(epoch, timeoutMs),
       isOver: () => this.cluster.isOver,
       isAlive: (id: StoreId) => this.membership.statusOf(id) === 'alive',
-      isDead: (id: StoreId) => this.#isDead(id),
+      isDead: (id: StoreId) => {
+        const status = this.membership.statusOf(id)
+        return status === 'dead' || status === 'left'
+      },
       keepFor: this.#hints.add.bind(this.#hints)
     }
     const purger = new Purger(common)
@@ -329,11 +332,6 @@ class Assembly implements NodeCore {
       transport: this.transport.stats(),
       healthMultiplier: this.membership.healthMultiplier
     })
-  }
-
-  #isDead(id: StoreId): boolean {
-    const status = this.membership.statusOf(id)
-    return status === 'dead' || status === 'left'
   }
 
   /** From the top down, and each part even if another fails: nothing may be left running. */
