@@ -22,17 +22,17 @@ export const canaries: readonly Canary[] = [
   {
     name: 'C1 left out: while a row changes, the old owners alone decide',
     sabotage: withRules({ quorumSets: row => [row.slots] }),
-    hint: 1
+    hint: 5
   },
   {
     name: 'C2 left out: replicas admit requests that are older than the row',
     sabotage: withRules({ fenceRequests: false }),
-    hint: 53
+    hint: 5
   },
   {
     name: 'C3 left out: sources copy before they have applied the epoch of the change',
     sabotage: withRules({ fenceSources: false }),
-    hint: 73
+    hint: 27
   },
   {
     name: 'a rebuilt copy is made from one source, which need not have all that was acknowledged',
@@ -68,13 +68,13 @@ export const canaries: readonly Canary[] = [
     name: 'H1 left out: new writes are let into a past that is being settled',
     sabotage: withRules({ closePast: false }),
     scenario: late,
-    hint: 5
+    hint: 4
   },
   {
     name: 'H3 left out: the past is settled although the owners have not been compared',
     sabotage: withRules({ syncPast: false }),
     scenario: purge,
-    hint: 4
+    hint: 3
   },
   {
     name: 'H2 and G1 left out: a hint is handed over after what took its place was purged',
@@ -86,13 +86,13 @@ export const canaries: readonly Canary[] = [
     name: 'M3 without a last comparison: members of a cluster that has dissolved go as they are',
     sabotage: withRules({ closeFirst: false }),
     scenario: merge,
-    hint: 1
+    hint: 7
   },
   {
     name: 'G4 with new stamps: what is brought along from another cluster is as good as new',
     sabotage: withRules({ keepAge: false }),
     scenario: merge,
-    hint: 1
+    hint: 10
   }
 ]
 
