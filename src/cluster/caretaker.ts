@@ -66,6 +66,8 @@ export class Caretaker {
   readonly #copied = new Map<PartitionId, { readonly rowEpoch: number; readonly by: Set<StoreId> }>()
   readonly #startedMs: number
   #plannedMs = -Infinity
+  /** Rows that moved after the last plan. */
+  #begun = 0
   #holdUntilMs = -Infinity
   #planned: Topology['members'] | undefined
   readonly #formingUntilMs: number
@@ -199,6 +201,7 @@ export class Caretaker {
     const lost = (store: StoreId): boolean => this.#isLost(input, store)
     const changes = planChanges({ topology, target, live, lost, rules, limits: { rowsPerNode: ROWS_PER_NODE } })
     this.#plannedMs = nowMs
+    this.#begun = movingIn(topology) + changes.length
     if (changes.length === 0) return []
     return [
       {
@@ -239,13 +242,18 @@ export class Caretaker {
       this.#planned = topology.members
       return true
     }
-    const moving = topology.rows.some(({ change }) => change !== undefined)
-    return moving || nowMs - this.#plannedMs >= (this.#isForming(topology, nowMs) ? GATHER_MS : PLAN_EVERY_MS)
+    // What a plan costs is felt by requests, so not at every look: those that move keep their copiers busy meanwhile.
+    const isHalfDone = this.#begun > 0 && movingIn(topology) <= this.#begun / 2
+    return isHalfDone || nowMs - this.#plannedMs >= (this.#isForming(topology, nowMs) ? GATHER_MS : PLAN_EVERY_MS)
   }
 
   #isForming(topology: Topology, nowMs: number): boolean {
     return topology.members.size < FORMED_MEMBERS || nowMs < this.#formingUntilMs
   }
+}
+
+function movingIn({ rows }: Topology): number {
+  return rows.reduce((sum, { change }) => (change === undefined ? sum : sum + 1), 0)
 }
 
 function ownsAnything(rows: readonly Row[], store: StoreId): boolean {

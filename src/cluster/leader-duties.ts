@@ -25,6 +25,8 @@ export interface LeaderDutiesDeps {
 
 /** How often the leader looks after members and rows, ms. */
 const CARE_EVERY_MS = 100
+/** How long reports of copies are gathered, ms. */
+const GATHER_MS = 100
 const PROPOSE_TIMEOUT_MS = 5000
 const VOTERS_TIMEOUT_MS = 20_000
 
@@ -34,6 +36,7 @@ export class LeaderDuties {
   readonly #options: CaretakerOptions
   #caretaker: Caretaker | undefined
   #timer: Timer | undefined
+  #dueMs = Infinity
   #caring = false
   #changingVoters = false
   #holding = false
@@ -55,7 +58,8 @@ export class LeaderDuties {
   /** A member reports rows whose copies are done there. */
   copied(storeId: StoreId, rows: readonly RowRef[]): void {
     for (const row of rows) this.#caretaker?.copied(storeId, row)
-    this.#schedule(0)
+    // Every command is work for every member: what is done at about the same time is ended by one.
+    if (this.#dueMs > this.#deps.clock.monotonicMs() + GATHER_MS) this.#schedule(GATHER_MS)
   }
 
   stop(): void {
@@ -66,18 +70,23 @@ export class LeaderDuties {
   #schedule(delayMs: number): void {
     this.#timer?.cancel()
     this.#timer = undefined
+    this.#dueMs = Infinity
     if (this.#caretaker === undefined || this.#stopped) return
+    this.#dueMs = this.#deps.clock.monotonicMs() + delayMs
     this.#timer = this.#deps.clock.after(delayMs, () => {
-      void this.#care().finally(() => this.#schedule(CARE_EVERY_MS))
+      // When rows have come to the end of a step, the next one should not be waited for.
+      void this.#care().then(hasEnded => this.#schedule(hasEnded ? 0 : CARE_EVERY_MS))
     })
   }
 
-  async #care(): Promise<void> {
+  /** Looks once, and returns whether it has ended the change of any row; never rejects. */
+  async #care(): Promise<boolean> {
     const { clock, membership, transport, rules, logger, group } = this.#deps
     const topology = this.#deps.topology()
     const caretaker = this.#caretaker
-    if (this.#caring || caretaker === undefined || topology === undefined || !group.isLeader) return
+    if (this.#caring || caretaker === undefined || topology === undefined || !group.isLeader) return false
     this.#caring = true
+    let hasEndedRows = false
     try {
       const nowMs = clock.monotonicMs()
       // Who is in another cluster of the name, because both believed the other to be gone, does nothing for this one.
@@ -98,6 +107,7 @@ export class LeaderDuties {
       const voters = members.changing ? [...topology.members.keys()] : [...members.voters, ...members.learners]
       for (const command of caretaker.look({ topology, nowMs, isDead, isElsewhere, hasEnded, voters, rules })) {
         await group.propose(encodeCommand(command), PROPOSE_TIMEOUT_MS)
+        hasEndedRows ||= command.kind === 'changeEnd'
       }
       this.#tellHold(caretaker.isHolding(nowMs))
       void this.#keepVoters(caretaker, nowMs)
@@ -106,6 +116,7 @@ export class LeaderDuties {
     } finally {
       this.#caring = false
     }
+    return hasEndedRows
   }
 
   #tellHold(holding: boolean): void {

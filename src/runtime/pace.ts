@@ -5,8 +5,8 @@ import { pause } from './clock.ts'
 
 /** So long after the last request a node still counts as busy, ms: one that answers ten a second is never idle. */
 const BUSY_FOR_MS = 500
-/** Rest after a turn, in times of what the turn took: work in the background has an eighth of the time. */
-const REST_PARTS = 7
+/** Rest after a turn, in times of what the turn took: work in the background has a sixteenth of the time. */
+const REST_PARTS = 15
 /** Longest rest, ms: a turn that something else has held up is not paid for without end. */
 const REST_MAX_MS = 100
 

@@ -22,15 +22,15 @@ describe('the pace of work in the background', () => {
     startedMs = []
   })
 
-  /** Work of ten milliseconds. */
+  /** Work of four milliseconds. */
   async function work(): Promise<void> {
     startedMs.push(clock.monotonicMs())
     most = Math.max(most, ++running)
-    await pause(clock, 10)
+    await pause(clock, 4)
     running--
   }
 
-  const rests = (): number[] => startedMs.slice(1).map((startMs, i) => Math.round(startMs - startedMs[i]! - 10))
+  const rests = (): number[] => startedMs.slice(1).map((startMs, i) => Math.round(startMs - startedMs[i]! - 4))
 
   it('is unbounded while no requests come', async () => {
     await world.settle(Promise.all([1, 2, 3].map(() => pace.turn(work))))
@@ -38,11 +38,11 @@ describe('the pace of work in the background', () => {
     assert.equal(pace.isBusy, false)
   })
 
-  it('is one piece at a time while requests come, with a rest of seven times as long after each', async () => {
+  it('is one piece at a time while requests come, with a rest of fifteen times as long after each', async () => {
     requests++
     await world.settle(Promise.all([1, 2, 3].map(() => pace.turn(work))))
     assert.equal(most, 1)
-    assert.deepEqual(rests(), [70, 70])
+    assert.deepEqual(rests(), [60, 60])
   })
 
   it('is unbounded again half a second after the last request', async () => {
