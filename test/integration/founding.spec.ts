@@ -55,29 +55,6 @@ describe('founding over real links', () => {
     }
   }).timeout(20_000)
 
-  it('keeps two clusters of one name apart that were founded apart and meet later', async () => {
-    const warnings: string[] = []
-    const logger = { ...quiet, warn: (message: string) => void warnings.push(message) }
-    const one = await start({ logger })
-    const two = await start({ logger })
-    await one.put('whose', 'one')
-    await two.put('whose', 'two')
-    const third = await start({ bootstrap: [...one.addresses, ...two.addresses] })
-    await until('they have met', 10_000, () =>
-      one.members().length >= 3 && two.members().length >= 3 ? true : undefined
-    )
-    assert.deepEqual([await one.get('whose'), await two.get('whose')], ['one', 'two'])
-    const sides = [one, two].map(node => node.members().filter(({ membership }) => membership === 'up').length)
-    assert.deepEqual(
-      sides.toSorted((a, b) => a - b),
-      [1, 2]
-    )
-    await until('somebody was told', 10_000, () =>
-      warnings.some(message => message.includes('another cluster')) ? true : undefined
-    )
-    assert.ok(['one', 'two'].includes((await third.get('whose')) as string))
-  }).timeout(30_000)
-
   it('survives the leaving of its founder', async () => {
     const founder = await start({ replicas: 2 })
     const second = await start({ bootstrap: founder.addresses })

@@ -41,7 +41,9 @@ describe('clusters that were founded apart', function () {
     const large = [await start()]
     for (let i = 0; i < 2; i++) large.push(await start({ bootstrap: [large[0]!.addresses[0]!] }))
     const path = folder()
-    const small = await start({ storage: new ClassicLevel(path) })
+    const warnings: string[] = []
+    const logger = { ...quiet, warn: (message: string) => void warnings.push(message) }
+    const small = await start({ storage: new ClassicLevel(path), logger })
     for (let i = 0; i < 300; i++) {
       await large[i % 3]!.put(`large${i}`, i)
       await small.put(`small${i}`, i)
@@ -59,6 +61,7 @@ describe('clusters that were founded apart', function () {
     await Promise.all(all.map(node => node.settled()))
 
     assert.equal(changes.length, 1)
+    assert.ok(warnings.some(message => message.includes('another cluster of the same name')))
     for (const node of [large[1]!, small, between]) {
       for (let i = 0; i < 300; i++) {
         assert.equal(await node.get(`large${i}`), i)

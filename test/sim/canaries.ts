@@ -22,17 +22,17 @@ export const canaries: readonly Canary[] = [
   {
     name: 'C1 left out: while a row changes, the old owners alone decide',
     sabotage: withRules({ quorumSets: row => [row.slots] }),
-    hint: 5
+    hint: 4
   },
   {
     name: 'C2 left out: replicas admit requests that are older than the row',
     sabotage: withRules({ fenceRequests: false }),
-    hint: 5
+    hint: 12
   },
   {
     name: 'C3 left out: sources copy before they have applied the epoch of the change',
     sabotage: withRules({ fenceSources: false }),
-    hint: 27
+    hint: 37
   },
   {
     name: 'a rebuilt copy is made from one source, which need not have all that was acknowledged',
@@ -68,7 +68,7 @@ export const canaries: readonly Canary[] = [
     name: 'H1 left out: new writes are let into a past that is being settled',
     sabotage: withRules({ closePast: false }),
     scenario: late,
-    hint: 4
+    hint: 25
   },
   {
     name: 'H3 left out: the past is settled although the owners have not been compared',
