@@ -348,9 +348,10 @@ export class MetaCluster implements Cluster {
     if (this.#abort.signal.aborted) return
     this.#abort.abort()
     this.#kin.stop()
+    // First: whoever goes from one member to the next in search of something gives up.
+    this.#peers.stop()
     await this.#migration.settled()
     await this.#tenure.stop()
-    this.#peers.stop()
     await this.#log.stop()
     if (this.#phase !== 'left') this.#become('provisional')
   }
