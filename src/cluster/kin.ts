@@ -257,7 +257,7 @@ export class Kin {
     return { clusterId, members: 1 + this.#mates(own).length, foundedMs: this.#deps.log.kinship.foundedMs }
   }
 
-  /** M2, as any member of the larger cluster: what is granted is in the log. */
+  /** M2, in the larger cluster, whichever of its members is asked: what is granted is in the log. */
   #onMerge(body: Uint8Array, respond: Responder): void {
     const { log, propose, isLeaving } = this.#deps
     const reader = new Reader(body)

@@ -29,7 +29,7 @@ export interface HealerDeps {
 
 /** What the other copies of a record hold, when enough of them say so. */
 interface Verdict {
-  /** The newest; `undefined`: nobody has any. */
+  /** The newest; `undefined` when all copies that have answered hold nothing. */
   readonly record: RecordBytes | undefined
 }
 

@@ -1,12 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
-import { createNode, isKilovoltError, type Node, type NodeOptions } from 'kilovolt'
+import { isKilovoltError, type Node } from 'kilovolt'
+import { NodeLab } from '../support/node-lab.ts'
 import { until } from '../support/process-node.ts'
 
-const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 const KEYS = Array.from({ length: 50 }, (_, i) => `k${i}`)
 
 type Change = (value: Uint8Array) => void
@@ -16,24 +13,9 @@ const flipLastBit: Change = value => {
 }
 
 describe('records that rot on a disk', () => {
-  const nodes: Node[] = []
-  const folders: string[] = []
+  const lab = new NodeLab()
 
-  const start = async (options: NodeOptions): Promise<Node> => {
-    const node = await createNode({ logger: quiet, ...options })
-    nodes.push(node)
-    return node
-  }
-  const folder = (): string => {
-    const path = mkdtempSync(join(tmpdir(), 'kilovolt-corrupt-'))
-    folders.push(path)
-    return path
-  }
-
-  afterEach(async () => {
-    await Promise.all(nodes.splice(0).map(node => node.stop()))
-    for (const path of folders.splice(0)) rmSync(path, { recursive: true })
-  })
+  afterEach(() => lab.clear())
 
   /** The stored values of some keys, behind the node's back; they may be changed. */
   async function stored(path: string, keys: readonly string[], change?: Change): Promise<Map<string, string>> {
@@ -64,11 +46,11 @@ describe('records that rot on a disk', () => {
   }
 
   it('are found, reported and healed from other copies, by reads and by a repair that reads all; nobody sees them', async () => {
-    const paths = [folder(), folder(), folder()]
-    const first = await start({ storage: new ClassicLevel(paths[0]!) })
+    const paths = [lab.folder(), lab.folder(), lab.folder()]
+    const first = await lab.start({ storage: new ClassicLevel(paths[0]!) })
     const bootstrap = first.addresses
-    await start({ bootstrap, storage: new ClassicLevel(paths[1]!) })
-    const third = await start({ bootstrap, storage: new ClassicLevel(paths[2]!) })
+    await lab.start({ bootstrap, storage: new ClassicLevel(paths[1]!) })
+    const third = await lab.start({ bootstrap, storage: new ClassicLevel(paths[2]!) })
     await third.settled({ timeoutMs: 20_000 })
     await first.batch(
       KEYS.map(key => ({ type: 'put', key, value: `value of ${key}` })),
@@ -80,7 +62,7 @@ describe('records that rot on a disk', () => {
     const rotten = KEYS.slice(0, 5)
     await stored(paths[2]!, rotten, flipLastBit)
 
-    const back = await start({ bootstrap, storage: new ClassicLevel(paths[2]!) })
+    const back = await lab.start({ bootstrap, storage: new ClassicLevel(paths[2]!) })
     const told = countCorrupt(back)
     await linked(back)
     const expected = KEYS.map(key => `value of ${key}`)
@@ -94,7 +76,7 @@ describe('records that rot on a disk', () => {
     assert.deepEqual(await stored(paths[2]!, KEYS), whole)
 
     await stored(paths[2]!, rotten, flipLastBit)
-    const again = await start({ bootstrap, storage: new ClassicLevel(paths[2]!) })
+    const again = await lab.start({ bootstrap, storage: new ClassicLevel(paths[2]!) })
     await linked(again)
     assert.deepEqual((await again.repair({ verify: true })).missed, [])
     const { corrupt, corruptLeft } = again.status().storage
@@ -104,13 +86,13 @@ describe('records that rot on a disk', () => {
   }).timeout(120_000)
 
   it('are refused with KV_CORRUPT where there is no other copy, until they are written or deleted', async () => {
-    const path = folder()
+    const path = lab.folder()
     const options = { replicas: 1 }
-    const node = await start({ ...options, storage: new ClassicLevel(path) })
+    const node = await lab.start({ ...options, storage: new ClassicLevel(path) })
     await node.batch(KEYS.map(key => ({ type: 'put', key, value: key })))
     await node.stop()
     await stored(path, KEYS.slice(0, 3), flipLastBit)
-    const back = await start({ ...options, storage: new ClassicLevel(path) })
+    const back = await lab.start({ ...options, storage: new ClassicLevel(path) })
     const [a, b, c] = KEYS as [string, string, string]
     for (let i = 0; i < 2; i++) {
       for (const key of [a, b, c]) {

@@ -1,21 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { once } from 'node:events'
 import { ClassicLevel } from 'classic-level'
-import { createNode, isKilovoltError, type ErrorCode, type Node, type NodeOptions } from 'kilovolt'
+import { createNode, isKilovoltError, type ErrorCode, type NodeOptions } from 'kilovolt'
+import { NodeLab, quiet } from '../support/node-lab.ts'
 import { until } from '../support/process-node.ts'
 
-const quiet = { debug() {}, info() {}, warn() {}, error() {} }
-const nodes: Node[] = []
-
-async function start(options: NodeOptions = {}): Promise<Node> {
-  const node = await createNode({ logger: quiet, ...options })
-  nodes.push(node)
-  return node
-}
+const lab = new NodeLab()
 
 function code(expected: ErrorCode, pattern = /./u): (error: unknown) => boolean {
   return error => {
@@ -25,9 +16,7 @@ function code(expected: ErrorCode, pattern = /./u): (error: unknown) => boolean 
   }
 }
 
-afterEach(async () => {
-  await Promise.all(nodes.splice(0).map(node => node.stop()))
-})
+afterEach(() => lab.clear())
 
 describe('createNode', () => {
   it('names every wrong option in one error, and suggests the right name', async () => {
@@ -52,13 +41,11 @@ describe('createNode', () => {
   })
 
   it('refuses a store that is open elsewhere, and leaves it usable for its owner', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'kilovolt-'))
-    const owner = await start({ storage: new ClassicLevel(folder) })
+    const folder = lab.folder()
+    const owner = await lab.start({ storage: new ClassicLevel(folder) })
     await assert.rejects(createNode({ storage: new ClassicLevel(folder), logger: quiet }), code('KV_STORAGE_IN_USE'))
     await owner.put('still', 'works')
     assert.equal(await owner.get('still'), 'works')
-    await owner.stop()
-    rmSync(folder, { recursive: true })
   })
 
   it('names each bootstrap entry that did not answer', async () => {
@@ -70,7 +57,7 @@ describe('createNode', () => {
   })
 
   it('turns away a node of another cluster, telling both names', async () => {
-    const shop = await start({ cluster: 'shop' })
+    const shop = await lab.start({ cluster: 'shop' })
     await assert.rejects(
       createNode({ cluster: 'bank', bootstrap: shop.addresses, joinTimeoutMs: 1500, logger: quiet }),
       code('KV_BOOTSTRAP_UNREACHABLE', /shop|bank/u)
@@ -80,12 +67,12 @@ describe('createNode', () => {
   })
 
   it('turns away a node with another secret', async () => {
-    const shop = await start({ secret: 'the right secret' })
+    const shop = await lab.start({ secret: 'the right secret' })
     await assert.rejects(
       createNode({ secret: 'the wrong secret', bootstrap: shop.addresses, joinTimeoutMs: 1500, logger: quiet }),
       code('KV_BOOTSTRAP_UNREACHABLE')
     )
-    const friend = await start({ secret: 'the right secret', bootstrap: shop.addresses })
+    const friend = await lab.start({ secret: 'the right secret', bootstrap: shop.addresses })
     await friend.put('a', 1)
     assert.equal(await shop.get('a'), 1)
   })
@@ -98,7 +85,7 @@ describe('createNode', () => {
 
 describe('a node', () => {
   it('is the default keyspace: values go in and out, a missing key is undefined', async () => {
-    const node = await start()
+    const node = await lab.start()
     assert.equal(await node.get('nothing'), undefined)
     await node.put('a', { deep: [1, null, 'x'] })
     assert.deepEqual(await node.get('a'), { deep: [1, null, 'x'] })
@@ -111,7 +98,7 @@ describe('a node', () => {
   })
 
   it('gives versions that grow', async () => {
-    const node = await start()
+    const node = await lab.start()
     await node.put('a', 1)
     const one = await node.getEntry('a')
     await node.put('a', 2)
@@ -122,7 +109,7 @@ describe('a node', () => {
   })
 
   it('runs batches and reads many, and the last operation on a key counts', async () => {
-    const node = await start()
+    const node = await lab.start()
     await node.batch([
       { type: 'put', key: 'a', value: 1 },
       { type: 'put', key: 'b', value: 2 },
@@ -133,7 +120,7 @@ describe('a node', () => {
   })
 
   it('keeps keyspaces apart, and copies bytes at the door', async () => {
-    const node = await start()
+    const node = await lab.start()
     const raw = node.keyspace<Uint8Array>('raw', { valueEncoding: 'view' })
     const value = new Uint8Array([1, 2, 3])
     const write = raw.put('a', value)
@@ -147,7 +134,7 @@ describe('a node', () => {
   })
 
   it('refuses keys and values beyond the limits, and wrong calls', async () => {
-    const node = await start()
+    const node = await lab.start()
     await assert.rejects(node.put('k'.repeat(1025), 1), code('KV_KEY_TOO_LARGE', /1025.*1024/u))
     const raw = node.keyspace<Uint8Array>('raw', { valueEncoding: 'view' })
     await assert.rejects(raw.put('v', new Uint8Array(8 * 1024 * 1024 + 1)), code('KV_VALUE_TOO_LARGE', /8388609/u))
@@ -161,13 +148,13 @@ describe('a node', () => {
   })
 
   it('tells what could not be decoded', async () => {
-    const node = await start()
+    const node = await lab.start()
     await node.keyspace<string>('a', { valueEncoding: 'utf8' }).put('k', 'not json')
     await assert.rejects(node.keyspace('a').get('k'), code('KV_ENCODING', /json/u))
   })
 
   it('reports each failed key of a batch', async () => {
-    const node = await start()
+    const node = await lab.start()
     await assert.rejects(
       node.batch([
         { type: 'put', key: 'k'.repeat(2000), value: 1 },
@@ -179,19 +166,19 @@ describe('a node', () => {
   })
 
   it('rejects with the reason when a signal is already aborted', async () => {
-    const node = await start()
+    const node = await lab.start()
     await assert.rejects(node.get('a', { signal: AbortSignal.abort('enough') }), code('KV_ABORTED'))
   })
 
   it('stops once, however often it is asked, and rejects afterwards', async () => {
-    const node = await start()
+    const node = await lab.start()
     await Promise.all([node.stop(), node.stop(), node[Symbol.asyncDispose]()])
     await assert.rejects(node.get('a'), code('KV_NODE_STOPPED'))
     await assert.rejects(node.settled(), code('KV_NODE_STOPPED'))
   })
 
   it('tells its status as plain data', async () => {
-    const node = await start()
+    const node = await lab.start()
     await node.put('a', 1)
     const status = node.status()
     assert.equal(status.health, 'ok')
@@ -205,8 +192,8 @@ describe('a node', () => {
 
 describe('three nodes', () => {
   it('see each other, share the ring, and read each other’s writes', async () => {
-    const first = await start()
-    const others = await Promise.all([1, 2].map(() => start({ bootstrap: first.addresses })))
+    const first = await lab.start()
+    const others = await Promise.all([1, 2].map(() => lab.start({ bootstrap: first.addresses })))
     const all = [first, ...others]
     await Promise.all(all.map(node => node.settled({ timeoutMs: 20_000 })))
     for (const node of all) {
@@ -219,8 +206,8 @@ describe('three nodes', () => {
   }).timeout(40_000)
 
   it('fail early, with each copy’s answer, when a key’s quorum is out of reach', async () => {
-    const first = await start({ requestTimeoutMs: 20_000 })
-    const others = await Promise.all([1, 2].map(() => start({ bootstrap: first.addresses })))
+    const first = await lab.start({ requestTimeoutMs: 20_000 })
+    const others = await Promise.all([1, 2].map(() => lab.start({ bootstrap: first.addresses })))
     await first.settled({ timeoutMs: 20_000 })
     await first.put('a', 1)
     await Promise.all(others.map(node => node.stop()))
@@ -238,8 +225,8 @@ describe('three nodes', () => {
   }).timeout(60_000)
 
   it('hand everything over when one leaves', async () => {
-    const first = await start({ replicas: 2 })
-    const others = await Promise.all([1, 2].map(() => start({ bootstrap: first.addresses })))
+    const first = await lab.start({ replicas: 2 })
+    const others = await Promise.all([1, 2].map(() => lab.start({ bootstrap: first.addresses })))
     await first.settled({ timeoutMs: 20_000 })
     await first.batch(Array.from({ length: 300 }, (_, i) => ({ type: 'put', key: `k${i}`, value: i })))
     const { partitions, durationMs } = await others[0]!.leave({ timeoutMs: 20_000 })

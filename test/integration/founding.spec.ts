@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict'
+import { ClassicLevel } from 'classic-level'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
-import { createNode, isKilovoltError, type Node, type NodeOptions } from 'kilovolt'
+import { createNode, isKilovoltError } from 'kilovolt'
+import { NodeLab, quiet } from '../support/node-lab.ts'
 import { until } from '../support/process-node.ts'
 
-const quiet = { debug() {}, info() {}, warn() {}, error() {} }
-const nodes: Node[] = []
-
-async function start(options: NodeOptions): Promise<Node> {
-  const node = await createNode({ logger: quiet, ...options })
-  nodes.push(node)
-  return node
-}
+const lab = new NodeLab()
 
 /** Addresses on ports that were free a moment ago. */
 async function freeAddresses(count: number): Promise<string[]> {
@@ -23,13 +18,11 @@ async function freeAddresses(count: number): Promise<string[]> {
 }
 
 describe('founding over real links', () => {
-  afterEach(async () => {
-    await Promise.all(nodes.splice(0).map(node => node.stop()))
-  })
+  afterEach(() => lab.clear())
 
   it('makes one cluster of three nodes that start at once with one list that names them all', async () => {
     const bootstrap = await freeAddresses(3)
-    const three = await Promise.all(bootstrap.map(address => start({ listen: [address], bootstrap })))
+    const three = await Promise.all(bootstrap.map(address => lab.start({ listen: [address], bootstrap })))
     await Promise.all(three.map(node => node.settled({ timeoutMs: 20_000 })))
     for (const node of three) assert.equal(node.members().filter(({ membership }) => membership === 'up').length, 3)
     await three[0]!.put('a', 1, { consistency: 'all' })
@@ -56,9 +49,9 @@ describe('founding over real links', () => {
   }).timeout(20_000)
 
   it('survives the leaving of its founder', async () => {
-    const founder = await start({ replicas: 2 })
-    const second = await start({ bootstrap: founder.addresses })
-    const third = await start({ bootstrap: founder.addresses })
+    const founder = await lab.start({ replicas: 2 })
+    const second = await lab.start({ bootstrap: founder.addresses })
+    const third = await lab.start({ bootstrap: founder.addresses })
     await third.settled({ timeoutMs: 20_000 })
     await founder.batch(Array.from({ length: 200 }, (_, i) => ({ type: 'put', key: `k${i}`, value: i })))
     await founder.leave({ timeoutMs: 20_000 })
@@ -69,23 +62,21 @@ describe('founding over real links', () => {
     )
     await third.put('after', true)
     assert.equal(await second.get('after'), true)
-    const fourth = await start({ bootstrap: second.addresses })
+    const fourth = await lab.start({ bootstrap: second.addresses })
     await until('the fourth takes its part', 15_000, () => (fourth.status().partitions.owned > 0 ? true : undefined))
   }).timeout(60_000)
 
   it('takes back a member that restarts on its disk, without copying anything anew', async () => {
-    const { ClassicLevel } = await import('classic-level')
-    const { mkdtempSync, rmSync } = await import('node:fs')
-    const folder = mkdtempSync(`${process.env['TMPDIR'] ?? '/tmp'}/kilovolt-`)
-    const first = await start({})
-    const second = await start({ bootstrap: first.addresses })
-    const disk = await start({ bootstrap: first.addresses, storage: new ClassicLevel(folder) })
+    const folder = lab.folder()
+    const first = await lab.start({})
+    const second = await lab.start({ bootstrap: first.addresses })
+    const disk = await lab.start({ bootstrap: first.addresses, storage: new ClassicLevel(folder) })
     await disk.settled({ timeoutMs: 20_000 })
     await first.put('before', 1, { consistency: 'all' })
     const { id } = disk
     await disk.stop()
     await first.put('while away', 2)
-    const back = await start({ bootstrap: first.addresses, storage: new ClassicLevel(folder) })
+    const back = await lab.start({ bootstrap: first.addresses, storage: new ClassicLevel(folder) })
     assert.equal(back.id, id)
     await until(
       'all three are there again',
@@ -96,7 +87,5 @@ describe('founding over real links', () => {
     )
     assert.deepEqual(await back.getMany(['before', 'while away']), [1, 2])
     assert.equal(back.status().transfer.recordsCopied, 0)
-    await back.stop()
-    rmSync(folder, { recursive: true })
   }).timeout(60_000)
 })

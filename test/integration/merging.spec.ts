@@ -1,49 +1,32 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
-import { createNode, type Node, type NodeOptions } from 'kilovolt'
+import type { Node } from 'kilovolt'
+import { NodeLab, quiet } from '../support/node-lab.ts'
 import { ProcessNode, until } from '../support/process-node.ts'
 
-const quiet = { debug() {}, info() {}, warn() {}, error() {} }
-const nodes: Node[] = []
+const lab = new NodeLab()
 const processes: ProcessNode[] = []
-const folders: string[] = []
-
-async function start(options: NodeOptions = {}): Promise<Node> {
-  const node = await createNode({ logger: quiet, ...options })
-  nodes.push(node)
-  return node
-}
 
 /** How many are members, as a node knows it. */
 function upIn(node: Node): number {
   return node.members().filter(({ membership }) => membership === 'up').length
 }
 
-function folder(): string {
-  const made = mkdtempSync(join(tmpdir(), 'kilovolt-'))
-  folders.push(made)
-  return made
-}
-
 afterEach(async () => {
-  await Promise.all(nodes.splice(0).map(node => node.stop()))
+  await lab.clear()
   await Promise.all(processes.splice(0).map(node => node.kill()))
-  for (const made of folders.splice(0)) rmSync(made, { recursive: true, force: true })
 })
 
 describe('clusters that were founded apart', function () {
   this.timeout(60_000)
 
   it('become one when somebody knows both, with everything that was acknowledged in either', async () => {
-    const large = [await start()]
-    for (let i = 0; i < 2; i++) large.push(await start({ bootstrap: [large[0]!.addresses[0]!] }))
-    const path = folder()
+    const large = [await lab.start()]
+    for (let i = 0; i < 2; i++) large.push(await lab.start({ bootstrap: [large[0]!.addresses[0]!] }))
+    const path = lab.folder()
     const warnings: string[] = []
     const logger = { ...quiet, warn: (message: string) => void warnings.push(message) }
-    const small = await start({ storage: new ClassicLevel(path), logger })
+    const small = await lab.start({ storage: new ClassicLevel(path), logger })
     for (let i = 0; i < 300; i++) {
       await large[i % 3]!.put(`large${i}`, i)
       await small.put(`small${i}`, i)
@@ -55,7 +38,7 @@ describe('clusters that were founded apart', function () {
 
     const changes: unknown[] = []
     small.addEventListener('cluster:changed', ({ detail }) => changes.push(detail))
-    const between = await start({ bootstrap: [large[0]!.addresses[0]!, small.addresses[0]!] })
+    const between = await lab.start({ bootstrap: [large[0]!.addresses[0]!, small.addresses[0]!] })
     const all = [...large, small, between]
     await until('one cluster of five', 30_000, () => all.every(node => upIn(node) === 5))
     await Promise.all(all.map(node => node.settled()))
@@ -75,16 +58,16 @@ describe('clusters that were founded apart', function () {
   })
 
   it('goes on with its way to the other when it was killed on it', async () => {
-    const large = await start()
-    const second = await start({ bootstrap: [large.addresses[0]!] })
-    const path = folder()
+    const large = await lab.start()
+    const second = await lab.start({ bootstrap: [large.addresses[0]!] })
+    const path = lab.folder()
     const records = 5000
     // It lists nobody, so it founds alone; whoever is started later knows both.
     const small = await ProcessNode.start({ folder: path })
     processes.push(small)
     for (let i = 0; i < records; i += 100)
       await Promise.all(Array.from({ length: 100 }, (_, k) => small.call('put', `small${i + k}`, i + k)))
-    const between = await start({ bootstrap: [large.addresses[0]!, small.addresses[0]!] })
+    const between = await lab.start({ bootstrap: [large.addresses[0]!, small.addresses[0]!] })
     await until('somebody is expected', 20_000, () =>
       large.members().some(({ membership }) => membership === 'arriving')
     )
@@ -105,7 +88,7 @@ describe('a cluster that has lost its log', function () {
   it('is founded again by those who are left, with what they hold', async () => {
     const first = await ProcessNode.start({})
     processes.push(first)
-    const second = await start({ bootstrap: [first.addresses[0]!] })
+    const second = await lab.start({ bootstrap: [first.addresses[0]!] })
     await second.settled()
     for (let i = 0; i < 200; i++) await second.put(`k${i}`, i)
     const changed = new Promise<unknown>(resolve =>
@@ -115,7 +98,7 @@ describe('a cluster that has lost its log', function () {
     await first.kill()
     await changed
     await until('a leader', 10_000, () => second.status().leader !== undefined)
-    const third = await start({ bootstrap: [second.addresses[0]!] })
+    const third = await lab.start({ bootstrap: [second.addresses[0]!] })
     await third.settled()
     for (let i = 0; i < 200; i++) assert.equal(await third.get(`k${i}`), i)
     await third.put('new', 1)

@@ -1,40 +1,22 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
-import { createNode, isKilovoltError, type Node, type NodeOptions } from 'kilovolt'
+import { isKilovoltError } from 'kilovolt'
+import { NodeLab } from '../support/node-lab.ts'
 import { until } from '../support/process-node.ts'
 
-const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 const KEYS = Array.from({ length: 500 }, (_, i) => `k${i}`)
 
 describe('copies over real links and disks', () => {
-  const nodes: Node[] = []
-  const folders: string[] = []
+  const lab = new NodeLab()
 
-  const start = async (options: NodeOptions): Promise<Node> => {
-    const node = await createNode({ logger: quiet, ...options })
-    nodes.push(node)
-    return node
-  }
-  const folder = (): string => {
-    const path = mkdtempSync(join(tmpdir(), 'kilovolt-repair-'))
-    folders.push(path)
-    return path
-  }
-
-  afterEach(async () => {
-    await Promise.all(nodes.splice(0).map(node => node.stop()))
-    for (const path of folders.splice(0)) rmSync(path, { recursive: true })
-  })
+  afterEach(() => lab.clear())
 
   it('become the same after one was away, without being read', async () => {
-    const first = await start({ storage: new ClassicLevel(folder()) })
+    const first = await lab.start({ storage: new ClassicLevel(lab.folder()) })
     const bootstrap = first.addresses
-    const second = await start({ bootstrap, storage: new ClassicLevel(folder()) })
-    const path = folder()
-    const third = await start({ bootstrap, storage: new ClassicLevel(path) })
+    const second = await lab.start({ bootstrap, storage: new ClassicLevel(lab.folder()) })
+    const path = lab.folder()
+    const third = await lab.start({ bootstrap, storage: new ClassicLevel(path) })
     await third.settled({ timeoutMs: 20_000 })
     await first.batch(
       KEYS.map(key => ({ type: 'put', key, value: 'old' })),
@@ -42,7 +24,7 @@ describe('copies over real links and disks', () => {
     )
     await third.stop()
     await first.batch(KEYS.map(key => (key.endsWith('7') ? { type: 'del', key } : { type: 'put', key, value: 'new' })))
-    const back = await start({ bootstrap, storage: new ClassicLevel(path) })
+    const back = await lab.start({ bootstrap, storage: new ClassicLevel(path) })
     assert.equal(back.id, third.id)
     // At one the local copy answers, and nothing is mended by asking.
     await until('it has what it missed', 30_000, async () => {
@@ -61,8 +43,8 @@ describe('copies over real links and disks', () => {
   }).timeout(90_000)
 
   it('are compared when an app asks, which says who could not be', async () => {
-    const first = await start({})
-    const second = await start({ bootstrap: first.addresses })
+    const first = await lab.start({})
+    const second = await lab.start({ bootstrap: first.addresses })
     await second.settled({ timeoutMs: 20_000 })
     await first.put('a', 1, { consistency: 'all' })
     assert.deepEqual((await first.repair()).missed, [])

@@ -26,6 +26,8 @@ export interface LoadOptions {
 }
 
 const REPORT_EVERY = 64
+/** Pause before a call is made again, ms. */
+const RETRY_MS = 50
 
 /**
  * Reads a counter, checks that it is not behind what was acknowledged, writes it plus one; over and over. Each key
@@ -111,7 +113,8 @@ export class CounterLoad {
       } catch (error) {
         untilMs = Math.min(untilMs, performance.now() + retryForMs)
         if (performance.now() >= untilMs) throw error
-        await new Promise(resolve => setTimeout(resolve, 50))
+        // What an app would do between two attempts; the condition is the call itself, the bound `retryForMs`.
+        await new Promise(resolve => setTimeout(resolve, RETRY_MS))
       }
     }
   }

@@ -82,6 +82,7 @@ export class ChildError extends Error {
 
 const CHILD = fileURLToPath(new URL('process-node-child.ts', import.meta.url))
 const CALL_TIMEOUT_MS = 60_000
+const LOOK_EVERY_MS = 20
 const EXEC_ARGV = ['--import', 'tsx/esm', '--conditions=kilovolt-source']
 
 /** A node in a real process that can be killed, stopped and continued. */
@@ -230,7 +231,7 @@ export class ProcessNode {
   }
 }
 
-/** Waits for a condition, looking every 20 ms; the deadline makes a hang a failure with a name. */
+/** Waits for a condition, looking every {@link LOOK_EVERY_MS}; the deadline makes a hang a failure with a name. */
 export async function until<T>(
   what: string,
   withinMs: number,
@@ -241,7 +242,8 @@ export async function until<T>(
     const value = await probe()
     if (value !== undefined && value !== false) return value
     if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`)
-    await new Promise(resolve => setTimeout(resolve, 20))
+    // Between two looks at another process, of whose state nothing tells this one.
+    await new Promise(resolve => setTimeout(resolve, LOOK_EVERY_MS))
   }
 }
 

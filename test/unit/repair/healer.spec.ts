@@ -151,7 +151,7 @@ describe('healing', () => {
     assert.equal(await held(), 'v5')
   })
 
-  it('deletes what nobody has any more, and what was purged where it is missing', async () => {
+  it('deletes what no copy holds, and what was purged where it is missing', async () => {
     others = { 2: none(), 3: none() }
     await damaged()
     await world.advance(100)

@@ -133,7 +133,7 @@ describe('a store with damaged records', () => {
     assert.equal(await read('a'), 'a@50')
   })
 
-  it('heals it by nothing, when nobody has any, or what there is would be purged', async () => {
+  it('heals it by nothing, when no copy holds it, or what there is would be purged', async () => {
     await write('a', 50)
     await write('b', 50)
     await damage('a')
