@@ -1,4 +1,4 @@
-import { claim } from '../placement/claim.ts'
+import { ClaimedTarget } from '../placement/claimed-target.ts'
 import { planChanges } from '../placement/plan.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import type { Row, Topology, TopologyMember } from '../placement/topology.ts'
@@ -38,6 +38,11 @@ const DOWN_AFTER_MS = 5000
 const LOST_AFTER_MS = 600_000
 /** Rows that one member may be receiving at the same time. It copies a few of them at once. */
 const ROWS_PER_NODE = 64
+/**
+ * Every command is work for every member, felt by requests: rows whose copies are done wait so long for others, ms, unless half
+ * of those that move are done.
+ */
+const END_WITHIN_MS = 500
 /** Joins within this time are planned together, ms. */
 const GATHER_MS = 200
 /** Pause between two plans once the cluster stands, ms. */
@@ -66,10 +71,13 @@ export class Caretaker {
   readonly #copied = new Map<PartitionId, { readonly rowEpoch: number; readonly by: Set<StoreId> }>()
   readonly #startedMs: number
   #plannedMs = -Infinity
+  /** Since when the copies of some row are done whose change is not over; `undefined` when there is none. */
+  #doneSinceMs: number | undefined
   /** Rows that moved after the last plan. */
   #begun = 0
   #holdUntilMs = -Infinity
   #planned: Topology['members'] | undefined
+  readonly #target = new ClaimedTarget()
   readonly #formingUntilMs: number
 
   /** @param isFounder - whether the cluster is founded just now: only then is it known to be young */
@@ -167,14 +175,16 @@ export class Caretaker {
     return volatile ? this.#options.evictVolatileAfterMs : this.#options.evictDiskAfterMs
   }
 
-  #endings({ topology, isDead }: CaretakerInput): Command[] {
+  #endings({ topology, nowMs, isDead }: CaretakerInput): Command[] {
     const ends: RowRef[] = []
     const aborts: RowRef[] = []
+    let moving = 0
     for (const [partition, { change, rowEpoch }] of topology.rows.entries()) {
       if (change === undefined) {
         this.#copied.delete(partition)
         continue
       }
+      moving++
       const copied = this.#copied.get(partition)
       const done = (store: StoreId): boolean => copied?.rowEpoch === rowEpoch && copied.by.has(store)
       if (change.copies.every(({ to }) => done(to))) ends.push({ partition, rowEpoch })
@@ -183,16 +193,26 @@ export class Caretaker {
         aborts.push({ partition, rowEpoch })
     }
     const commands: Command[] = []
-    if (ends.length > 0) commands.push({ kind: 'changeEnd', rows: ends })
+    if (this.#isWorthACommand(ends.length, moving, nowMs)) commands.push({ kind: 'changeEnd', rows: ends })
     if (aborts.length > 0) commands.push({ kind: 'changeAbort', rows: aborts })
     return commands
+  }
+
+  /** Whether to end these changes now, or to wait for more of those that are under way. */
+  #isWorthACommand(done: number, moving: number, nowMs: number): boolean {
+    if (done === 0) {
+      this.#doneSinceMs = undefined
+      return false
+    }
+    const waitedMs = nowMs - (this.#doneSinceMs ??= nowMs)
+    return 2 * done >= moving || waitedMs >= END_WITHIN_MS
   }
 
   #plan(input: CaretakerInput): Command[] {
     const { topology, nowMs, isDead, rules } = input
     if (this.isHolding(nowMs) || !this.#mayPlan(topology, nowMs)) return []
     const live = (store: StoreId): boolean => !isDead(store) && topology.members.has(store)
-    const target = claim({
+    const target = this.#target.of({
       current: topology.rows.map(({ slots, change }) => change?.next ?? slots),
       members: this.#claimants(topology, nowMs),
       partitions: topology.rows.length,

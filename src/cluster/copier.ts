@@ -22,6 +22,8 @@ export interface CopierDeps {
 
 /** Copies under way at once. */
 const COPIES_MAX = 4
+/** What is done within this time is reported together, ms, unless nothing is left to do: every message wakes somebody. */
+const GATHER_MS = 200
 /** How often what is done is reported until the leader has ended the change, ms. */
 const REPORT_EVERY_MS = 1000
 /** Pause before something that could not be cleared away is tried again, ms. */
@@ -51,7 +53,7 @@ export class Copier {
   #topology: Topology | undefined
   #copying = 0
   #timer: Timer | undefined
-  #reportSoon = false
+  #gathering: Timer | undefined
   readonly #clearing = new Map<PartitionId, Promise<void>>()
   #isListed = false
   /** What is given back, one partition after another: nothing waits for it. Never rejects. */
@@ -104,6 +106,7 @@ export class Copier {
   stop(): void {
     this.#abort.abort()
     this.#timer?.cancel()
+    this.#gathering?.cancel()
     for (const { abort } of this.#tasks.values()) abort.abort()
     this.#tasks.clear()
   }
@@ -140,18 +143,21 @@ export class Copier {
     if (!this.#stopped) this.#work()
   }
 
-  /** What is done within one turn goes out together. */
+  /** Tells soon what is done, together with what is done meanwhile. */
   #report(): void {
-    if (this.#reportSoon || this.#stopped) return
-    this.#reportSoon = true
-    this.#deps.clock.soon(() => {
-      this.#reportSoon = false
-      const done = [...this.#tasks.values()].filter(({ state }) => state === 'done')
-      if (done.length === 0 || this.#stopped) return
-      this.#deps.report(done.map(({ partition, rowEpoch }) => ({ partition, rowEpoch })))
-      this.#timer?.cancel()
-      this.#timer = this.#deps.clock.after(REPORT_EVERY_MS, () => this.#report())
-    })
+    const isOver = [...this.#tasks.values()].every(({ state }) => state === 'done')
+    if (this.#stopped || (this.#gathering !== undefined && !isOver)) return
+    this.#gathering?.cancel()
+    this.#gathering = this.#deps.clock.after(isOver ? 0 : GATHER_MS, () => this.#tell())
+  }
+
+  #tell(): void {
+    this.#gathering = undefined
+    const done = [...this.#tasks.values()].filter(({ state }) => state === 'done')
+    if (done.length === 0) return
+    this.#deps.report(done.map(({ partition, rowEpoch }) => ({ partition, rowEpoch })))
+    this.#timer?.cancel()
+    this.#timer = this.#deps.clock.after(REPORT_EVERY_MS, () => this.#report())
   }
 
   async #clearLeftovers(): Promise<void> {

@@ -25,8 +25,6 @@ export interface LeaderDutiesDeps {
 
 /** How often the leader looks after members and rows, ms. */
 const CARE_EVERY_MS = 100
-/** How long reports of copies are gathered, ms. */
-const GATHER_MS = 100
 const PROPOSE_TIMEOUT_MS = 5000
 const VOTERS_TIMEOUT_MS = 20_000
 
@@ -36,7 +34,6 @@ export class LeaderDuties {
   readonly #options: CaretakerOptions
   #caretaker: Caretaker | undefined
   #timer: Timer | undefined
-  #dueMs = Infinity
   #caring = false
   #changingVoters = false
   #holding = false
@@ -58,8 +55,6 @@ export class LeaderDuties {
   /** A member reports rows whose copies are done there. */
   copied(storeId: StoreId, rows: readonly RowRef[]): void {
     for (const row of rows) this.#caretaker?.copied(storeId, row)
-    // Every command is work for every member: what is done at about the same time is ended by one.
-    if (this.#dueMs > this.#deps.clock.monotonicMs() + GATHER_MS) this.#schedule(GATHER_MS)
   }
 
   stop(): void {
@@ -70,9 +65,7 @@ export class LeaderDuties {
   #schedule(delayMs: number): void {
     this.#timer?.cancel()
     this.#timer = undefined
-    this.#dueMs = Infinity
     if (this.#caretaker === undefined || this.#stopped) return
-    this.#dueMs = this.#deps.clock.monotonicMs() + delayMs
     this.#timer = this.#deps.clock.after(delayMs, () => {
       // When rows have come to the end of a step, the next one should not be waited for.
       void this.#care().then(hasEnded => this.#schedule(hasEnded ? 0 : CARE_EVERY_MS))
