@@ -91,9 +91,12 @@ export class Horizons {
     }))
   }
 
-  /** All that is spent at this horizon is gone. */
+  /** All that is spent at this horizon is gone. Where that was forgotten meanwhile it counts for nothing. */
   async setPurged(partition: PartitionId, horizon: number): Promise<void> {
-    await this.#write([partition], NO_SYNC, entry => ({ ...entry, purged: Math.max(entry.purged, horizon) }))
+    await this.#write([partition], NO_SYNC, entry => ({
+      ...entry,
+      purged: Math.max(entry.purged, Math.min(entry.horizon, horizon))
+    }))
   }
 
   /** Forgets everything: what was settled in another cluster is not settled in this one. */

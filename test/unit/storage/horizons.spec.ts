@@ -48,6 +48,16 @@ describe('floors and horizons', () => {
     assert.deepEqual(of(5), [120, 120, true])
   })
 
+  it('are not purged further than they are settled, though a purge ends after all was forgotten', async () => {
+    await world.settle(horizons.raiseHorizons([5], 80))
+    const reset = horizons.reset()
+    await world.settle(Promise.all([reset, horizons.setPurged(5, 80)]))
+    assert.deepEqual(of(5), [0, 0, true])
+    disk.release()
+    await open()
+    assert.deepEqual(of(5), [0, 0, true])
+  })
+
   it('count for the floor at once, and for the horizon when it is stored', async () => {
     const floors = horizons.raiseFloors([5], 100)
     const raised = horizons.raiseHorizons([5], 80)
