@@ -224,7 +224,10 @@ export class MetaLog implements StateMachine {
   }
 }
 
-/** Others could be asked for it, but what they give may be older than an epoch that this node has promised not to forget. */
+/**
+ * Others could be asked for it, but what they give may be older than an epoch that this node has promised not to
+ * forget.
+ */
 function corrupt(why: string): KilovoltError {
   return new KilovoltError(
     'KV_CORRUPT',

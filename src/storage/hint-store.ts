@@ -33,7 +33,10 @@ export interface HintStats {
 export interface HintStoreDeps {
   readonly store: Store
   readonly clock: Pick<Clock, 'soon'>
-  /** Nothing stamped at or below this is kept for others any more: the past of the partition is being settled. Default: no bound. */
+  /**
+   * Nothing stamped at or below this is kept for others any more: the past of the partition is being settled. Default:
+   * no bound.
+   */
   readonly floorOf?: (partition: PartitionId) => number
   /** Told of what is kept and found to be damaged, by its key as that of a record. */
   readonly onDamage?: (key: Uint8Array) => void
@@ -59,8 +62,8 @@ const PAGE_BYTES = 1024 * 1024
 
 /**
  * Records that some store should have and could not be given: hinted handoff (Dynamo, SOSP 2007). Of one key the newest
- * is kept for each target, so that a hot key takes the room of one, and the order in which hints are handed over does not
- * matter. Bounded: what finds no room is refused, and left to the comparing of copies.
+ * is kept for each target, so that a hot key takes the room of one, and the order in which hints are handed over does
+ * not matter. Bounded: what finds no room is refused, and left to the comparing of copies.
  */
 export class HintStore {
   readonly #store: Store
@@ -118,8 +121,8 @@ export class HintStore {
 
   /**
    * Keeps a record for a target. `done` is called once: without an error when it, or a newer one, is kept as durably as
-   * the records of this node are; with `KV_OVERLOADED` when there is no room or it is too late (rule H1), or with why it
-   * could not be stored.
+   * the records of this node are; with `KV_OVERLOADED` when there is no room or it is too late (rule H1), or with why
+   * it could not be stored.
    */
   add(target: StoreId, key: RecordKey, record: RecordBytes, done?: (error: KilovoltError | undefined) => void): void {
     const { bytesMax } = this.#options
@@ -165,7 +168,10 @@ export class HintStore {
     })
   }
 
-  /** Partitions of which something is kept that is stamped at or below this; what comes at the same time counts or is refused. */
+  /**
+   * Partitions of which something is kept that is stamped at or below this; what comes at the same time counts or is
+   * refused.
+   */
   async partitionsUpTo(hlc: number): Promise<ReadonlySet<PartitionId>> {
     const found = new Set<PartitionId>()
     for (const { records } of this.#shelves.values()) {

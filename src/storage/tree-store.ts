@@ -39,7 +39,9 @@ export async function loadTrees(store: Store, index: TreeIndex, openedClean: boo
 
 type Trees = readonly (readonly [PartitionId, PartitionTree])[]
 
-/** All or none: a partition without a tree would pass for empty. They can be made anew, so what is damaged stops nobody. */
+/**
+ * All or none: a partition without a tree would pass for empty. They can be made anew, so what is damaged stops nobody.
+ */
 async function readTrees(store: Store): Promise<Trees | undefined> {
   try {
     return await readAll(store)
