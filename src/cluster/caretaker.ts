@@ -160,7 +160,10 @@ export class Caretaker {
     return commands
   }
 
-  /** Whether a dead member is to lose its place: long enough dead, and somebody else is there to take its copies, or it is gone for certain. */
+  /**
+   * Whether a dead member is to lose its place: long enough dead, and somebody else is there to take its copies, or it
+   * is gone for certain.
+   */
   #isDue(member: TopologyMember, deadMs: number, { topology, nowMs, hasEnded }: CaretakerInput): boolean {
     const { storeId, volatile } = member
     if (deadMs < this.#evictAfterMs(member) || this.isHolding(nowMs)) return false

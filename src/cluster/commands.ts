@@ -42,7 +42,10 @@ export type Command =
     }
   /** Adds a member, or renews what is known of it. `former`: clusters it belonged to, which have ended. */
   | { readonly kind: 'addMember'; readonly member: NewMember; readonly former: readonly ClusterId[] }
-  /** Renews what is known of a member; does nothing to one that was forgotten, whose data is no part of the cluster's any more. */
+  /**
+   * Renews what is known of a member; does nothing to one that was forgotten, whose data is no part of the cluster's
+   * any more.
+   */
   | { readonly kind: 'updateMember'; readonly member: NewMember }
   | { readonly kind: 'setStatus'; readonly storeId: StoreId; readonly status: MemberStatus }
   /** Forgets a member that owns nothing: it may come back only as a stranger. */

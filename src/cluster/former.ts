@@ -1,7 +1,8 @@
-import { Reader } from '../codec/reader.ts'
+import { KilovoltError } from '../base/errors.ts'
 import { Writer } from '../codec/writer.ts'
 import type { ClusterId } from '../model/node-id.ts'
 import { metaKey } from '../storage/key-layout.ts'
+import { seal, unseal } from '../storage/sealed.ts'
 import type { Store, StoreChange } from '../storage/store.ts'
 import { readClusters, writeClusters } from './kinship.ts'
 
@@ -31,10 +32,10 @@ export class Former {
     return cluster !== undefined && this.#clusters.includes(cluster)
   }
 
-  /** @throws KilovoltError `KV_STORAGE`, `KV_PROTOCOL` */
+  /** @throws KilovoltError `KV_STORAGE`, `KV_CORRUPT` */
   async load(): Promise<void> {
-    const [bytes] = await this.#store.getMany([FORMER_KEY])
-    this.#clusters = bytes === undefined ? [] : readClusters(new Reader(bytes))
+    const [sealed] = await this.#store.getMany([FORMER_KEY])
+    this.#clusters = sealed === undefined ? [] : unseal(FORMER_KEY, sealed, readClusters, corrupt)
   }
 
   /** Resolves when no restart forgets it. @throws KilovoltError `KV_STORAGE` */
@@ -48,9 +49,20 @@ export class Former {
   }
 
   async #write(clusters: readonly ClusterId[]): Promise<void> {
-    const value = clusters.length === 0 ? undefined : writeClusters(new Writer(64), clusters).finish()
-    const change: StoreChange = { key: FORMER_KEY, value }
+    const change: StoreChange =
+      clusters.length === 0
+        ? { key: FORMER_KEY, value: undefined }
+        : seal(FORMER_KEY, writeClusters(new Writer(64), clusters).finish())
     await this.#store.batch([change], { sync: true })
     this.#clusters = clusters
   }
+}
+
+/** Were it taken for none, what the store holds would pass for this cluster's own, though nobody here has settled it. */
+function corrupt(why: string): KilovoltError {
+  return new KilovoltError(
+    'KV_CORRUPT',
+    `the note of the clusters that this node was in cannot be trusted (it ${why}): restore the store from a copy, or ` +
+      'start this node with an empty one: it then joins anew, without what it alone has brought along'
+  )
 }

@@ -7,6 +7,7 @@ import type { Topology } from '../placement/topology.ts'
 import type { Clock, Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { metaKey } from '../storage/key-layout.ts'
+import { seal, unseal } from '../storage/sealed.ts'
 import type { Store, StoreChange } from '../storage/store.ts'
 import type { Kinship } from './kinship.ts'
 import { MetaState, type RowEvent } from './meta-state.ts'
@@ -37,7 +38,7 @@ const DELTA_BYTES_MAX = 1024 * 1024
 const PERSIST_EVERY_MS = 1000
 /** What an entry without its command takes at most. */
 const ENTRY_BYTES = 16
-const SNAPSHOT_KEY = Uint8Array.of(0)
+const SNAPSHOT_KEY = metaKey(Uint8Array.of(0))
 const Delta = { ENTRIES: 0, SNAPSHOT: 1 } as const
 
 /**
@@ -78,11 +79,11 @@ export class MetaLog implements StateMachine {
     return this.#events.on(type, listener)
   }
 
-  /** Loads the copy in the store. Whether there was one. */
+  /** Loads the copy in the store. Whether there was one. @throws KilovoltError `KV_STORAGE`, `KV_CORRUPT` */
   async load(): Promise<boolean> {
-    const [snapshot] = await this.#deps.store.getMany([metaKey(SNAPSHOT_KEY)])
-    if (snapshot === undefined) return false
-    this.#state.restore(snapshot)
+    const [sealed] = await this.#deps.store.getMany([SNAPSHOT_KEY])
+    if (sealed === undefined) return false
+    unseal(SNAPSHOT_KEY, sealed, reader => this.#state.restore(reader.rest()), corrupt)
     this.#persisted = this.#state.epoch
     return this.#state.topology !== undefined
   }
@@ -119,7 +120,7 @@ export class MetaLog implements StateMachine {
   async adopt(state: MetaState, changes: readonly StoreChange[]): Promise<void> {
     const { store } = this.#deps
     const write = this.#writing.then(() =>
-      store.batch([...changes, { key: metaKey(SNAPSHOT_KEY), value: state.snapshot() }], { sync: true })
+      store.batch([...changes, seal(SNAPSHOT_KEY, state.snapshot())], { sync: true })
     )
     this.#writing = write.catch(() => {})
     await write
@@ -214,11 +215,23 @@ export class MetaLog implements StateMachine {
       const { epoch } = this
       const stored = sync ? this.#settled : this.#persisted
       if (stored >= Math.min(epoch, wanted) || !this.#deps.store.permanent) return
-      await this.#deps.store.batch([{ key: metaKey(SNAPSHOT_KEY), value: this.snapshot() }], { sync })
+      await this.#deps.store.batch([seal(SNAPSHOT_KEY, this.snapshot())], { sync })
       this.#persisted = Math.max(this.#persisted, epoch)
       if (sync) this.#settled = epoch
     })
     this.#writing = writing.catch(() => {})
     return writing
   }
+}
+
+/**
+ * Others could be asked for it, but what they give may be older than an epoch that this node has promised not to
+ * forget.
+ */
+function corrupt(why: string): KilovoltError {
+  return new KilovoltError(
+    'KV_CORRUPT',
+    `the state of the cluster in the store cannot be trusted (it ${why}): start this node with an empty store, and it ` +
+      'joins anew'
+  )
 }

@@ -1,10 +1,10 @@
-import { crc32 } from 'node:zlib'
-import { copyBytes, equalBytes } from '../base/bytes.ts'
-import { KilovoltError, messageOf } from '../base/errors.ts'
-import { Reader } from '../codec/reader.ts'
+import { equalBytes } from '../base/bytes.ts'
+import { KilovoltError } from '../base/errors.ts'
+import type { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import { ID_BYTES, type StoreId, idFromBytes, idToBytes } from '../model/node-id.ts'
 import { decodeRaftLogKey, raftLogKey, raftLogRange, raftStateKey, raftStateRange } from '../storage/key-layout.ts'
+import { seal, unseal } from '../storage/sealed.ts'
 import type { Store, StoreChange } from '../storage/store.ts'
 import type { Entry, HardState, Snapshot } from './messages.ts'
 import { EMPTY_LOG_STATE, type LogState } from './raft-log.ts'
@@ -12,7 +12,6 @@ import type { Ready } from './ready.ts'
 import { readConfiguration, readEntry, readIndex, readTerm, writeConfiguration, writeEntry } from './wire.ts'
 
 const VERSION = 1
-const CRC_BYTES = 4
 const PAGE_ENTRIES = 1024
 const CLEAR_PAGE = 1024
 const PAGE_BYTES = 4 * 1024 * 1024
@@ -31,7 +30,7 @@ interface Base {
 const NO_BASE: Base = { slot: 0, firstIndex: 1, beforeTerm: 0, snapshot: undefined }
 
 /**
- * A group's log in the node's store. Every record begins with the CRC-32 of its key and of what follows.
+ * A group's log in the node's store. Every record is sealed: it begins with a checksum of its key and of what follows.
  *
  *     0x20 group index   crc u32 · entry
  *     0x21 group 0x00    crc u32 · version u8 · term · vote 16 (zeros: none) · commit · last index
@@ -147,7 +146,7 @@ export class LogStore {
       for (const [key, value] of page) {
         const { index } = decodeRaftLogKey(key)
         if (index !== next) throw corrupt(`the entries from ${next} to ${index - 1} are missing`)
-        const entry = unseal(key, value, reader => readEntry(reader, index), `entry ${index}`)
+        const entry = unseal(key, value, reader => readEntry(reader, index), spoils(`entry ${index}`))
         if (entry.term < term) throw corrupt(`the terms fall at ${index}`)
         term = entry.term
         entries.push(entry)
@@ -194,7 +193,7 @@ export class LogStore {
   }
 
   #open<T>(field: number, sealed: Uint8Array, parse: (reader: Reader) => T): T {
-    return unseal(raftStateKey(this.#group, field), sealed, parse, `field ${field}`)
+    return unseal(raftStateKey(this.#group, field), sealed, parse, spoils(`field ${field}`))
   }
 }
 
@@ -239,30 +238,6 @@ export async function bootstrapGroup(store: Store, group: number, self: StoreId)
 
 const NOBODY = new Uint8Array(ID_BYTES)
 
-/** Checked along with the key, so that no record is taken for another. */
-function seal(key: Uint8Array, body: Uint8Array): StoreChange {
-  return {
-    key,
-    value: new Writer(CRC_BYTES + body.length)
-      .u32(crc32(body, crc32(key)))
-      .raw(body)
-      .finish()
-  }
-}
-
-function unseal<T>(key: Uint8Array, sealed: Uint8Array, parse: (reader: Reader) => T, what: string): T {
-  const body = sealed.subarray(CRC_BYTES)
-  if (sealed.length < CRC_BYTES || new Reader(sealed).u32() !== crc32(body, crc32(key))) {
-    throw corrupt(`${what} fails its checksum`)
-  }
-  try {
-    return parse(new Reader(copyBytes(body)))
-  } catch (error) {
-    if (error instanceof KilovoltError && error.code === 'KV_STORAGE_FORMAT') throw error
-    throw corrupt(`${what} cannot be read: ${messageOf(error)}`)
-  }
-}
-
 function readHardState(reader: Reader): HardState & { readonly lastIndex: number } {
   readVersion(reader)
   const term = readTerm(reader)
@@ -287,6 +262,11 @@ function readVersion(reader: Reader): void {
     'KV_STORAGE_FORMAT',
     `the consensus log has format ${version}, this version of kilovolt reads ${VERSION}: upgrade kilovolt on this node`
   )
+}
+
+/** One part that cannot be trusted spoils all. */
+function spoils(part: string): (why: string) => KilovoltError {
+  return why => corrupt(`${part} ${why}`)
 }
 
 function corrupt(what: string): KilovoltError {

@@ -82,8 +82,8 @@ interface Hint extends Attempts {
  * Finds other nodes: dials the addresses of the bootstrap list (or function, or `PeerSource`) that are not linked.
  * Addresses are hints and never members: an entry that nobody answers at delays and accuses nothing. Each is tried at
  * once and then with growing, jittered pauses: of a short list up to a second, else up to 5 s while nobody else is alive and
- * up to a minute otherwise. That goes on for ever, and a function is asked again at the same pace, so that two halves of a cluster that have forgotten each
- * other find together again (the healer of ringpop).
+ * up to a minute otherwise. That goes on for ever, and a function is asked again at the same pace, so that two halves
+ * of a cluster that have forgotten each other find together again (the healer of ringpop).
  */
 export class Discovery {
   readonly #deps: DiscoveryDeps

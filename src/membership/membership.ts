@@ -37,6 +37,9 @@ export interface Membership {
   /** Says goodbye (`left`) to as many as possible within the time, then stops. */
   leave(timeoutMs: number): Promise<void>
   stop(): void
-  /** This node's suspicion of itself: how late its event loop runs, as a multiplier of its time-outs (Lifeguard; 1 is healthy). */
+  /**
+   * This node's suspicion of itself: how late its event loop runs, as a multiplier of its time-outs (Lifeguard; 1 is
+   * healthy).
+   */
   readonly healthMultiplier: number
 }

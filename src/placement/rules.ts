@@ -2,8 +2,9 @@ import type { StoreId } from '../model/node-id.ts'
 import type { Row } from './topology.ts'
 
 /**
- * The rules of ownership change, of purging and of merging on which safety rests, as a value. Production has one set, {@link SOUND_RULES}; the
- * simulator breaks one rule at a time and must see the harm, which is what shows that it would see a fault.
+ * The rules of ownership change, of purging and of merging on which safety rests, as a value. Production has one set,
+ * {@link SOUND_RULES}; the simulator breaks one rule at a time and must see the harm, which is what shows that it would
+ * see a fault.
  */
 export interface PlacementRules {
   /** C1: the sets of which a quorum needs a majority each: the owners and, while the row changes, the coming owners too. */

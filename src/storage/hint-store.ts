@@ -1,3 +1,4 @@
+import { toHex } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
@@ -5,7 +6,7 @@ import { type RecordBytes, recordHlc } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { ApplyLoop } from './apply-loop.ts'
 import { Damage } from './damage.ts'
-import { hintPrefix, hintRange, targetOfHint } from './key-layout.ts'
+import { dataKey, decodeDataKey, hintPrefix, hintRange, targetOfHint } from './key-layout.ts'
 import { PrefixedStore } from './prefixed-store.ts'
 import type { RecordKey, RecordStore, StoredRecord } from './record-store.ts'
 import { storageError } from './storage-error.ts'
@@ -24,7 +25,7 @@ export interface HintStats {
   readonly added: number
   /** handed over, */
   readonly delivered: number
-  /** or given up, as there was no room or they had become too old. */
+  /** or given up, as there was no room, or they had become too old, or were damaged. */
   readonly dropped: number
 }
 
@@ -32,7 +33,10 @@ export interface HintStats {
 export interface HintStoreDeps {
   readonly store: Store
   readonly clock: Pick<Clock, 'soon'>
-  /** Nothing stamped at or below this is kept for others any more: the past of the partition is being settled. Default: no bound. */
+  /**
+   * Nothing stamped at or below this is kept for others any more: the past of the partition is being settled. Default:
+   * no bound.
+   */
   readonly floorOf?: (partition: PartitionId) => number
   /** Told of what is kept and found to be damaged, by its key as that of a record. */
   readonly onDamage?: (key: Uint8Array) => void
@@ -49,6 +53,8 @@ export interface HintStoreOptions {
 interface Shelf {
   readonly records: RecordStore & { close(): Promise<void> }
   count: number
+  /** Damaged ones that are counted still, by their keys as those of records, in hex. */
+  readonly damaged: Set<string>
 }
 
 const PAGE_RECORDS = 1000
@@ -56,8 +62,8 @@ const PAGE_BYTES = 1024 * 1024
 
 /**
  * Records that some store should have and could not be given: hinted handoff (Dynamo, SOSP 2007). Of one key the newest
- * is kept for each target, so that a hot key takes the room of one, and the order in which hints are handed over does not
- * matter. Bounded: what finds no room is refused, and left to the comparing of copies.
+ * is kept for each target, so that a hot key takes the room of one, and the order in which hints are handed over does
+ * not matter. Bounded: what finds no room is refused, and left to the comparing of copies.
  */
 export class HintStore {
   readonly #store: Store
@@ -67,6 +73,7 @@ export class HintStore {
   readonly #options: HintStoreOptions
   readonly #shelves = new Map<StoreId, Shelf>()
   #bytes = 0
+  #isOpen = false
   readonly #stats = { added: 0, delivered: 0, dropped: 0 }
 
   constructor({ store, clock, floorOf, onDamage }: HintStoreDeps, options: HintStoreOptions) {
@@ -82,7 +89,7 @@ export class HintStore {
     let after: StoreId | undefined
     for (;;) {
       const [entry] = await this.#store.page(hintRange(after), 1)
-      if (entry === undefined) return
+      if (entry === undefined) break
       after = targetOfHint(entry[0])
       const shelf = this.#shelf(after)
       for (const partition of await shelf.records.partitions()) {
@@ -94,6 +101,7 @@ export class HintStore {
         }
       }
     }
+    this.#isOpen = true
   }
 
   /** Those for whom something is kept. */
@@ -113,8 +121,8 @@ export class HintStore {
 
   /**
    * Keeps a record for a target. `done` is called once: without an error when it, or a newer one, is kept as durably as
-   * the records of this node are; with `KV_OVERLOADED` when there is no room or it is too late (rule H1), or with why it
-   * could not be stored.
+   * the records of this node are; with `KV_OVERLOADED` when there is no room or it is too late (rule H1), or with why
+   * it could not be stored.
    */
   add(target: StoreId, key: RecordKey, record: RecordBytes, done?: (error: KilovoltError | undefined) => void): void {
     const { bytesMax } = this.#options
@@ -137,6 +145,7 @@ export class HintStore {
       if (result.outcome === 'applied') {
         this.#stats.added++
         if (result.current !== undefined) this.#count(shelf, { ...key, record: result.current }, -1)
+        else if (forgetDamage(shelf, key)) this.#lose(shelf)
         this.#count(shelf, { ...key, record }, 1)
       }
       done?.(undefined)
@@ -150,6 +159,7 @@ export class HintStore {
       shelf.records.remove(stored, stored.record, (error, result) => {
         if (error !== undefined) return reject(error)
         if (result?.outcome === 'applied') {
+          forgetDamage(shelf, stored)
           this.#count(shelf, stored, -1)
           this.#stats[isDelivered ? 'delivered' : 'dropped']++
         }
@@ -158,7 +168,10 @@ export class HintStore {
     })
   }
 
-  /** Partitions of which something is kept that is stamped at or below this; what comes at the same time counts or is refused. */
+  /**
+   * Partitions of which something is kept that is stamped at or below this; what comes at the same time counts or is
+   * refused.
+   */
   async partitionsUpTo(hlc: number): Promise<ReadonlySet<PartitionId>> {
     const found = new Set<PartitionId>()
     for (const { records } of this.#shelves.values()) {
@@ -191,17 +204,46 @@ export class HintStore {
     if (shelf === undefined) {
       const store = new PrefixedStore(this.#store, hintPrefix(target))
       // Nobody votes by a hint: of one that is damaged nothing is left to be kept, and anything may take its place.
-      const damage = new Damage(this.#onDamage && { onFound: this.#onDamage })
+      const damage = new Damage({ onFound: key => this.#discard(target, key) })
       const records = new ApplyLoop({ store, clock: this.#clock, damage }, { durability: this.#options.durability })
-      this.#shelves.set(target, (shelf = { records, count: 0 }))
+      this.#shelves.set(target, (shelf = { records, count: 0, damaged: new Set() }))
     }
     return shelf
+  }
+
+  /** A damaged hint is of no use to anybody, and would hold up whoever waits until nothing is kept any more. */
+  #discard(target: StoreId, key: Uint8Array): void {
+    this.#onDamage?.(key)
+    const shelf = this.#shelf(target)
+    const place = decodeDataKey(key)
+    // What is damaged at the start is not counted to begin with.
+    if (this.#isOpen) shelf.damaged.add(toHex(key))
+    shelf.records.heal(place, undefined, (error, result) => {
+      // What cannot be deleted now is found again by the next start.
+      if (error !== undefined || result === undefined) return
+      const isCounted = forgetDamage(shelf, place)
+      // Else something has taken its place already.
+      if (result.outcome !== 'applied') return
+      if (isCounted) this.#lose(shelf)
+      else this.#stats.dropped++
+    })
+  }
+
+  /** Its bytes are not known any more: they count until the next start. */
+  #lose(shelf: Shelf): void {
+    shelf.count--
+    this.#stats.dropped++
   }
 
   #count(shelf: Shelf, { record, ...key }: StoredRecord, by: 1 | -1): void {
     shelf.count += by
     this.#bytes += by * bytesOf(key, record)
   }
+}
+
+/** Something has taken the place of what lay here, or nothing has. Whether that was damaged, and is counted still. */
+function forgetDamage(shelf: Shelf, { partition, keyspace, key }: RecordKey): boolean {
+  return shelf.damaged.size > 0 && shelf.damaged.delete(toHex(dataKey(partition, keyspace, key)))
 }
 
 function bytesOf({ keyspace, key }: RecordKey, record: RecordBytes): number {

@@ -1,9 +1,9 @@
-import { crc32 } from 'node:zlib'
 import { KilovoltError } from '../base/errors.ts'
-import { Reader } from '../codec/reader.ts'
+import type { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { partitionOfKey, settledKey, settledRange } from './key-layout.ts'
+import { seal, unseal } from './sealed.ts'
 import { storageError } from './storage-error.ts'
 import type { Store, StoreChange } from './store.ts'
 
@@ -20,8 +20,7 @@ interface Settled {
   purged: number
 }
 
-const CHECKSUM_BYTES = 4
-const ENTRY_BYTES = CHECKSUM_BYTES + 24
+const ENTRY_BYTES = 24
 const SYNC = { sync: true } as const
 const NO_SYNC = { sync: false } as const
 
@@ -49,7 +48,8 @@ export class Horizons {
     const { gte, lt } = settledRange()
     for (const [key, value] of await this.#store.page({ gte: settledKey(0), lt }, this.#entries.length)) {
       const partition = partitionOfKey(key)
-      if (key.length > gte.length && partition < this.#entries.length) this.#entries[partition] = decode(value)
+      if (key.length > gte.length && partition < this.#entries.length)
+        this.#entries[partition] = unseal(key, value, read, corrupt)
     }
   }
 
@@ -91,9 +91,12 @@ export class Horizons {
     }))
   }
 
-  /** All that is spent at this horizon is gone. */
+  /** All that is spent at this horizon is gone. Where that was forgotten meanwhile it counts for nothing. */
   async setPurged(partition: PartitionId, horizon: number): Promise<void> {
-    await this.#write([partition], NO_SYNC, entry => ({ ...entry, purged: Math.max(entry.purged, horizon) }))
+    await this.#write([partition], NO_SYNC, entry => ({
+      ...entry,
+      purged: Math.max(entry.purged, Math.min(entry.horizon, horizon))
+    }))
   }
 
   /** Forgets everything: what was settled in another cluster is not settled in this one. */
@@ -124,7 +127,7 @@ export class Horizons {
     const write = this.#writing.then(async () => {
       const changed = partitions.map(partition => [partition, change(this.#entries[partition]!)] as const)
       await this.#batch(
-        changed.map(([partition, entry]) => ({ key: settledKey(partition), value: encode(entry) })),
+        changed.map(([partition, entry]) => seal(settledKey(partition), encode(entry))),
         options
       )
       for (const [partition, { horizon, purged }] of changed) {
@@ -147,23 +150,18 @@ export class Horizons {
 }
 
 function encode({ floor, horizon, purged }: Settled): Uint8Array {
-  const body = new Writer(ENTRY_BYTES).varint(floor).varint(horizon).varint(purged).finish()
-  return new Writer(ENTRY_BYTES).u32(crc32(body)).raw(body).finish()
+  return new Writer(ENTRY_BYTES).varint(floor).varint(horizon).varint(purged).finish()
 }
 
-function decode(bytes: Uint8Array): Settled {
-  try {
-    const reader = new Reader(bytes)
-    const checksum = reader.u32()
-    const body = reader.rest()
-    const fields = new Reader(body)
-    const entry = { floor: fields.varint(), horizon: fields.varint(), purged: fields.varint() }
-    if (crc32(body) === checksum) return entry
-  } catch {
-    // Reported below.
-  }
-  throw new KilovoltError(
+function read(reader: Reader): Settled {
+  return { floor: reader.varint(), horizon: reader.varint(), purged: reader.varint() }
+}
+
+/** With a lower one what was purged would come back, with a higher one what was written would be taken for purged. */
+function corrupt(why: string): KilovoltError {
+  return new KilovoltError(
     'KV_CORRUPT',
-    'the store does not tell how far its past is settled: give the node an empty store, or restore this one from a copy'
+    `the store does not tell how far the past of a partition is settled (what it says ${why}): give the node an empty ` +
+      'store, or restore this one from a copy'
   )
 }

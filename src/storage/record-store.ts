@@ -20,8 +20,8 @@ export function comparePlaces(a: Omit<RecordKey, 'partition'>, b: Omit<RecordKey
 export interface ApplyResult {
   /**
    * `applied`: it was newer and is stored; `same`: this very record was stored already; `stale`: something newer is
-   * stored, given in `current`; `settled`: nothing is stored, and yet something newer was: every owner has had this record,
-   * or a newer one, and what took its place has been purged (rule G1).
+   * stored, given in `current`; `settled`: nothing is stored, and yet something newer was: every owner has had this
+   * record, or a newer one, and what took its place has been purged (rule G1).
    */
   readonly outcome: 'applied' | 'same' | 'stale' | 'settled'
   /** What the store held before. */
@@ -41,15 +41,17 @@ export interface RecordStore {
   /** Whether {@link RecordStore.get} returns the record itself, unless it fails. */
   readonly readsAtOnce: boolean
   /**
-   * The record under a key, tombstones and expired records included. One that is damaged is a failure, never nothing. Synchronous where the database is; failures are
-   * rejections, never thrown: `KV_STORAGE`, `KV_CORRUPT`, `KV_NODE_STOPPED`.
+   * The record under a key, tombstones and expired records included. One that is damaged is a failure, never nothing.
+   * Synchronous where the database is; failures are rejections, never thrown: `KV_STORAGE`, `KV_CORRUPT`,
+   * `KV_NODE_STOPPED`.
    */
   get(key: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined>
   /**
    * Offers a record that passed `assertRecord`; its bytes belong to the store from now on. `done` is called once and
    * must not throw: with the result when it is durable, or with the error that kept it from being so (`KV_STORAGE`,
-   * `KV_CORRUPT` when a damaged record lies there that may have been newer, up to `details.newerThan`, and, before this call returns, `KV_OVERLOADED` or `KV_NODE_STOPPED`: not taken). A callback, not a
-   * promise: this is called for each replica of each write.
+   * `KV_CORRUPT` when a damaged record lies there that may have been newer, up to `details.newerThan`, and, before this
+   * call returns, `KV_OVERLOADED` or `KV_NODE_STOPPED`: not taken). A callback, not a promise: this is called for each
+   * replica of each write.
    */
   apply(
     key: RecordKey,
@@ -57,8 +59,8 @@ export interface RecordStore {
     done: (error: Error | undefined, result: ApplyResult | undefined) => void
   ): void
   /**
-   * As {@link RecordStore.apply}, for a copy that is being made from another store: there a missing record need not have
-   * been overwritten, so it is let in though it lies below the horizon, unless it is spent.
+   * As {@link RecordStore.apply}, for a copy that is being made from another store: there a missing record need not
+   * have been overwritten, so it is let in though it lies below the horizon, unless it is spent.
    */
   copy(
     key: RecordKey,
@@ -66,8 +68,8 @@ export interface RecordStore {
     done: (error: Error | undefined, result: ApplyResult | undefined) => void
   ): void
   /**
-   * Deletes a record if it is still this one, byte for byte. `done` as for {@link RecordStore.apply}: `applied` when it was
-   * there, `same` when nothing was, `stale` when another record is.
+   * Deletes a record if it is still this one, byte for byte. `done` as for {@link RecordStore.apply}: `applied` when it
+   * was there, `same` when nothing was, `stale` when another record is.
    */
   remove(
     key: RecordKey,
@@ -88,7 +90,8 @@ export interface RecordStore {
   /**
    * The next records of a partition, strictly after `after`: keyspaces by the length of their name, then by its bytes,
    * then keys by theirs. Ends after the record that reaches `maxBytes` (keys and records; default no bound), so only an
-   * empty page means the end when that is given; without it a page shorter than `limit` does. Damaged records are left out.
+   * empty page means the end when that is given; without it a page shorter than `limit` does. Damaged records are left
+   * out.
    */
   page(
     partition: PartitionId,
@@ -100,8 +103,8 @@ export interface RecordStore {
   partitions(): Promise<readonly PartitionId[]>
   /**
    * Deletes all records of a partition: the last step after its ownership has moved away. What was offered before is
-   * deleted too, what is offered afterwards is written when it is done. Not atomic: after a failure or a crash a part may
-   * be left, and it has to be called again.
+   * deleted too, what is offered afterwards is written when it is done. Not atomic: after a failure or a crash a part
+   * may be left, and it has to be called again.
    */
   dropPartition(partition: PartitionId): Promise<void>
   /** Figures for `status()`. */

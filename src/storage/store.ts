@@ -33,8 +33,8 @@ export interface Store {
     keys: readonly Uint8Array[]
   ): readonly (Uint8Array | undefined)[] | Promise<readonly (Uint8Array | undefined)[]>
   /**
-   * Applies all changes or none; their keys belong to the store from then on. Resolves when a crash of the process cannot lose them; with `sync`, when a crash of
-   * the machine cannot either.
+   * Applies all changes or none; their keys belong to the store from then on. Resolves when a crash of the process
+   * cannot lose them; with `sync`, when a crash of the machine cannot either.
    */
   batch(changes: readonly StoreChange[], options: { readonly sync: boolean }): Promise<void>
   /**

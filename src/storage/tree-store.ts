@@ -1,13 +1,13 @@
-import { crc32 } from 'node:zlib'
-import { Reader } from '../codec/reader.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
+import type { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import { HashTree, TREE_BYTES } from '../model/hash-tree.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { partitionOfKey, successor, treeKey, treeRange } from './key-layout.ts'
+import { seal, unseal } from './sealed.ts'
 import type { Store } from './store.ts'
 import type { PartitionTree, TreeIndex } from './tree-index.ts'
 
-const CHECKSUM_BYTES = 4
 const BODY_BYTES = 4 + TREE_BYTES
 /** Trees in one batch or page: 768 KiB. */
 const TREES_AT_ONCE = 64
@@ -19,12 +19,12 @@ export async function saveTrees(store: Store, index: TreeIndex): Promise<void> {
   for (let at = 0; at < entries.length; at += TREES_AT_ONCE) {
     const changes = entries
       .slice(at, at + TREES_AT_ONCE)
-      .map(([partition, tree]) => ({ key: treeKey(partition), value: seal(tree) }))
+      .map(([partition, tree]) => seal(treeKey(partition), encode(tree)))
     await store.batch(changes, { sync: false })
   }
   // Last: without it nothing of the rest counts.
   const manifest = new Writer(4).varint(entries.length).finish()
-  await store.batch([{ key: treeRange().gte, value: manifest }], { sync: false })
+  await store.batch([seal(treeRange().gte, manifest)], { sync: false })
 }
 
 /**
@@ -37,36 +37,46 @@ export async function loadTrees(store: Store, index: TreeIndex, openedClean: boo
   if (trees !== undefined) index.restore(trees)
 }
 
-async function readTrees(store: Store): Promise<readonly (readonly [PartitionId, PartitionTree])[] | undefined> {
+type Trees = readonly (readonly [PartitionId, PartitionTree])[]
+
+/**
+ * All or none: a partition without a tree would pass for empty. They can be made anew, so what is damaged stops nobody.
+ */
+async function readTrees(store: Store): Promise<Trees | undefined> {
+  try {
+    return await readAll(store)
+  } catch (error) {
+    if (isKilovoltError(error, 'KV_CORRUPT')) return undefined
+    throw error
+  }
+}
+
+async function readAll(store: Store): Promise<Trees | undefined> {
   const { gte: first, lt } = treeRange()
   const manifest = await store.get(first)
   if (manifest === undefined) return undefined
+  const count = unseal(first, manifest, reader => reader.varint(), corrupt)
   const trees: (readonly [PartitionId, PartitionTree])[] = []
   for (let after = first; ;) {
     const page = await store.page({ gte: successor(after), lt }, TREES_AT_ONCE)
-    for (const [key, value] of page) {
-      const tree = unseal(value)
-      if (tree === undefined) return undefined
-      trees.push([partitionOfKey(key), tree])
-    }
+    for (const [key, value] of page) trees.push([partitionOfKey(key), unseal(key, value, read, corrupt)])
     const last = page.at(-1)
     if (last === undefined) break
     after = last[0]
   }
-  return trees.length === new Reader(manifest).varint() ? trees : undefined
+  return trees.length === count ? trees : undefined
 }
 
-/** Checksum u32 of the rest · number of mortal records u32 · tree */
-function seal({ tree, mortals }: PartitionTree): Uint8Array {
-  const body = new Writer(BODY_BYTES).u32(mortals).raw(tree.encode()).finish()
-  return new Writer(CHECKSUM_BYTES + BODY_BYTES).u32(crc32(body)).raw(body).finish()
+/** Number of mortal records u32 · tree */
+function encode({ tree, mortals }: PartitionTree): Uint8Array {
+  return new Writer(BODY_BYTES).u32(mortals).raw(tree.encode()).finish()
 }
 
-function unseal(bytes: Uint8Array): PartitionTree | undefined {
-  if (bytes.length !== CHECKSUM_BYTES + BODY_BYTES) return undefined
-  const reader = new Reader(bytes)
-  const checksum = reader.u32()
-  if (crc32(bytes.subarray(CHECKSUM_BYTES)) !== checksum) return undefined
+function read(reader: Reader): PartitionTree {
   const mortals = reader.u32()
-  return { tree: HashTree.decode(reader.rest()), mortals }
+  return { tree: HashTree.decode(reader.raw(TREE_BYTES)), mortals }
+}
+
+function corrupt(why: string): KilovoltError {
+  return new KilovoltError('KV_CORRUPT', `a kept hash tree ${why}`)
 }

@@ -44,8 +44,8 @@ export function restProblem(nodes: readonly SimNode[], expected: readonly string
 }
 
 /**
- * Whether one node's data may be lost now: all machines run, all in one cluster, and whoever the latest topology counts on (members, owners)
- * is among them, so that every acknowledged write has all the copies that it was promised.
+ * Whether one node's data may be lost now: all machines run, all in one cluster, and whoever the latest topology counts
+ * on (members, owners) is among them, so that every acknowledged write has all the copies that it was promised.
  */
 export function canLoseOne(nodes: readonly SimNode[], expected: readonly string[]): boolean {
   // Of fewer copies than three none may be lost.

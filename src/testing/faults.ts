@@ -4,7 +4,10 @@ import type { DiskOptions } from './sim-disk.ts'
 
 /** Something that goes wrong. Machines go by name; durations are virtual ms. */
 export type Fault =
-  /** The process ends without a word and is started again later; `memory: 'lost'` takes unsynced writes (or all, in memory) with it. */
+  /**
+   * The process ends without a word and is started again later; `memory: 'lost'` takes unsynced writes (or all, in
+   * memory) with it.
+   */
   | { readonly kind: 'crash'; readonly node: string; readonly machine: boolean; readonly forMs: number }
   /** The process stops in good order and is started again later. */
   | { readonly kind: 'restart'; readonly node: string; readonly forMs: number }

@@ -77,7 +77,10 @@ export class SimNode implements ClientTarget {
     return this.#facade!
   }
 
-  /** Starts the node with a list of addresses to look at; resolves when it is a member. Rejects as `createNode` does, with nothing left behind. */
+  /**
+   * Starts the node with a list of addresses to look at; resolves when it is a member. Rejects as `createNode` does,
+   * with nothing left behind.
+   */
   async start(bootstrap: readonly string[]): Promise<void> {
     const { clock, random, store, host } = this.process
     const { config, rules = SOUND_RULES, logger = silentLogger } = this.#options

@@ -41,8 +41,11 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = (() => {
 /** Port files: the only ones that a floor may see of a floor it stands beside. */
 const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   membership: { transport: ['transport.ts', 'hello.ts', 'message-type.ts'] },
-  consensus: { transport: ['transport.ts', 'message-type.ts'], storage: ['store.ts', 'key-layout.ts'] },
-  cluster: { transport: ['transport.ts', 'hello.ts', 'message-type.ts'], storage: ['store.ts', 'key-layout.ts'] },
+  consensus: { transport: ['transport.ts', 'message-type.ts'], storage: ['store.ts', 'key-layout.ts', 'sealed.ts'] },
+  cluster: {
+    transport: ['transport.ts', 'hello.ts', 'message-type.ts'],
+    storage: ['store.ts', 'key-layout.ts', 'sealed.ts']
+  },
   replication: {
     transport: ['transport.ts', 'message-type.ts'],
     storage: ['record-store.ts', 'hint-store.ts', 'horizons.ts', 'tree-index.ts']

@@ -6,6 +6,8 @@ import { encodeCommand } from '../../../src/cluster/wire.ts'
 import { isKilovoltError } from '../../../src/base/errors.ts'
 import type { ClusterId } from '../../../src/model/node-id.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
+import { metaKey } from '../../../src/storage/key-layout.ts'
+import { seal } from '../../../src/storage/sealed.ts'
 import { SimDisk } from '../../../src/testing/sim-disk.ts'
 import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
@@ -21,6 +23,8 @@ const FOUND: Extract<Command, { kind: 'found' }> = {
   member: member(1)
 }
 
+const SNAPSHOT_KEY = metaKey(Uint8Array.of(0))
+
 class Bench {
   readonly world: SimWorld = new SimWorld()
   readonly #disk = new SimDisk(this.world.random.fork('disk'), {})
@@ -34,6 +38,15 @@ class Bench {
   /** A log over a store of its own. */
   other(): MetaLog {
     return this.#log(this.#newStore())
+  }
+
+  get snapshot(): Uint8Array {
+    return this.#disk.get(SNAPSHOT_KEY)!
+  }
+
+  /** Another value in the place of the copy in the store, as after a restart. */
+  putSnapshot(value: Uint8Array): void {
+    this.#disk.write({ changes: [{ key: SNAPSHOT_KEY, value }] }, true)
   }
 
   failWrites(): void {
@@ -202,5 +215,38 @@ describe('the applied log of the meta group', () => {
     const late = bench.log()
     await bench.world.settle(late.load())
     assert.equal(late.epoch, 5)
+  })
+
+  it('never begins with a state in the store that is not what was written', async () => {
+    const log = founded(bench.log())
+    addMembers(log, 2, 4)
+    await bench.world.settle(log.settle(5))
+    const whole = bench.snapshot
+    await fc.assert(
+      fc.asyncProperty(fc.nat(whole.length * 8 - 1), fc.boolean(), async (bit, cuts) => {
+        const spoilt = new Uint8Array(cuts ? whole.subarray(0, bit >> 3) : whole)
+        if (!cuts) spoilt[bit >> 3]! ^= 1 << (bit & 7)
+        bench.putSnapshot(spoilt)
+        const again = bench.log()
+        await assert.rejects(bench.world.settle(again.load()), { code: 'KV_CORRUPT', message: /with an empty store/u })
+        assert.deepEqual([again.epoch, again.topology], [0, undefined])
+      })
+    )
+    bench.putSnapshot(seal(SNAPSHOT_KEY, Uint8Array.of(3, 7)).value)
+    await assert.rejects(bench.world.settle(bench.log().load()), { code: 'KV_CORRUPT' })
+    bench.putSnapshot(whole)
+    const again = bench.log()
+    await bench.world.settle(again.load())
+    assert.deepEqual(again.topology, log.topology)
+  })
+
+  it('keeps the state of a cluster that it goes over to as it keeps its own', async () => {
+    const log = founded(bench.log())
+    log.close()
+    const other = founded(bench.other(), 'd'.repeat(32) as ClusterId)
+    await bench.world.settle(log.adopt(MetaLog.readState(other.encodeDelta(-1)), []))
+    const again = bench.log()
+    assert.equal(await bench.world.settle(again.load()), true)
+    assert.deepEqual(again.topology, other.topology)
   })
 })

@@ -9,7 +9,7 @@ import { Damage } from '../../../src/storage/damage.ts'
 import { HintStore } from '../../../src/storage/hint-store.ts'
 import { dataKey, hintPrefix } from '../../../src/storage/key-layout.ts'
 import { LevelStore } from '../../../src/storage/level-store.ts'
-import type { ApplyResult } from '../../../src/storage/record-store.ts'
+import type { ApplyResult, StoredRecord } from '../../../src/storage/record-store.ts'
 import { SetAside } from '../../../src/storage/set-aside.ts'
 import { TreeIndex } from '../../../src/storage/tree-index.ts'
 import { apply, place, record, valueOf } from '../../conformance/record-store-suite.ts'
@@ -235,24 +235,104 @@ describe('a store with damaged records', () => {
     )
   })
 
-  it('finds what is kept for others, which anything may replace and which is then not handed over', async () => {
-    const told: string[] = []
-    const onDamage = (key: Uint8Array): void => void told.push(keyOf(key))
-    const options = { durability: 'os', bytesMax: 10_000 } as const
-    const hints = new HintStore({ store, clock: turns, onDamage }, options)
-    const add = (hlc: number): Promise<KilovoltError | undefined> =>
-      turned(new Promise(resolve => hints.add(storeId(2), place(PARTITION, 'h'), record(hlc, 'hint'), resolve)))
-    await add(5)
-    const key = Buffer.concat([hintPrefix(storeId(2)), dataKey(PARTITION, utf8(''), utf8('h'))])
-    await flipBit(store, key)
-    assert.deepEqual(await hints.of(storeId(2)).page(PARTITION, undefined, 10), [])
-    assert.deepEqual(told, ['h'])
-    assert.equal(await add(4), undefined)
-    const [kept] = await hints.of(storeId(2)).page(PARTITION, undefined, 10)
-    assert.equal(valueOf(kept?.record), 'hint')
-    await flipBit(store, key)
-    await turned(hints.remove(storeId(2), kept!, true))
-    assert.equal(await store.get(key), undefined)
+  describe('that are kept for others', () => {
+    const target = storeId(2)
+    const key = Buffer.concat([hintPrefix(target), dataKey(PARTITION, utf8(''), utf8('h'))])
+    let told: string[]
+    let hints: HintStore
+
+    beforeEach(async () => {
+      told = []
+      await open()
+    })
+
+    async function open(): Promise<void> {
+      const onDamage = (at: Uint8Array): void => void told.push(keyOf(at))
+      hints = new HintStore({ store, clock: turns, onDamage }, { durability: 'os', bytesMax: 10_000 })
+      await hints.open()
+    }
+
+    const add = (hlc: number, name = 'h'): Promise<KilovoltError | undefined> =>
+      turned(new Promise(resolve => hints.add(target, place(PARTITION, name), record(hlc, 'hint'), resolve)))
+    const page = (): Promise<readonly StoredRecord[]> => hints.of(target).page(PARTITION, undefined, 10)
+    const figures = (): number[] => {
+      const { count, added, delivered, dropped } = hints.stats()
+      return [count, added, delivered, dropped]
+    }
+
+    it('are told, dropped, and not counted any more', async () => {
+      await add(5)
+      await add(5, 'i')
+      await flipBit(store, key)
+      assert.deepEqual((await page()).length, 1)
+      await turns.turn()
+      assert.deepEqual([told, figures()], [['h'], [1, 2, 0, 1]])
+      assert.equal(await store.get(key), undefined)
+      await page()
+      assert.deepEqual(told, ['h'])
+    })
+
+    it('are dropped at the start as well, and not found at the next one', async () => {
+      await add(5)
+      await add(5, 'i')
+      await flipBit(store, key)
+      await open()
+      await turns.turn()
+      assert.deepEqual([told, figures()], [['h'], [1, 0, 0, 1]])
+      await open()
+      assert.deepEqual([told, hints.targets], [['h'], [target]])
+    })
+
+    it('leave nobody for whom something is kept when there was no other', async () => {
+      await add(5)
+      await flipBit(store, key)
+      await page()
+      await turns.turn()
+      assert.deepEqual([hints.targets, hints.countOf(target)], [[], 0])
+    })
+
+    it('are replaced by anything, and counted once', async () => {
+      await add(5)
+      await flipBit(store, key)
+      assert.equal(await add(4), undefined)
+      await turns.turn()
+      const [kept] = await page()
+      assert.equal(valueOf(kept?.record), 'hint')
+      assert.deepEqual([told, figures()], [['h'], [1, 2, 0, 1]])
+      await turned(hints.remove(target, kept!, true))
+      assert.deepEqual(figures(), [0, 2, 1, 1])
+    })
+
+    it('are gone once when they rot while they are handed over', async () => {
+      await add(5)
+      const [kept] = await page()
+      await flipBit(store, key)
+      await turned(hints.remove(target, kept!, true))
+      await turns.turn()
+      assert.equal(await store.get(key), undefined)
+      assert.deepEqual(figures(), [0, 1, 1, 0])
+    })
+
+    it('stay where they are, and are found by the next start, when the disk takes no write', async () => {
+      await add(5)
+      await flipBit(store, key)
+      store.held.add('batch')
+      await page()
+      await turns.turn()
+      assert.ok(store.fail())
+      store.held.clear()
+      await turns.turn()
+      await open()
+      await turns.turn()
+      assert.deepEqual(
+        [told, figures()],
+        [
+          ['h', 'h'],
+          [0, 0, 0, 1]
+        ]
+      )
+      assert.equal(await store.get(key), undefined)
+    })
   })
 
   it('finds what was set aside', async () => {

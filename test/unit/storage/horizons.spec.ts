@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import * as fc from 'fast-check'
 import { Horizons } from '../../../src/storage/horizons.ts'
 import { settledKey } from '../../../src/storage/key-layout.ts'
+import { seal } from '../../../src/storage/sealed.ts'
 import { SimDisk } from '../../../src/testing/sim-disk.ts'
 import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
@@ -46,6 +48,16 @@ describe('floors and horizons', () => {
     assert.deepEqual(of(5), [120, 120, true])
   })
 
+  it('are not purged further than they are settled, though a purge ends after all was forgotten', async () => {
+    await world.settle(horizons.raiseHorizons([5], 80))
+    const reset = horizons.reset()
+    await world.settle(Promise.all([reset, horizons.setPurged(5, 80)]))
+    assert.deepEqual(of(5), [0, 0, true])
+    disk.release()
+    await open()
+    assert.deepEqual(of(5), [0, 0, true])
+  })
+
   it('count for the floor at once, and for the horizon when it is stored', async () => {
     const floors = horizons.raiseFloors([5], 100)
     const raised = horizons.raiseHorizons([5], 80)
@@ -75,13 +87,34 @@ describe('floors and horizons', () => {
     assert.equal(horizons.horizonOf(5), 80)
   })
 
-  it('refuse a store that does not tell them any more', async () => {
+  const put = (partition: number, value: Uint8Array): void => {
+    disk.release()
+    disk.write({ changes: [{ key: settledKey(partition), value }] }, true)
+  }
+
+  it('refuse a store that does not tell them any more, whichever bit is flipped and wherever it ends', async () => {
+    await world.settle(horizons.raiseFloors([5], 100_000))
+    const whole = disk.get(settledKey(5))!
+    await fc.assert(
+      fc.asyncProperty(fc.nat(whole.length * 8 - 1), async bit => {
+        const spoilt = new Uint8Array(whole)
+        spoilt[bit >> 3]! ^= 1 << (bit & 7)
+        for (const damaged of [spoilt, whole.subarray(0, bit >> 3)]) {
+          put(5, damaged)
+          await assert.rejects(open(), { code: 'KV_CORRUPT', message: /settled/u })
+        }
+      })
+    )
+    put(5, whole)
+    await open()
+    assert.deepEqual(of(5), [100_000, 0, true])
+  })
+
+  it('are not taken from another partition, nor from a value that cannot be read', async () => {
     await world.settle(horizons.raiseFloors([5], 100))
-    const bytes = new Uint8Array(disk.get(settledKey(5))!)
-    for (const damaged of [bytes.map((byte, i) => (i === 5 ? byte ^ 1 : byte)), bytes.subarray(0, 3)]) {
-      disk.release()
-      disk.write({ changes: [{ key: settledKey(5), value: damaged }] }, true)
-      await assert.rejects(open(), { code: 'KV_CORRUPT' })
-    }
+    put(6, disk.get(settledKey(5))!)
+    await assert.rejects(open(), { code: 'KV_CORRUPT' })
+    put(6, seal(settledKey(6), Uint8Array.of(1, 0x80)).value)
+    await assert.rejects(open(), { code: 'KV_CORRUPT' })
   })
 })

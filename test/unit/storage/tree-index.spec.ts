@@ -235,6 +235,35 @@ describe('the index of hash trees', () => {
       await loadTrees(store, index, true)
       assert.equal(index.isReady(PARTITION), false)
     })
+
+    it('takes nothing over, and starts all the same, when any bit of what was kept is another', async () => {
+      const kept = await store.page(treeRange(), 10)
+      assert.equal(kept.length, 2)
+      await fc.assert(
+        fc.asyncProperty(fc.constantFrom(...kept), fc.nat(), fc.boolean(), async ([key, value], at, cuts) => {
+          const bit = at % (value.length * 8)
+          const spoilt = new Uint8Array(cuts ? value.subarray(0, bit >> 3) : value)
+          if (!cuts) spoilt[bit >> 3]! ^= 1 << (bit & 7)
+          const changes = kept.map(([other, whole]) => ({ key: other, value: other === key ? spoilt : whole }))
+          await store.batch(changes, { sync: false })
+          start(false)
+          await loadTrees(store, index, true)
+          assert.equal(index.isReady(PARTITION), false)
+          assert.deepEqual(await store.page(treeRange(), 10), [])
+        })
+      )
+    })
+
+    it('takes no tree for that of another partition', async () => {
+      const [tree] = await store.getMany([treeKey(PARTITION)])
+      const changes = [
+        { key: treeKey(PARTITION), value: undefined },
+        { key: treeKey(PARTITION + 1), value: tree }
+      ]
+      await store.batch(changes, { sync: false })
+      await loadTrees(store, index, true)
+      assert.equal(index.isReady(PARTITION + 1), false)
+    })
   })
 
   it('keeps nothing at a clean stop when it does not know every tree', async () => {
