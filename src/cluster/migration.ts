@@ -9,8 +9,9 @@ import type { Random } from '../runtime/random.ts'
 import type { StoreChange } from '../storage/store.ts'
 import type { Mover } from './cluster.ts'
 import type { Command } from './commands.ts'
+import { Fate, type Fates } from './fates.ts'
 import type { Former } from './former.ts'
-import { type Departure, Fate, type Kin } from './kin.ts'
+import type { Departure } from './kin.ts'
 import type { MetaLog } from './meta-log.ts'
 import type { MetaPeers } from './meta-peers.ts'
 import { MetaState } from './meta-state.ts'
@@ -25,7 +26,7 @@ export interface MigrationDeps {
   readonly log: MetaLog
   readonly former: Former
   readonly peers: Pick<MetaPeers, 'fetchState'>
-  readonly kin: Pick<Kin, 'fates'>
+  readonly fates: Pick<Fates, 'ofOwn'>
   readonly mover: Pick<Mover, 'compareAll' | 'forgetPast'>
   readonly rules: PlacementRules
   /** Aborted when the node stops. */
@@ -108,7 +109,7 @@ export class Migration {
    * before all have done so: whoever brings a record along brings the newest of it.
    */
   async #close(): Promise<void> {
-    const { clock, membership, mover, kin, log } = this.#deps
+    const { clock, membership, mover, fates, log } = this.#deps
     const untilMs = clock.monotonicMs() + CLOSE_MS
     const isOver = (): boolean => this.#deps.stopped.aborted || clock.monotonicMs() >= untilMs
     const isHere = (store: StoreId): boolean => {
@@ -118,7 +119,7 @@ export class Migration {
     while (!isOver() && (await mover.compareAll()).some(isHere)) await pause(clock, CLOSE_AGAIN_MS, this.#deps.stopped)
     this.#isClosed = true
     const isDone = (fate: Fate | undefined): boolean => fate === Fate.CLOSED || fate === Fate.ABSORBED
-    while (!isOver() && !(await kin.fates()).every(isDone)) await pause(clock, CLOSE_AGAIN_MS, this.#deps.stopped)
+    while (!isOver() && !(await fates.ofOwn()).every(isDone)) await pause(clock, CLOSE_AGAIN_MS, this.#deps.stopped)
   }
 
   async comeOverInTime(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
