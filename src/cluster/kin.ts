@@ -41,6 +41,8 @@ export interface KinDeps {
 }
 
 const LOOK_EVERY_MS = 2000
+/** At most so long after another cluster was met it is dealt with, ms: all of its members are met at about the same time. */
+const LOOK_SOON_MS = 100
 /** A grant must be used within this time, ms, or it is asked for again. */
 const PROPOSE_TIMEOUT_MS = 5000
 /** A cluster that was granted to come and is still there after this long may be asked anew, ms. */
@@ -73,6 +75,11 @@ const GONE_MS = 600_000
 export class Kin {
   readonly #deps: KinDeps
   #timer: Timer | undefined
+  /** When the next look is due; not while one is under way. */
+  #dueMs = Infinity
+  #isLooking = false
+  /** Whether a look was called for while one was under way. */
+  #again = false
   #stopped = false
   /** Since when nobody is known to lead. */
   #leaderlessSince: number | undefined
@@ -92,7 +99,8 @@ export class Kin {
     this.#forget = membership.on('change', ({ clusterId }) => {
       const own = log.topology?.clusterId
       if (own === undefined || clusterId === undefined || clusterId === own || this.#told.has(clusterId)) return
-      this.#schedule(random.int(100))
+      this.#again ||= this.#isLooking
+      this.#schedule(random.int(LOOK_SOON_MS))
     })
     this.#schedule(LOOK_EVERY_MS)
   }
@@ -110,17 +118,28 @@ export class Kin {
     this.#told.clear()
   }
 
+  /** One look after the other. What calls for one brings the next one forward, and never puts it off. */
   #schedule(delayMs: number): void {
+    const { clock } = this.#deps
+    const dueMs = clock.monotonicMs() + delayMs
+    if (this.#stopped || this.#isLooking || dueMs >= this.#dueMs) return
     this.#timer?.cancel()
-    if (this.#stopped) return
-    const { clock, logger, random } = this.#deps
-    this.#timer = clock.after(delayMs, () => {
-      void this.#look()
-        .catch((error: unknown) =>
-          logger.debug('dealing with other clusters is tried again', { error: messageOf(error) })
-        )
-        .finally(() => this.#schedule(LOOK_EVERY_MS + random.int(LOOK_EVERY_MS / 4)))
-    })
+    this.#dueMs = dueMs
+    this.#timer = clock.after(delayMs, () => void this.#run())
+  }
+
+  async #run(): Promise<void> {
+    const { logger, random } = this.#deps
+    this.#dueMs = Infinity
+    this.#again = false
+    this.#isLooking = true
+    try {
+      await this.#look()
+    } catch (error) {
+      logger.debug('dealing with other clusters is tried again', { error: messageOf(error) })
+    }
+    this.#isLooking = false
+    this.#schedule(this.#again ? random.int(LOOK_SOON_MS) : LOOK_EVERY_MS + random.int(LOOK_EVERY_MS / 4))
   }
 
   async #look(): Promise<void> {
