@@ -77,7 +77,7 @@ export class Farewell {
     const { clock, stopped, become, migration, log } = this.#deps
     if (log.kinship.dissolvedInto === undefined && !migration.isUnderWay) return
     become('member')
-    while (migration.isUnderWay && !isLate()) await pause(clock, LOOK_EVERY_MS, stopped)
+    while (migration.isUnderWay && !isLate() && !stopped.aborted) await pause(clock, LOOK_EVERY_MS, stopped)
     become('leaving')
   }
 

@@ -1,4 +1,4 @@
-import { abortError } from '../base/abort.ts'
+import { abortError, unlessAborted } from '../base/abort.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, type StoreId } from '../model/node-id.ts'
@@ -23,7 +23,7 @@ export interface MigrationDeps {
   readonly random: Random
   readonly logger: Logger
   readonly membership: Pick<Membership, 'view'>
-  readonly log: MetaLog
+  readonly log: Pick<MetaLog, 'topology' | 'kinship' | 'snapshot' | 'adopt'>
   readonly former: Former
   readonly peers: Pick<MetaPeers, 'fetchState'>
   readonly fates: Pick<Fates, 'ofOwn'>
@@ -116,25 +116,44 @@ export class Migration {
       const seen = membership.view.get(store)
       return seen?.status === 'alive' && seen.clusterId === log.topology?.clusterId
     }
-    while (!isOver() && (await mover.compareAll()).some(isHere)) await pause(clock, CLOSE_AGAIN_MS, this.#deps.stopped)
+    while (!isOver() && (await this.#unlessStopped(mover.compareAll())).some(isHere))
+      await pause(clock, CLOSE_AGAIN_MS, this.#deps.stopped)
     this.#isClosed = true
     const isDone = (fate: Fate | undefined): boolean => fate === Fate.CLOSED || fate === Fate.ABSORBED
-    while (!isOver() && !(await fates.ofOwn()).every(isDone)) await pause(clock, CLOSE_AGAIN_MS, this.#deps.stopped)
+    while (!isOver() && !(await this.#unlessStopped(fates.ofOwn())).every(isDone))
+      await pause(clock, CLOSE_AGAIN_MS, this.#deps.stopped)
   }
 
+  /** A node that stops waits for nobody's answer. */
+  #unlessStopped<T>(answer: Promise<T>): Promise<T> {
+    return unlessAborted(answer, this.#deps.stopped, stopError)
+  }
+
+  /**
+   * Goes on with a way on which an earlier life of this node was.
+   *
+   * @throws KilovoltError `KV_JOIN_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`
+   */
   async comeOverInTime(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
     const { clock, log } = this.#deps
-    const ended = log.topology?.clusterId
+    const { clusterId } = log.topology!
+    const into = log.kinship.dissolvedInto
+    // It has compared its copies before it went: nobody has to wait for that.
+    this.#isClosed = true
     const deadline = clock.monotonicMs() + timeoutMs
-    for (;;) {
-      try {
-        return await this.comeOver(ended)
-      } catch (error) {
-        if (signal?.aborted === true) throw abortError(signal, 'joining')
-        if (this.#deps.stopped.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
-        if (clock.monotonicMs() >= deadline) throw error
-        await pause(clock, LOOK_EVERY_MS, this.#deps.stopped)
+    try {
+      for (;;) {
+        try {
+          return await this.comeOver(clusterId)
+        } catch (error) {
+          if (signal?.aborted === true) throw abortError(signal, 'joining')
+          if (this.#deps.stopped.aborted) throw stopError()
+          if (clock.monotonicMs() >= deadline) throw lateError(clusterId, into, timeoutMs, error)
+          await pause(clock, LOOK_EVERY_MS, this.#deps.stopped)
+        }
       }
+    } finally {
+      this.#isClosed = false
     }
   }
 
@@ -145,7 +164,7 @@ export class Migration {
    */
   async comeOver(ended: ClusterId | undefined): Promise<void> {
     const { mover, logger, peers, former, log } = this.#deps
-    const state = await peers.fetchState(former.clusters, log.kinship.dissolvedInto)
+    const state = await this.#unlessStopped(peers.fetchState(former.clusters, log.kinship.dissolvedInto))
     const { clusterId } = state.topology!
     const isHeir = ended !== undefined && state.kinship.lineage.has(ended)
     if (!isHeir) await mover.forgetPast()
@@ -171,4 +190,18 @@ export class Migration {
     logger.warn('nobody could lead the cluster any more: it was founded again', { clusterId })
     this.#deps.onArrival()
   }
+}
+
+function stopError(): KilovoltError {
+  return new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+}
+
+function lateError(ended: ClusterId, into: ClusterId | undefined, timeoutMs: number, cause: unknown): KilovoltError {
+  const to = into === undefined ? 'another one' : `cluster ${into}`
+  return new KilovoltError(
+    'KV_JOIN_TIMEOUT',
+    `this node was on its way from cluster ${ended}, which has ended, to ${to}, but nobody there took it in within ` +
+      `${timeoutMs} ms (${messageOf(cause)}): start one of its members`,
+    { cause, retryable: true }
+  )
 }
