@@ -13,7 +13,7 @@ import type { Responder, Transport } from '../transport/transport.ts'
 import { answer, ask, ASK_TIMEOUT_MS } from './ask.ts'
 import { placesOf } from './caretaker.ts'
 import type { Command } from './commands.ts'
-import { Fate, type Fates } from './fates.ts'
+import { Fate, type FateReport, type Fates } from './fates.ts'
 import { outranks, readCluster, readClusters, type Standing, writeClusters } from './kinship.ts'
 import type { MetaLog } from './meta-log.ts'
 import { readMembers, writeMembers } from './wire.ts'
@@ -245,10 +245,23 @@ export class Kin {
       const report = member === undefined ? undefined : await fates.ask(cluster, member.peerId)
       if (!this.#isStillIn(own)) return
       const isStaying = report?.fate === Fate.LED && nowMs - since >= PIN_MS
-      const isElsewhere = report?.fate === Fate.ABSORBED && report.into !== undefined && report.into !== own.clusterId
-      if (isElsewhere || isStaying || nowMs - since >= PIN_LOST_MS)
+      if (this.#isElsewhere(own, report) || isStaying || nowMs - since >= PIN_LOST_MS)
         await propose({ kind: 'absorbCancel', cluster }, PROPOSE_TIMEOUT_MS)
     }
+  }
+
+  /** Whether those who were expected have gone to another cluster, or founded theirs anew when this one was not to be reached. */
+  #isElsewhere(own: Topology, report: FateReport | undefined): boolean {
+    if (report?.into === undefined || report.into === own.clusterId) return false
+    if (report.fate === Fate.ABSORBED) return true
+    // Some of them may be here all the same, and bring records along: as long as they do they are to be expected.
+    const { view } = this.#deps.membership
+    const isHere = (store: StoreId): boolean => view.get(store)?.clusterId === own.clusterId
+    const { members } = own
+    return (
+      report.fate === Fate.CONTINUED &&
+      ![...members.values()].some(({ storeId, status }) => status === 'arriving' && isHere(storeId))
+    )
   }
 
   /**

@@ -267,8 +267,9 @@ export class MetaCluster implements Cluster {
   /** Goes on where an earlier life on this store ended, however early that was. */
   async #resume(): Promise<void> {
     await this.#entry.resume()
-    // It left or was forgotten: it belongs to this cluster and to no other, and asks to be let in again.
-    if (!this.#isMember) {
+    // It left or was forgotten: it belongs to this cluster and to no other, and asks to be let in again. One that has ended
+    // lets nobody in any more.
+    if (!this.#isMember && !this.isOver) {
       this.#onTopology(this.#log.topology!)
       await this.#reentry.inTime()
     }

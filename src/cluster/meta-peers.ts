@@ -86,11 +86,16 @@ export class MetaPeers {
   }
 
   /**
-   * The state of a cluster other than these, from any of its members; of that one, if somebody of it answers.
+   * The state of a cluster other than these, from any of its members; of that one, if somebody of it answers. Clusters that
+   * turn out to have ended as well are told.
    *
    * @throws KilovoltError `KV_UNREACHABLE`
    */
-  async fetchState(except: readonly ClusterId[], preferred: ClusterId | undefined): Promise<MetaState> {
+  async fetchState(
+    except: ReadonlySet<ClusterId>,
+    preferred: ClusterId | undefined,
+    onEnded: (cluster: ClusterId) => void
+  ): Promise<MetaState> {
     const { membership, transport } = this.#deps
     let last: unknown = new KilovoltError('KV_UNREACHABLE', 'no member of another cluster is linked', {
       retryable: true
@@ -98,12 +103,14 @@ export class MetaPeers {
     const rank = (member: { clusterId: ClusterId | undefined }): number => (member.clusterId === preferred ? 0 : 1)
     const members = this.#rotate([...membership.view.values()]).toSorted((a, b) => rank(a) - rank(b))
     for (const { peerId, status, clusterId } of members) {
-      const isOther = clusterId !== undefined && !except.includes(clusterId)
+      const isOther = clusterId !== undefined && !except.has(clusterId)
       if (!isOther || status !== 'alive' || !transport.isLinked(peerId)) continue
       const body = new Writer(32).raw(idToBytes(clusterId)).bool(true).varint(0).finish()
       try {
         const state = MetaLog.readState(await this.#ask(peerId, MessageType.META_DELTA, body, ATTEMPT_MS))
-        if (state.topology !== undefined && state.kinship.dissolvedInto === undefined) return state
+        if (state.topology === undefined) continue
+        if (state.kinship.dissolvedInto === undefined) return state
+        onEnded(state.topology.clusterId)
       } catch (error) {
         last = error
       }

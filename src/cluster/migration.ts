@@ -26,7 +26,7 @@ export interface MigrationDeps {
   readonly log: Pick<MetaLog, 'topology' | 'kinship' | 'snapshot' | 'adopt'>
   readonly former: Former
   readonly peers: Pick<MetaPeers, 'fetchState'>
-  readonly fates: Pick<Fates, 'ofOwn'>
+  readonly fates: Pick<Fates, 'ofOwn' | 'isFirst'>
   readonly mover: Pick<Mover, 'compareAll' | 'forgetPast'>
   readonly rules: PlacementRules
   /** Aborted when the node stops. */
@@ -45,13 +45,22 @@ const LOOK_EVERY_MS = 50
 /** How long the members of a cluster that has dissolved compare their copies for the last time at most, ms. */
 const CLOSE_MS = 60_000
 const CLOSE_AGAIN_MS = 200
+/** For so long nobody of any other cluster must have been there before this node's own, which has ended, is founded anew, ms. */
+const FORSAKEN_MS = 60_000
 
-/** A node's way out of a cluster that has ended, and into another one. */
+/**
+ * A node's way out of a cluster that has ended, and into another one; or, when there is none any more into which it could
+ * go, into one that goes on where its own has ended.
+ */
 export class Migration {
   readonly #deps: MigrationDeps
   /** The way under way; never rejects. */
   #departing: Promise<void> | undefined
   #isClosed = false
+  /** Since when nobody of a cluster is there that may take this node in. */
+  #forsakenSince: number | undefined
+  /** Clusters that were found to have ended: they take in nobody any more. */
+  readonly #ended = new Set<ClusterId>()
 
   constructor(deps: MigrationDeps) {
     this.#deps = deps
@@ -95,13 +104,38 @@ export class Migration {
     while (!this.#deps.stopped.aborted) {
       try {
         await former.add(clusterId)
-        if (departure === 'refound') return await this.#refound(state)
+        if (departure === 'refound' || this.#isForsaken()) return await this.#refound(clusterId, state)
         return await this.comeOver(clusterId)
       } catch (error) {
         logger.debug('no other cluster was reached yet', { error: messageOf(error) })
         await pause(clock, AGAIN_MS, this.#deps.stopped)
       }
     }
+  }
+
+  /**
+   * Whether it is on this node to found its cluster anew, as nobody has been there for long enough who may take its members
+   * in. The log stays ended: what is founded is another cluster.
+   */
+  #isForsaken(): boolean {
+    const { clock, membership, fates, log } = this.#deps
+    const over = this.#over()
+    const isThere = [...membership.view.values()].some(
+      ({ status, clusterId }) =>
+        (status === 'alive' || status === 'suspect') && clusterId !== undefined && !over.has(clusterId)
+    )
+    const nowMs = clock.monotonicMs()
+    this.#forsakenSince = isThere ? undefined : (this.#forsakenSince ?? nowMs)
+    const { topology } = log
+    if (this.#forsakenSince === undefined || nowMs - this.#forsakenSince < FORSAKEN_MS) return false
+    // Without a topology it was begun before, and something came in between.
+    return topology === undefined || fates.isFirst(topology)
+  }
+
+  /** Clusters that are known to have ended. */
+  #over(): ReadonlySet<ClusterId> {
+    const { former, log } = this.#deps
+    return new Set([...former.clusters, ...this.#ended, ...log.kinship.absorbed])
   }
 
   /**
@@ -138,12 +172,14 @@ export class Migration {
     const { clock, log } = this.#deps
     const { clusterId } = log.topology!
     const into = log.kinship.dissolvedInto
+    const state = log.snapshot()
     // It has compared its copies before it went: nobody has to wait for that.
     this.#isClosed = true
     const deadline = clock.monotonicMs() + timeoutMs
     try {
       for (;;) {
         try {
+          if (this.#isForsaken()) return await this.#refound(clusterId, state)
           return await this.comeOver(clusterId)
         } catch (error) {
           if (signal?.aborted === true) throw abortError(signal, 'joining')
@@ -163,8 +199,9 @@ export class Migration {
    * before it asks to be let in.
    */
   async comeOver(ended: ClusterId | undefined): Promise<void> {
-    const { mover, logger, peers, former, log } = this.#deps
-    const state = await this.#unlessStopped(peers.fetchState(former.clusters, log.kinship.dissolvedInto))
+    const { mover, logger, peers, log } = this.#deps
+    const onEnded = (cluster: ClusterId): void => void this.#ended.add(cluster)
+    const state = await this.#unlessStopped(peers.fetchState(this.#over(), log.kinship.dissolvedInto, onEnded))
     const { clusterId } = state.topology!
     const isHeir = ended !== undefined && state.kinship.lineage.has(ended)
     if (!isHeir) await mover.forgetPast()
@@ -173,11 +210,11 @@ export class Migration {
       await tenure.start()
     })
     logger.warn('this node has gone over to another cluster', { from: ended, to: clusterId })
-    this.#deps.onArrival()
+    this.#arrived()
   }
 
   /** Founds a cluster that goes on where the one that has ended cannot, from the last that is known of it. */
-  async #refound(state: Uint8Array): Promise<void> {
+  async #refound(ended: ClusterId, state: Uint8Array): Promise<void> {
     const { random, clock, logger, log, former } = this.#deps
     const clusterId: ClusterId = idFromBytes(random.bytes(ID_BYTES))
     const foundedMs = Math.max(0, Math.floor(clock.wallMs()))
@@ -185,9 +222,16 @@ export class Migration {
     await this.#deps.begin(async (tenure, cleared) => {
       await log.adopt(new MetaState(), cleared)
       await tenure.found(refound)
-      await former.clear()
+      // What it may still have to bring along from a third one is not of this one either.
+      await former.remove(ended)
     })
-    logger.warn('nobody could lead the cluster any more: it was founded again', { clusterId })
+    logger.warn('the cluster could not go on, and was founded again', { from: ended, clusterId })
+    this.#arrived()
+  }
+
+  #arrived(): void {
+    this.#forsakenSince = undefined
+    this.#ended.clear()
     this.#deps.onArrival()
   }
 }
@@ -201,7 +245,8 @@ function lateError(ended: ClusterId, into: ClusterId | undefined, timeoutMs: num
   return new KilovoltError(
     'KV_JOIN_TIMEOUT',
     `this node was on its way from cluster ${ended}, which has ended, to ${to}, but nobody there took it in within ` +
-      `${timeoutMs} ms (${messageOf(cause)}): start one of its members`,
+      `${timeoutMs} ms (${messageOf(cause)}): start one of its members, or if they are gone for good start this node ` +
+      `with a joinTimeoutMs of more than ${FORSAKEN_MS}, so that it founds the ended one anew`,
     { cause, retryable: true }
   )
 }

@@ -10,6 +10,7 @@ import { encodeCommand } from '../../../src/cluster/wire.ts'
 import type { Membership, MembershipEvents } from '../../../src/membership/membership.ts'
 import { type ClusterId, idToBytes, type PeerId, type StoreId } from '../../../src/model/node-id.ts'
 import type { ViewMember } from '../../../src/model/view.ts'
+import type { Random } from '../../../src/runtime/random.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
 import { SimDisk } from '../../../src/testing/sim-disk.ts'
 import { SimStore } from '../../../src/testing/sim-store.ts'
@@ -22,6 +23,9 @@ const OTHER = 'd'.repeat(32) as ClusterId
 const HEIR = 'e'.repeat(32) as ClusterId
 /** Longest time until the next look, ms. */
 const LOOK_MS = 2600
+
+/** Draws the greatest number that may be drawn: whatever is put off by chance is put off as long as it can be. */
+const LATEST = { int: (limit: number) => limit - 1 } as unknown as Random
 
 /** What a peer answers; `undefined` for no answer, ever. */
 type Reply = readonly number[] | Uint8Array | undefined
@@ -82,7 +86,7 @@ class Bench {
     this.kin = new Kin({
       ...deps,
       clock,
-      random: this.world.random.fork('kin'),
+      random: LATEST,
       logger: silentLogger,
       fates: this.fates,
       propose: async command => {
@@ -154,9 +158,9 @@ describe('dealing with other clusters', () => {
 
   it('is not put off by changes, however many there are', async () => {
     // Each of them calls for a look within a tenth of a second.
-    for (let i = 0; i < 101; i++) {
+    for (let i = 0; i < 20; i++) {
       bench.see(9, OTHER)
-      await bench.world.advance(1)
+      await bench.world.advance(10)
     }
     assert.equal(bench.times(MessageType.MERGE).length, 1)
   })
@@ -242,6 +246,27 @@ describe('dealing with other clusters', () => {
       assert.ok(bench.log.kinship.absorbing.has(HEIR))
       await bench.world.advance(20_000)
       assert.ok(!bench.log.kinship.absorbing.has(HEIR))
+    })
+
+    it('waits no more when it was founded anew, and keeps those who are expected from that', async () => {
+      bench.commit({ kind: 'absorb', cluster: HEIR, absorbed: [], members: [member(8)] })
+      for (const n of [8, 9]) bench.see(n, HEIR)
+      bench.fate = cluster => (cluster === OTHER ? into(Fate.CONTINUED, HEIR) : [Fate.LED])
+      await bench.world.advance(2 * LOOK_MS)
+      assert.ok(!isPinned())
+      assert.ok(bench.log.kinship.absorbing.has(HEIR))
+      assert.equal(bench.log.topology!.members.get(store(8))?.status, 'arriving')
+      assert.ok(!bench.log.topology!.members.has(store(9)))
+    })
+
+    it('waits on while one of its members is here and brings records along', async () => {
+      bench.see(8, CLUSTER)
+      bench.see(9, HEIR)
+      bench.fate = cluster => (cluster === OTHER ? into(Fate.CONTINUED, HEIR) : [Fate.UNKNOWN])
+      await bench.world.advance(4 * LOOK_MS)
+      assert.ok(isPinned())
+      bench.commit({ kind: 'addMember', member: member(8), former: [OTHER] })
+      assert.ok(!isPinned())
     })
   })
 

@@ -11,7 +11,7 @@ const KEYS = 40
 /** Two clusters of one name, founded on either side of a split, with records of their own in each. */
 class Apart extends ClusterLab {
   async found(options: Partial<MemberOptions> & { readonly disk?: boolean } = {}): Promise<void> {
-    for (const name of LARGE) this.add(name, options)
+    for (const name of LARGE) this.add(name, { ...options, bootstrap: name === 'a' ? 'founder' : 'others' })
     for (const name of SMALL) this.add(name, { ...options, ...(name === 'd' ? { bootstrap: 'founder' } : {}) })
     this.cluster.network.split([LARGE, SMALL])
     this.start('a', 'd')
@@ -46,6 +46,14 @@ class Apart extends ClusterLab {
     const isOver = (): boolean => names.every(name => this.node(name).core.cluster.isOver)
     assert.ok(await this.world.run(isOver, { limitMs: 60_000 }), 'the smaller cluster ends')
   }
+
+  /** Nobody can take in those of the smaller cluster any more, and they found theirs again. */
+  async foundAgain(): Promise<void> {
+    const { clusterId } = this.topology('d')
+    for (const name of LARGE) this.cluster.crash(name)
+    await this.settled(...SMALL)
+    assert.notEqual(this.topology('d').clusterId, clusterId)
+  }
 }
 
 describe('clusters that become one', () => {
@@ -62,6 +70,51 @@ describe('clusters that become one', () => {
 
   afterEach(async () => {
     await lab.stop()
+  })
+
+  it('the smaller one is founded anew when the larger one has ended for good just after it', async () => {
+    await lab.found()
+    await lab.dissolve(...SMALL)
+    const phases: string[] = []
+    for (const name of SMALL) lab.node(name).core.cluster.on('phase', phase => phases.push(phase))
+    const { rows } = lab.topology('d')
+    await lab.foundAgain()
+    assert.deepEqual(
+      lab.topology('e').rows.map(({ slots }) => slots),
+      rows.map(({ slots }) => slots),
+      'all stays where it is'
+    )
+    await lab.assertFilled('small', 'e')
+    await lab.fill('again', 'd')
+    await lab.assertFilled('again', 'e')
+    // Nobody was on the way a second time.
+    assert.deepEqual(phases, ['member', 'member'])
+  })
+
+  it('nothing is lost when the larger one is back after the smaller one was founded anew', async () => {
+    await lab.found({ disk: true })
+    await lab.dissolve(...SMALL)
+    await lab.foundAgain()
+    await lab.fill('again', 'd')
+    lab.start(...LARGE)
+    await lab.settled(...LARGE, ...SMALL)
+    for (const prefix of ['large', 'small', 'again']) await lab.assertFilled(prefix, 'b')
+  })
+
+  it('a cluster that is back, and was to take in one that was founded anew, joins it when that has grown', async () => {
+    await lab.found({ disk: true })
+    await lab.dissolve(...SMALL)
+    await lab.foundAgain()
+    const grown = ['f', 'g', 'h']
+    for (const name of grown) lab.add(name, { disk: true })
+    lab.start(...grown)
+    await lab.settled(...SMALL, ...grown)
+    const { clusterId } = lab.topology('d')
+    lab.start(...LARGE)
+    // Without a word about those whom it was to take in it would wait for them for ten minutes.
+    await lab.settled(...LARGE, ...SMALL, ...grown)
+    assert.equal(lab.topology('a').clusterId, clusterId)
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'f')
   })
 
   it('the smaller one goes over when the larger one is back before it was founded anew', async () => {
@@ -127,5 +180,38 @@ describe('clusters that become one', () => {
     await lab.world.settle(lab.cluster.stop('d'))
     assert.ok(lab.world.nowMs - fromMs < 1000, `it took ${lab.world.nowMs - fromMs} ms`)
     await assert.rejects(leaving, { code: 'KV_NODE_STOPPED' })
+  })
+
+  it('a node that brings records along is restarted when the cluster it comes to has ended, and goes on to the third', async () => {
+    for (const name of ['f', 'g']) lab.add(name, { disk: true, bootstrap: 'others' })
+    const large = [...LARGE, 'f', 'g']
+    const third = ['m', 'n']
+    const { network } = lab.cluster
+    network.split([large, SMALL, third])
+    await lab.found({ disk: true })
+    lab.start('f', 'g')
+    for (const name of third) lab.add(name, { disk: true, ...(name === 'm' ? { bootstrap: 'founder' } : {}) })
+    network.split([large, SMALL, third])
+    lab.start('m')
+    await lab.until('the third is founded', () => lab.cluster.node('m') !== undefined)
+    lab.start('n')
+    await lab.until('all have joined', () => lab.cluster.nodes.length === 9)
+    await lab.fill('third', 'm')
+    network.heal()
+    network.split([large, [...SMALL, ...third]])
+    // One of the third has come and the cluster may dissolve again, while the other one gets nowhere with its records.
+    network.conditions.starve('n', lab.world.nowUs + 40_000_000)
+    const statusOf = (name: string): string | undefined =>
+      lab.topology('d').members.get(lab.node(name).core.storeId)?.status
+    await lab.until('one has come, the other not', () => statusOf('m') === 'up' && statusOf('n') === 'arriving')
+    network.heal()
+    const { cluster } = lab.node('n').core
+    const hasEnded = (): boolean => cluster.isOver && cluster.topology?.clusterId === lab.topology('d').clusterId
+    assert.ok(await lab.world.run(hasEnded, { limitMs: 60_000 }), 'it hears of the end')
+    assert.equal(statusOf('n'), 'arriving')
+    lab.cluster.crash('n')
+    lab.start('n')
+    await lab.settled(...large, ...SMALL, ...third)
+    for (const prefix of ['large', 'small', 'third']) await lab.assertFilled(prefix, 'a')
   })
 })

@@ -20,6 +20,7 @@ import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { CLUSTER, member, store, topology } from './fixtures.ts'
 
 const WINNER = 'd'.repeat(32) as ClusterId
+const THIRD = 'e'.repeat(32) as ClusterId
 
 /** The state of a cluster of which store 9 is the only member. */
 function stateOf(clusterId: ClusterId): MetaState {
@@ -50,9 +51,10 @@ class Bench {
   readonly founded: Command[] = []
   adopted: MetaState | undefined
   arrivals = 0
+  isFirst = true
   compareAll: () => Promise<readonly StoreId[]> = async () => []
   fates: () => Promise<readonly (Fate | undefined)[]> = async () => []
-  fetch: () => Promise<MetaState> = () => Promise.reject(unreachable())
+  fetch: (onEnded: (cluster: ClusterId) => void) => Promise<MetaState> = () => Promise.reject(unreachable())
   readonly migration: Migration
 
   constructor() {
@@ -68,8 +70,8 @@ class Bench {
       membership: { view },
       log: { topology: own, kinship, snapshot: () => new Uint8Array([7]), adopt },
       former,
-      peers: { fetchState: () => this.fetch() },
-      fates: { ofOwn: () => this.fates() },
+      peers: { fetchState: (_except, _preferred, onEnded) => this.fetch(onEnded) },
+      fates: { ofOwn: () => this.fates(), isFirst: () => this.isFirst },
       mover: { compareAll: () => this.compareAll(), forgetPast: async () => {} },
       rules: SOUND_RULES,
       stopped: stopped.signal,
@@ -119,6 +121,64 @@ describe('the way from one cluster to another', () => {
     assert.equal(bench.adopted, state)
     assert.equal(bench.arrivals, 1)
     assert.ok(!bench.migration.isUnderWay)
+  })
+
+  it('leads into a cluster founded anew when nobody of another one was there for a minute', async () => {
+    bench.see(1, CLUSTER)
+    bench.see(2, CLUSTER)
+    bench.see(9, WINNER, 'dead')
+    bench.migration.depart('dissolved')
+    await bench.world.advance(59_000)
+    assert.equal(bench.founded.length, 0)
+    await bench.settled(5000)
+    const [command] = bench.founded
+    assert.ok(command?.kind === 'refound' && command.clusterId !== CLUSTER)
+    assert.deepEqual(command.state, new Uint8Array([7]), 'it goes on from what its cluster was')
+    assert.equal(bench.arrivals, 1)
+    assert.ok(bench.former.isEmpty, 'what the store holds is in its place')
+  })
+
+  it('keeps in mind what is to be brought along from a third cluster when its own is founded anew', async () => {
+    await bench.world.settle(bench.former.add(THIRD))
+    bench.migration.depart('dissolved')
+    await bench.settled(65_000)
+    assert.equal(bench.founded.length, 1)
+    assert.deepEqual(bench.former.clusters, [THIRD])
+  })
+
+  it('waits on while somebody of another cluster is there, and a minute from when that was last so', async () => {
+    bench.see(9, WINNER)
+    bench.migration.depart('dissolved')
+    await bench.world.advance(120_000)
+    bench.see(9, WINNER, 'suspect')
+    await bench.world.advance(120_000)
+    bench.see(9, WINNER, 'dead')
+    await bench.world.advance(58_000)
+    assert.equal(bench.founded.length, 0)
+    await bench.settled(5000)
+    assert.equal(bench.founded.length, 1)
+  })
+
+  it('does not wait for those whose cluster has ended as well', async () => {
+    bench.see(9, WINNER)
+    bench.fetch = async onEnded => {
+      onEnded(WINNER)
+      throw unreachable()
+    }
+    bench.migration.depart('dissolved')
+    await bench.settled(65_000)
+    assert.equal(bench.founded.length, 1)
+  })
+
+  it('leaves founding to the first of those who wait', async () => {
+    bench.isFirst = false
+    bench.migration.depart('dissolved')
+    await bench.world.advance(300_000)
+    assert.equal(bench.founded.length, 0)
+    bench.fetch = async () => stateOf(WINNER)
+    await bench.settled(5000)
+    assert.equal(bench.founded.length, 0)
+    assert.equal(bench.arrivals, 1)
   })
 
   it('waits until copies were compared with all who are there, and says so', async () => {
@@ -195,6 +255,12 @@ describe('the way from one cluster to another', () => {
         return true
       })
       assert.equal(bench.arrivals, 0)
+    })
+
+    it('ends in a cluster founded anew when there is time for that', async () => {
+      await bench.world.settle(bench.migration.comeOverInTime(70_000, undefined), { limitMs: 62_000 })
+      assert.equal(bench.founded.length, 1)
+      assert.equal(bench.arrivals, 1)
     })
 
     it('is given up at once when the node stops, though nobody answers', async () => {
