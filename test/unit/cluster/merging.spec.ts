@@ -209,7 +209,16 @@ describe('clusters that become one', () => {
     const hasEnded = (): boolean => cluster.isOver && cluster.topology?.clusterId === lab.topology('d').clusterId
     assert.ok(await lab.world.run(hasEnded, { limitMs: 60_000 }), 'it hears of the end')
     assert.equal(statusOf('n'), 'arriving')
+    // It gets no answer, and so is still closing when all others have gone on, and when its log is stored.
+    network.split([['n'], [...large, ...SMALL, 'm']])
+    await lab.world.advance(1500)
+    assert.equal(cluster.phase, 'joining')
     lab.cluster.crash('n')
+    const { clusterId } = lab.topology('a')
+    await lab.until('the others have gone on', () =>
+      ['d', 'e', 'm'].every(name => lab.topology(name).clusterId === clusterId)
+    )
+    network.heal()
     lab.start('n')
     await lab.settled(...large, ...SMALL, ...third)
     for (const prefix of ['large', 'small', 'third']) await lab.assertFilled(prefix, 'a')
