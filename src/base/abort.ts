@@ -26,3 +26,14 @@ export function onAbort(signal: AbortSignal | undefined, fn: () => void): () => 
   signal.addEventListener('abort', fn, { once: true })
   return () => signal.removeEventListener('abort', fn)
 }
+
+/**
+ * What a promise comes to, unless the signal aborts first: then it rejects with that error, and nobody waits for the
+ * promise any more. What it does goes on.
+ */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal, error: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const forget = onAbort(signal, () => reject(error()))
+    void promise.then(resolve, reject).finally(forget)
+  })
+}

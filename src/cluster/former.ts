@@ -43,6 +43,11 @@ export class Former {
     if (!this.has(cluster)) await this.#write([...this.#clusters, cluster])
   }
 
+  /** The cluster goes on in the one that this node is in, so what the store holds of it is in its place. @throws KilovoltError `KV_STORAGE` */
+  async remove(cluster: ClusterId): Promise<void> {
+    if (this.has(cluster)) await this.#write(this.#clusters.filter(other => other !== cluster))
+  }
+
   /** All that was brought along is in its place. @throws KilovoltError `KV_STORAGE` */
   async clear(): Promise<void> {
     if (!this.isEmpty) await this.#write([])

@@ -1,8 +1,8 @@
-import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
+import { messageOf } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import type { Membership } from '../membership/membership.ts'
-import { type ClusterId, ID_BYTES, idToBytes, type PeerId, type StoreId } from '../model/node-id.ts'
+import { type ClusterId, idToBytes, type StoreId } from '../model/node-id.ts'
 import type { ViewMember } from '../model/view.ts'
 import type { Topology } from '../placement/topology.ts'
 import type { Clock, Timer } from '../runtime/clock.ts'
@@ -10,36 +10,13 @@ import type { Logger } from '../runtime/logger.ts'
 import type { Random } from '../runtime/random.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Responder, Transport } from '../transport/transport.ts'
+import { answer, ask, ASK_TIMEOUT_MS } from './ask.ts'
 import { placesOf } from './caretaker.ts'
 import type { Command } from './commands.ts'
+import { Fate, type FateReport, type Fates } from './fates.ts'
 import { outranks, readCluster, readClusters, type Standing, writeClusters } from './kinship.ts'
 import type { MetaLog } from './meta-log.ts'
 import { readMembers, writeMembers } from './wire.ts'
-
-/** What has become of a cluster, as a node knows it. */
-export const Fate = {
-  UNKNOWN: 0,
-  /** It is there, and the node knows of its leader. */
-  LED: 1,
-  /** It is there, and the node knows of no leader. */
-  LEADERLESS: 2,
-  /** It has dissolved, and the node compares its copies for the last time. */
-  CLOSING: 3,
-  /** It has dissolved, and the node's copies have been compared. */
-  CLOSED: 4,
-  /** It has dissolved into the node's cluster, or the node has left it as it had ended. */
-  ABSORBED: 5,
-  /** The node's cluster goes on for it, as nobody led it any more. */
-  CONTINUED: 6
-} as const
-
-/** A number of {@link Fate}. */
-export type Fate = (typeof Fate)[keyof typeof Fate]
-
-const NOTHING: { readonly fate: Fate | undefined; readonly into: ClusterId | undefined } = {
-  fate: undefined,
-  into: undefined
-}
 
 /** How a node leaves its cluster: what the log says, what others say, or as the one who founds it again. */
 export type Departure = 'dissolved' | 'told' | 'refound'
@@ -52,20 +29,20 @@ export interface KinDeps {
   readonly random: Random
   readonly logger: Logger
   readonly log: MetaLog
+  readonly fates: Fates
   readonly leader: () => StoreId | undefined
   /** Clusters that this node has left as they had ended. */
   readonly former: () => readonly ClusterId[]
   /** Whether this node is on its way from one cluster to another. */
   readonly isLeaving: () => boolean
-  /** Whether it has compared its copies for the last time. */
-  readonly isClosed: () => boolean
   readonly propose: (command: Command, timeoutMs: number) => Promise<void>
   /** This node's cluster has ended. */
   readonly depart: (departure: Departure) => void
 }
 
 const LOOK_EVERY_MS = 2000
-const ASK_TIMEOUT_MS = 2000
+/** At most so long after another cluster was met it is dealt with, ms: all of its members are met at about the same time. */
+const LOOK_SOON_MS = 100
 /** A grant must be used within this time, ms, or it is asked for again. */
 const PROPOSE_TIMEOUT_MS = 5000
 /** A cluster that was granted to come and is still there after this long may be asked anew, ms. */
@@ -91,8 +68,6 @@ const GONE_MS = 600_000
  *     MERGE   cluster 16 · members · founded · absorbed · who they are   the leader of a cluster asks a member of one that
  *                                                                         outranks it
  *     reply   u8 (1: they are expected)
- *     FATE    cluster 16                                                  anybody asks anybody
- *     reply   u8, see {@link Fate} · where it went, 16, if that is known
  *
  * M2: the smaller cluster asks, the larger one notes that in its log, and so stays until it is over. M3: only then the
  * smaller one ends its log. Its members, also those that hear of it much later, follow.
@@ -100,6 +75,11 @@ const GONE_MS = 600_000
 export class Kin {
   readonly #deps: KinDeps
   #timer: Timer | undefined
+  /** When the next look is due; not while one is under way. */
+  #dueMs = Infinity
+  #isLooking = false
+  /** Whether a look was called for while one was under way. */
+  #again = false
   #stopped = false
   /** Since when nobody is known to lead. */
   #leaderlessSince: number | undefined
@@ -114,17 +94,13 @@ export class Kin {
 
   listen(): void {
     const { membership, random, log } = this.#deps
-    this.#handle(MessageType.MERGE, (body, respond) => this.#onMerge(body, respond))
-    this.#handle(MessageType.FATE, (body, respond) => {
-      const { fate, into } = this.#fateHere(readCluster(new Reader(body)))
-      const reply = new Writer(17).u8(fate)
-      respond.reply(into === undefined ? reply.finish() : reply.raw(idToBytes(into)).finish())
-    })
+    answer(this.#deps.transport, MessageType.MERGE, ({ body }, respond) => this.#onMerge(body, respond))
     // Whoever meets another cluster need not wait for the next look.
     this.#forget = membership.on('change', ({ clusterId }) => {
       const own = log.topology?.clusterId
       if (own === undefined || clusterId === undefined || clusterId === own || this.#told.has(clusterId)) return
-      this.#schedule(random.int(100))
+      this.#again ||= this.#isLooking
+      this.#schedule(random.int(LOOK_SOON_MS))
     })
     this.#schedule(LOOK_EVERY_MS)
   }
@@ -142,34 +118,28 @@ export class Kin {
     this.#told.clear()
   }
 
-  /** What those who live and are linked say of this node's cluster, apart from this node; `undefined` for no answer. */
-  fates(): Promise<readonly (Fate | undefined)[]> {
-    const own = this.#deps.log.topology!
-    return Promise.all(this.#mates(own).map(({ peerId }) => this.#fateOf(own.clusterId, peerId)))
-  }
-
-  #handle(type: MessageType, handler: (body: Uint8Array, respond: Responder) => void): void {
-    this.#deps.transport.handle(type, ({ body }, respond) => {
-      try {
-        handler(body, respond)
-      } catch (error) {
-        // Bytes that make no sense are their sender's fault, not this node's.
-        respond.refuse(isKilovoltError(error) ? error : new KilovoltError('KV_INTERNAL', messageOf(error)))
-      }
-    })
-  }
-
+  /** One look after the other. What calls for one brings the next one forward, and never puts it off. */
   #schedule(delayMs: number): void {
+    const { clock } = this.#deps
+    const dueMs = clock.monotonicMs() + delayMs
+    if (this.#stopped || this.#isLooking || dueMs >= this.#dueMs) return
     this.#timer?.cancel()
-    if (this.#stopped) return
-    const { clock, logger, random } = this.#deps
-    this.#timer = clock.after(delayMs, () => {
-      void this.#look()
-        .catch((error: unknown) =>
-          logger.debug('dealing with other clusters is tried again', { error: messageOf(error) })
-        )
-        .finally(() => this.#schedule(LOOK_EVERY_MS + random.int(LOOK_EVERY_MS / 4)))
-    })
+    this.#dueMs = dueMs
+    this.#timer = clock.after(delayMs, () => void this.#run())
+  }
+
+  async #run(): Promise<void> {
+    const { logger, random } = this.#deps
+    this.#dueMs = Infinity
+    this.#again = false
+    this.#isLooking = true
+    try {
+      await this.#look()
+    } catch (error) {
+      logger.debug('dealing with other clusters is tried again', { error: messageOf(error) })
+    }
+    this.#isLooking = false
+    this.#schedule(this.#again ? random.int(LOOK_SOON_MS) : LOOK_EVERY_MS + random.int(LOOK_EVERY_MS / 4))
   }
 
   async #look(): Promise<void> {
@@ -179,7 +149,7 @@ export class Kin {
     const others = this.#others(own.clusterId)
     for (const [cluster, { peerId }] of others) {
       this.#tell(own.clusterId, cluster)
-      const fate = await this.#fateOf(own.clusterId, peerId)
+      const { fate } = await this.#deps.fates.ask(own.clusterId, peerId)
       if (this.#isOver(own, fate)) return this.#deps.depart('told')
     }
     if (leader() === membership.self.storeId) {
@@ -222,29 +192,16 @@ export class Kin {
     return found
   }
 
-  /** Other members of this node's cluster that live and are linked. */
-  #mates({ clusterId, members }: Topology): readonly ViewMember[] {
-    const { membership, transport } = this.#deps
-    return [...membership.view.values()].filter(
-      mate =>
-        mate.storeId !== membership.self.storeId &&
-        mate.status === 'alive' &&
-        mate.clusterId === clusterId &&
-        members.has(mate.storeId) &&
-        transport.isLinked(mate.peerId)
-    )
-  }
-
   /** M2, as the leader of the smaller cluster. Rows that change now are settled first: what is on its way belongs to nobody. */
   async #askToMerge(own: Topology, others: ReadonlyMap<ClusterId, ViewMember>): Promise<void> {
-    const { log, propose } = this.#deps
+    const { log, propose, transport } = this.#deps
     const { absorbing, absorbed } = log.kinship
     if (absorbing.size > 0 || own.rows.some(({ change }) => change !== undefined)) return
     const standing = this.#standing(own)
     const body = writeClusters(writeStanding(new Writer(1024), standing), [...absorbed])
     const request = writeMembers(body, [...own.members.values()]).finish()
     for (const [into, { peerId }] of others) {
-      const [granted] = (await this.#ask(peerId, MessageType.MERGE, request)) ?? []
+      const [granted] = (await ask(transport, peerId, MessageType.MERGE, request)) ?? []
       if (granted !== 1 || !this.#isStillIn(own)) continue
       await propose({ kind: 'dissolve', into, epoch: own.epoch }, PROPOSE_TIMEOUT_MS)
       return
@@ -254,7 +211,7 @@ export class Kin {
   /** Who is a member, and is there. */
   #standing(own: Topology): Standing {
     const { clusterId } = own
-    return { clusterId, members: 1 + this.#mates(own).length, foundedMs: this.#deps.log.kinship.foundedMs }
+    return { clusterId, members: 1 + this.#deps.fates.mates(own).length, foundedMs: this.#deps.log.kinship.foundedMs }
   }
 
   /** M2, in the larger cluster, whichever of its members is asked: what is granted is in the log. */
@@ -276,7 +233,7 @@ export class Kin {
 
   /** Who was expected and does not come must not keep this cluster from joining another. */
   async #releasePins(own: Topology, others: ReadonlyMap<ClusterId, ViewMember>): Promise<void> {
-    const { log, clock, propose } = this.#deps
+    const { log, clock, propose, fates } = this.#deps
     const { absorbing } = log.kinship
     for (const cluster of this.#pinnedSince.keys()) if (!absorbing.has(cluster)) this.#pinnedSince.delete(cluster)
     for (const cluster of absorbing) {
@@ -285,13 +242,26 @@ export class Kin {
       this.#pinnedSince.set(cluster, since)
       // Its own members know best; those of any other cluster know whether it has gone there.
       const member = others.get(cluster) ?? [...others.values()][0]
-      const { fate, into } = member === undefined ? NOTHING : await this.#askFate(cluster, member.peerId)
+      const report = member === undefined ? undefined : await fates.ask(cluster, member.peerId)
       if (!this.#isStillIn(own)) return
-      const isElsewhere = fate === Fate.ABSORBED && into !== undefined && into !== own.clusterId
-      const isStaying = fate === Fate.LED && nowMs - since >= PIN_MS
-      if (isElsewhere || isStaying || nowMs - since >= PIN_LOST_MS)
+      const isStaying = report?.fate === Fate.LED && nowMs - since >= PIN_MS
+      if (this.#isElsewhere(own, report) || isStaying || nowMs - since >= PIN_LOST_MS)
         await propose({ kind: 'absorbCancel', cluster }, PROPOSE_TIMEOUT_MS)
     }
+  }
+
+  /** Whether those who were expected have gone to another cluster, or founded theirs anew when this one was not to be reached. */
+  #isElsewhere(own: Topology, report: FateReport | undefined): boolean {
+    if (report?.into === undefined || report.into === own.clusterId) return false
+    if (report.fate === Fate.ABSORBED) return true
+    // Some of them may be here all the same, and bring records along: as long as they do they are to be expected.
+    const { view } = this.#deps.membership
+    const isHere = (store: StoreId): boolean => view.get(store)?.clusterId === own.clusterId
+    const { members } = own
+    return (
+      report.fate === Fate.CONTINUED &&
+      ![...members.values()].some(({ storeId, status }) => status === 'arriving' && isHere(storeId))
+    )
   }
 
   /**
@@ -299,24 +269,22 @@ export class Kin {
    * of a leader for long enough, and all have said so. The one with the smallest id does, and the others follow it.
    */
   async #missLeader(own: Topology): Promise<void> {
-    const { clock, leader, random, membership, depart } = this.#deps
+    const { clock, leader, random, fates, depart } = this.#deps
     const nowMs = clock.monotonicMs()
     if (leader() !== undefined) {
       this.#leaderlessSince = undefined
       return
     }
     const waitedMs = nowMs - (this.#leaderlessSince ??= nowMs)
-    const mates = this.#mates(own)
+    const mates = fates.mates(own)
     const isThorough = waitedMs >= this.#patienceMs(own) || waitedMs >= THOROUGH_AFTER_MS || mates.length <= SAMPLE
     const asked = isThorough ? mates : Array.from({ length: SAMPLE }, () => mates[random.int(mates.length)]!)
-    const fates = await Promise.all(asked.map(({ peerId }) => this.#fateOf(own.clusterId, peerId)))
-    if (fates.includes(Fate.LED)) this.#leaderlessSince = undefined
+    const reports = await Promise.all(asked.map(({ peerId }) => fates.ask(own.clusterId, peerId)))
+    if (reports.some(({ fate }) => fate === Fate.LED)) this.#leaderlessSince = undefined
     if (!this.#isStillIn(own)) return
-    if (fates.some(fate => this.#isOver(own, fate))) return depart('told')
-    const { self } = membership
-    const isFirst = mates.every(({ storeId }) => storeId > self.storeId)
-    const agree = isThorough && fates.every(fate => fate === Fate.LEADERLESS)
-    if (leader() !== undefined || !isFirst || !agree) return
+    if (reports.some(({ fate }) => this.#isOver(own, fate))) return depart('told')
+    const agree = isThorough && reports.every(({ fate }) => fate === Fate.LEADERLESS)
+    if (leader() !== undefined || !fates.isFirst(own) || !agree) return
     if (waitedMs >= this.#patienceMs(own)) depart('refound')
   }
 
@@ -331,44 +299,6 @@ export class Kin {
     const taken = new Set([...membership.view.values()].filter(({ status }) => status === 'alive').map(placesOf))
     const hasEnded = missing.every(member => transport.isRefusing(member.peerId) || taken.has(placesOf(member)))
     return hasEnded ? ENDED_MS : VOLATILE_MS
-  }
-
-  #fateHere(cluster: ClusterId): { readonly fate: Fate; readonly into?: ClusterId | undefined } {
-    const { log, former, isLeaving, isClosed, leader } = this.#deps
-    const { topology, kinship } = log
-    const into = topology?.clusterId
-    if (into === cluster) {
-      if (kinship.dissolvedInto !== undefined) return { fate: isClosed() ? Fate.CLOSED : Fate.CLOSING }
-      if (isLeaving()) return { fate: Fate.UNKNOWN }
-      return { fate: leader() === undefined ? Fate.LEADERLESS : Fate.LED }
-    }
-    if (kinship.absorbed.has(cluster)) return { fate: Fate.ABSORBED, into }
-    if (kinship.lineage.has(cluster)) return { fate: Fate.CONTINUED, into }
-    return former().includes(cluster) ? { fate: Fate.ABSORBED, into } : { fate: Fate.UNKNOWN }
-  }
-
-  async #fateOf(cluster: ClusterId, peer: PeerId): Promise<Fate | undefined> {
-    return (await this.#askFate(cluster, peer)).fate
-  }
-
-  async #askFate(cluster: ClusterId, peer: PeerId): Promise<typeof NOTHING> {
-    const reply = await this.#ask(peer, MessageType.FATE, idToBytes(cluster))
-    const fate = reply?.[0]
-    if (reply === undefined || fate === undefined || fate > Fate.CONTINUED) return NOTHING
-    return {
-      fate: fate as Fate,
-      into: reply.length > ID_BYTES ? readCluster(new Reader(reply.subarray(1))) : undefined
-    }
-  }
-
-  /** The answer; `undefined` when there is none, or the peer refuses. */
-  #ask(peer: PeerId, type: MessageType, body: Uint8Array): Promise<Uint8Array | undefined> {
-    const timeoutMs = ASK_TIMEOUT_MS
-    return new Promise(resolve => {
-      this.#deps.transport.request(peer, { type, class: 'control', body, timeoutMs }, outcome =>
-        resolve(outcome.kind === 'reply' ? new Uint8Array(outcome.body) : undefined)
-      )
-    })
   }
 }
 

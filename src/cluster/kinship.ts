@@ -64,11 +64,13 @@ export class Kinship {
     this.#absorbed = added(this.#absorbed, absorbed)
   }
 
-  /** The cluster was not taken in; returns who was expected from it. */
+  /** The cluster was not taken in; returns who was expected from it, and is not from another one that it became. */
   cancel(cluster: ClusterId): readonly StoreId[] {
     if (!this.#absorbing.has(cluster)) return []
     this.#absorbing = removed(this.#absorbing, [cluster])
-    return this.#forget([cluster])
+    const expected = this.#forget([cluster])
+    const still = new Set([...this.#expected.values()].flat())
+    return expected.filter(store => !still.has(store))
   }
 
   /** A member of these clusters has come over, so they have ended. */

@@ -7,7 +7,8 @@ import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, idToBytes, type PeerId, type StoreId } from '../model/node-id.ts'
 import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import { MessageType } from '../transport/message-type.ts'
-import type { IncomingMessage, MessageHandler, Responder, Transport } from '../transport/transport.ts'
+import type { IncomingMessage, Responder, Transport } from '../transport/transport.ts'
+import { answer, asError } from './ask.ts'
 import type { Command, NewMember, RowRef } from './commands.ts'
 import { MetaLog } from './meta-log.ts'
 import type { MetaState } from './meta-state.ts'
@@ -61,18 +62,9 @@ export class MetaPeers {
 
   listen(): void {
     const { transport, membership, log } = this.#deps
-    const handle = (type: MessageType, handler: MessageHandler): void =>
-      transport.handle(type, (message, respond) => {
-        try {
-          handler(message, respond)
-        } catch (error) {
-          // Bytes that make no sense are their sender's fault, not this node's.
-          respond.refuse(asError(error))
-        }
-      })
-    handle(MessageType.JOIN, (message, respond) => this.#onJoin(message, respond))
-    handle(MessageType.META_DELTA, (message, respond) => this.#onDelta(message, respond))
-    handle(MessageType.META_PROPOSE, (message, respond) => this.#onPropose(message, respond))
+    answer(transport, MessageType.JOIN, (message, respond) => this.#onJoin(message, respond))
+    answer(transport, MessageType.META_DELTA, (message, respond) => this.#onDelta(message, respond))
+    answer(transport, MessageType.META_PROPOSE, (message, respond) => this.#onPropose(message, respond))
     this.#unsubscribe.push(
       log.on('topology', () => {
         for (const wake of this.#waiting) wake()
@@ -94,11 +86,16 @@ export class MetaPeers {
   }
 
   /**
-   * The state of a cluster other than these, from any of its members; of that one, if somebody of it answers.
+   * The state of a cluster other than these, from any of its members; of that one, if somebody of it answers. Clusters that
+   * turn out to have ended as well are told.
    *
    * @throws KilovoltError `KV_UNREACHABLE`
    */
-  async fetchState(except: readonly ClusterId[], preferred: ClusterId | undefined): Promise<MetaState> {
+  async fetchState(
+    except: ReadonlySet<ClusterId>,
+    preferred: ClusterId | undefined,
+    onEnded: (cluster: ClusterId) => void
+  ): Promise<MetaState> {
     const { membership, transport } = this.#deps
     let last: unknown = new KilovoltError('KV_UNREACHABLE', 'no member of another cluster is linked', {
       retryable: true
@@ -106,12 +103,14 @@ export class MetaPeers {
     const rank = (member: { clusterId: ClusterId | undefined }): number => (member.clusterId === preferred ? 0 : 1)
     const members = this.#rotate([...membership.view.values()]).toSorted((a, b) => rank(a) - rank(b))
     for (const { peerId, status, clusterId } of members) {
-      const isOther = clusterId !== undefined && !except.includes(clusterId)
+      const isOther = clusterId !== undefined && !except.has(clusterId)
       if (!isOther || status !== 'alive' || !transport.isLinked(peerId)) continue
       const body = new Writer(32).raw(idToBytes(clusterId)).bool(true).varint(0).finish()
       try {
         const state = MetaLog.readState(await this.#ask(peerId, MessageType.META_DELTA, body, ATTEMPT_MS))
-        if (state.topology !== undefined && state.kinship.dissolvedInto === undefined) return state
+        if (state.topology === undefined) continue
+        if (state.kinship.dissolvedInto === undefined) return state
+        onEnded(state.topology.clusterId)
       } catch (error) {
         last = error
       }
@@ -390,8 +389,4 @@ export class MetaPeers {
 /** Everybody speaks for itself: a copy that is wrongly taken for done would end a change too early. */
 function impostor(message: string): KilovoltError {
   return new KilovoltError('KV_PROTOCOL', message)
-}
-
-function asError(error: unknown): KilovoltError {
-  return isKilovoltError(error) ? error : new KilovoltError('KV_INTERNAL', String(error))
 }

@@ -83,7 +83,6 @@ const AMBIENT: readonly (readonly [pattern: RegExp, instead: string])[] = [
 /** Lines at which a file has to say why it is still one noun. */
 const LINES_MAX = 400
 const LONG_FILES: Readonly<Record<string, string>> = {
-  'cluster/meta-cluster.ts': 'the life of one membership: its phases share all of its state',
   'consensus/raft.ts': 'one state machine: its roles share all of its state'
 }
 

@@ -8,73 +8,8 @@ import { encodeRecord } from '../../../src/model/record.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
 import { SEALED } from '../../../src/storage/record-form.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
-import { restProblem, treeProblem } from '../../../src/testing/at-rest.ts'
-import { type MemberOptions, SimCluster } from '../../../src/testing/sim-cluster.ts'
-import type { SimNode } from '../../../src/testing/sim-node.ts'
-import { SimWorld } from '../../../src/testing/sim-world.ts'
-
-const PATIENCE_MS = 120_000
-
-/** Production nodes over a simulated network: named by letters, started on demand. */
-class Lab {
-  readonly world: SimWorld
-  readonly cluster: SimCluster
-
-  constructor(hash: Hash64, seed = 1) {
-    this.world = new SimWorld({ seed })
-    this.cluster = new SimCluster({ world: this.world, hash })
-  }
-
-  add(name: string, options: Partial<MemberOptions> & { readonly disk?: boolean } = {}): void {
-    const { disk = false, config, ...rest } = options
-    this.cluster.add({
-      machine: { name, disk: { permanent: disk } },
-      config: { partitions: 64, ...config },
-      ...rest
-    })
-  }
-
-  start(...names: string[]): void {
-    for (const name of names) this.cluster.start(name)
-  }
-
-  node(name: string): SimNode {
-    const node = this.cluster.node(name)
-    assert.ok(node !== undefined, `${name} runs`)
-    return node
-  }
-
-  topology(name: string): Topology {
-    const { topology } = this.node(name).core.cluster
-    assert.ok(topology !== undefined, `${name} knows a topology`)
-    return topology
-  }
-
-  async until(what: string, condition: () => boolean, limitMs = PATIENCE_MS): Promise<void> {
-    const endMs = this.world.nowMs + limitMs
-    while (!condition()) {
-      assert.ok(this.world.nowMs < endMs, `${what}: not within ${limitMs} ms`)
-      await this.world.advance(50)
-    }
-  }
-
-  /** All of these run and no others, in one cluster at one epoch, and nothing is left to do. */
-  async settled(...names: string[]): Promise<void> {
-    const endMs = this.world.nowMs + PATIENCE_MS
-    for (;;) {
-      const problem = restProblem(this.cluster.nodes, names)
-      if (problem === undefined) return
-      assert.ok(this.world.nowMs < endMs, problem)
-      await this.world.advance(100)
-    }
-  }
-
-  async stop(): Promise<void> {
-    const nodes = this.cluster.nodes
-    for (const name of this.cluster.names) await this.world.settle(this.cluster.stop(name))
-    for (const node of nodes) assert.equal(node.leftTimers, 0, `${node.name} leaves no timer behind`)
-  }
-}
+import { treeProblem } from '../../../src/testing/at-rest.ts'
+import { ClusterLab } from '../../support/cluster-lab.ts'
 
 function owned(topology: Topology): number[] {
   const counts = new Map([...topology.members.keys()].map(store => [store, 0]))
@@ -84,14 +19,14 @@ function owned(topology: Topology): number[] {
 
 describe('a cluster of simulated nodes', () => {
   let hash: Hash64
-  let lab: Lab
+  let lab: ClusterLab
 
   before(async () => {
     hash = await loadHash64()
   })
 
   beforeEach(() => {
-    lab = new Lab(hash)
+    lab = new ClusterLab(hash)
   })
 
   afterEach(async () => {
@@ -120,7 +55,7 @@ describe('a cluster of simulated nodes', () => {
 
   it('forms although somebody who may not found has the smallest id', async () => {
     for (let seed = 1; seed <= 6; seed++) {
-      const one = new Lab(hash, seed)
+      const one = new ClusterLab(hash, seed)
       for (const name of ['a', 'b', 'c']) one.add(name, { bootstrap: 'all' })
       one.add('x', { bootstrap: 'others' })
       one.add('y', { bootstrap: 'all', config: { found: false, partitions: 64 } })
@@ -472,7 +407,7 @@ describe('a cluster of simulated nodes', () => {
 
   it('comes back after all of it was killed, however young it was', async () => {
     for (const atMs of [0, 20, 60, 200, 800, 3000]) {
-      const one = new Lab(hash, atMs + 1)
+      const one = new ClusterLab(hash, atMs + 1)
       for (const name of ['a', 'b', 'c']) one.add(name, { disk: true, bootstrap: 'all' })
       one.start('a', 'b', 'c')
       await one.until('it is founded', () => one.cluster.nodes.length > 0)
@@ -487,7 +422,7 @@ describe('a cluster of simulated nodes', () => {
 
   it('founds again alone on a disk that was killed in the midst of founding', async () => {
     for (let atMs = 0; atMs < 40; atMs++) {
-      const one = new Lab(hash, atMs + 1)
+      const one = new ClusterLab(hash, atMs + 1)
       one.add('a', { disk: true, bootstrap: 'founder' })
       one.start('a')
       await one.world.advance(atMs)

@@ -8,6 +8,7 @@ import { seal } from '../../../src/storage/sealed.ts'
 import { SimDisk } from '../../../src/testing/sim-disk.ts'
 import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
+import { GatedStore } from '../../support/gated-store.ts'
 
 const KEY = metaKey(Uint8Array.of(1))
 const C = 'c'.repeat(32) as ClusterId
@@ -16,6 +17,7 @@ const D = 'd'.repeat(32) as ClusterId
 describe('the clusters that a node was in', () => {
   let world: SimWorld
   let disk: SimDisk
+  let store: GatedStore
   let former: Former
 
   beforeEach(async () => {
@@ -25,7 +27,8 @@ describe('the clusters that a node was in', () => {
   })
 
   async function open(): Promise<void> {
-    former = new Former(new SimStore({ disk, clock: world.clock('n') }))
+    store = new GatedStore(new SimStore({ disk, clock: world.clock('n') }))
+    former = new Former(store)
     await world.settle(former.load())
   }
 
@@ -74,5 +77,40 @@ describe('the clusters that a node was in', () => {
     put(whole)
     await open()
     assert.deepEqual(former.clusters, [C, D])
+  })
+
+  /** What a later life on the store knows. */
+  async function known(): Promise<readonly ClusterId[]> {
+    const later = new Former(store)
+    await world.settle(later.load())
+    return later.clusters
+  }
+
+  it('are noted durably, and only when there is something new', async () => {
+    for (const cluster of [C, C]) await world.settle(former.add(cluster))
+    assert.deepEqual(
+      store.batches.map(({ sync }) => sync),
+      [true]
+    )
+  })
+
+  it('are forgotten one by one, or all at once', async () => {
+    for (const cluster of [C, D]) await world.settle(former.add(cluster))
+    await world.settle(former.remove(C))
+    assert.deepEqual(await known(), [D])
+    await world.settle(former.clear())
+    assert.ok(former.isEmpty)
+    assert.deepEqual(await known(), [])
+  })
+
+  it('stay as they were when the store fails', async () => {
+    await world.settle(former.add(C))
+    store.held.add('batch')
+    const adding = former.add(D)
+    adding.catch(() => {})
+    assert.ok(store.fail())
+    await assert.rejects(world.settle(adding))
+    assert.deepEqual(former.clusters, [C])
+    assert.deepEqual(await known(), [C])
   })
 })

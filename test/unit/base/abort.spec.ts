@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict'
+import { unlessAborted } from '../../../src/base/abort.ts'
+import { createDeferred } from '../../../src/base/deferred.ts'
+
+const given = (): Error => new Error('given up')
+
+describe('waiting unless a signal aborts', () => {
+  it('comes to what the promise comes to', async () => {
+    const { signal } = new AbortController()
+    assert.equal(await unlessAborted(Promise.resolve(1), signal, given), 1)
+    await assert.rejects(unlessAborted(Promise.reject(new Error('failed')), signal, given), { message: 'failed' })
+  })
+
+  it('ends with the error when the signal aborts first, or has already', async () => {
+    const abort = new AbortController()
+    const { promise, reject } = createDeferred<void>()
+    const waiting = unlessAborted(promise, abort.signal, given)
+    abort.abort()
+    await assert.rejects(waiting, { message: 'given up' })
+    await assert.rejects(unlessAborted(createDeferred<void>().promise, abort.signal, given), { message: 'given up' })
+    // Nobody waits for it any more, and it counts as handled.
+    reject(new Error('too late'))
+    await promise.catch(() => {})
+  })
+})

@@ -1,0 +1,226 @@
+import assert from 'node:assert/strict'
+import type { Hash64 } from '../../../src/model/partition.ts'
+import { loadHash64 } from '../../../src/runtime/hash.ts'
+import type { MemberOptions } from '../../../src/testing/sim-cluster.ts'
+import { ClusterLab } from '../../support/cluster-lab.ts'
+
+const LARGE = ['a', 'b', 'c']
+const SMALL = ['d', 'e']
+const KEYS = 40
+
+/** Two clusters of one name, founded on either side of a split, with records of their own in each. */
+class Apart extends ClusterLab {
+  async found(options: Partial<MemberOptions> & { readonly disk?: boolean } = {}): Promise<void> {
+    for (const name of LARGE) this.add(name, { ...options, bootstrap: name === 'a' ? 'founder' : 'others' })
+    for (const name of SMALL) this.add(name, { ...options, ...(name === 'd' ? { bootstrap: 'founder' } : {}) })
+    this.cluster.network.split([LARGE, SMALL])
+    this.start('a', 'd')
+    await this.until('both are founded', () => this.cluster.nodes.length === 2)
+    this.start(...LARGE, ...SMALL)
+    const isWhole = (names: readonly string[]): boolean =>
+      names.every(
+        name =>
+          this.cluster.node(name)?.core.cluster.phase === 'member' &&
+          this.topology(name).members.size === names.length &&
+          this.topology(name).rows.every(({ slots, change }) => change === undefined && slots.length === names.length)
+      )
+    await this.until('each has all its copies', () => isWhole(LARGE) && isWhole(SMALL))
+    await this.fill('large', 'a')
+    await this.fill('small', 'd')
+  }
+
+  async fill(prefix: string, name: string): Promise<void> {
+    for (let i = 0; i < KEYS; i++) await this.world.settle(this.node(name).put(`${prefix}${i}`, `${i}`, 'quorum', 5000))
+  }
+
+  async assertFilled(prefix: string, name: string): Promise<void> {
+    for (let i = 0; i < KEYS; i++) {
+      const found = await this.world.settle(this.node(name).get(`${prefix}${i}`, 'quorum', 5000))
+      assert.equal(found?.value, `${i}`, `${prefix}${i}`)
+    }
+  }
+
+  /** They meet, and go on until these have learnt that the smaller one has ended: not an event further. */
+  async dissolve(...names: readonly string[]): Promise<void> {
+    this.cluster.network.heal()
+    const isOver = (): boolean => names.every(name => this.node(name).core.cluster.isOver)
+    assert.ok(await this.world.run(isOver, { limitMs: 60_000 }), 'the smaller cluster ends')
+  }
+
+  /** Nobody can take in those of the smaller cluster any more, and they found theirs again. */
+  async foundAgain(): Promise<void> {
+    const { clusterId } = this.topology('d')
+    for (const name of LARGE) this.cluster.crash(name)
+    await this.settled(...SMALL)
+    assert.notEqual(this.topology('d').clusterId, clusterId)
+  }
+}
+
+describe('clusters that become one', () => {
+  let hash: Hash64
+  let lab: Apart
+
+  before(async () => {
+    hash = await loadHash64()
+  })
+
+  beforeEach(() => {
+    lab = new Apart(hash)
+  })
+
+  afterEach(async () => {
+    await lab.stop()
+  })
+
+  it('the smaller one is founded anew when the larger one has ended for good just after it', async () => {
+    await lab.found()
+    await lab.dissolve(...SMALL)
+    const phases: string[] = []
+    for (const name of SMALL) lab.node(name).core.cluster.on('phase', phase => phases.push(phase))
+    const { rows } = lab.topology('d')
+    await lab.foundAgain()
+    assert.deepEqual(
+      lab.topology('e').rows.map(({ slots }) => slots),
+      rows.map(({ slots }) => slots),
+      'all stays where it is'
+    )
+    await lab.assertFilled('small', 'e')
+    await lab.fill('again', 'd')
+    await lab.assertFilled('again', 'e')
+    // Nobody was on the way a second time.
+    assert.deepEqual(phases, ['member', 'member'])
+  })
+
+  it('nothing is lost when the larger one is back after the smaller one was founded anew', async () => {
+    await lab.found({ disk: true })
+    await lab.dissolve(...SMALL)
+    await lab.foundAgain()
+    await lab.fill('again', 'd')
+    lab.start(...LARGE)
+    await lab.settled(...LARGE, ...SMALL)
+    for (const prefix of ['large', 'small', 'again']) await lab.assertFilled(prefix, 'b')
+  })
+
+  it('a cluster that is back, and was to take in one that was founded anew, joins it when that has grown', async () => {
+    await lab.found({ disk: true })
+    await lab.dissolve(...SMALL)
+    await lab.foundAgain()
+    const grown = ['f', 'g', 'h']
+    for (const name of grown) lab.add(name, { disk: true })
+    lab.start(...grown)
+    await lab.settled(...SMALL, ...grown)
+    const { clusterId } = lab.topology('d')
+    lab.start(...LARGE)
+    // Without a word about those whom it was to take in it would wait for them for ten minutes.
+    await lab.settled(...LARGE, ...SMALL, ...grown)
+    assert.equal(lab.topology('a').clusterId, clusterId)
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'f')
+  })
+
+  it('the smaller one goes over when the larger one is back before it was founded anew', async () => {
+    await lab.found({ disk: true })
+    await lab.dissolve(...SMALL)
+    const { clusterId } = lab.topology('a')
+    for (const name of LARGE) lab.cluster.crash(name)
+    await lab.world.advance(30_000)
+    lab.start(...LARGE)
+    await lab.settled(...LARGE, ...SMALL)
+    assert.equal(lab.topology('d').clusterId, clusterId)
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'c')
+  })
+
+  it('a node that is restarted while it compares its copies for the last time does so again, then goes over', async () => {
+    await lab.found({ disk: true })
+    await lab.dissolve('d')
+    const { conditions } = lab.cluster.network
+    conditions.block('d', 'e')
+    await lab.world.advance(500)
+    assert.equal(lab.node('d').core.cluster.phase, 'joining')
+    assert.ok(lab.node('d').core.cluster.isOver, 'it has gone nowhere')
+    lab.cluster.crash('d')
+    conditions.unblock('d', 'e')
+    lab.start('d')
+    await lab.settled(...LARGE, ...SMALL)
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'd')
+  })
+
+  it('a node stops at once although what it asks for the last comparison is not answered', async () => {
+    await lab.found({ disk: true })
+    await lab.dissolve('d')
+    lab.cluster.network.conditions.block('d', 'e')
+    await lab.world.advance(500)
+    assert.ok(lab.node('d').core.cluster.isOver, 'it has gone nowhere')
+    const fromMs = lab.world.nowMs
+    await lab.world.settle(lab.cluster.stop('d'))
+    assert.ok(lab.world.nowMs - fromMs < 1000, `it took ${lab.world.nowMs - fromMs} ms`)
+  })
+
+  it('a node leaves while it still brings records along, and they are all there without it', async () => {
+    await lab.found()
+    lab.cluster.network.heal()
+    const isBringing = (): boolean => {
+      const { core } = lab.node('d')
+      return lab.topology('d').members.get(core.storeId)?.status === 'arriving' && core.cluster.phase === 'member'
+    }
+    await lab.until('it brings records along', isBringing)
+    await lab.world.settle(lab.cluster.leave('d', 60_000))
+    await lab.settled(...LARGE, 'e')
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'a')
+  })
+
+  it('a node that leaves on its way to the other one stops at once all the same', async () => {
+    await lab.found({ disk: true })
+    await lab.dissolve('d')
+    lab.cluster.network.conditions.block('d', 'e')
+    await lab.world.advance(500)
+    const leaving = lab.node('d').core.cluster.leave(60_000)
+    leaving.catch(() => {})
+    await lab.world.advance(500)
+    const fromMs = lab.world.nowMs
+    await lab.world.settle(lab.cluster.stop('d'))
+    assert.ok(lab.world.nowMs - fromMs < 1000, `it took ${lab.world.nowMs - fromMs} ms`)
+    await assert.rejects(leaving, { code: 'KV_NODE_STOPPED' })
+  })
+
+  it('a node that brings records along is restarted when the cluster it comes to has ended, and goes on to the third', async () => {
+    for (const name of ['f', 'g']) lab.add(name, { disk: true, bootstrap: 'others' })
+    const large = [...LARGE, 'f', 'g']
+    const third = ['m', 'n']
+    const { network } = lab.cluster
+    network.split([large, SMALL, third])
+    await lab.found({ disk: true })
+    lab.start('f', 'g')
+    for (const name of third) lab.add(name, { disk: true, ...(name === 'm' ? { bootstrap: 'founder' } : {}) })
+    network.split([large, SMALL, third])
+    lab.start('m')
+    await lab.until('the third is founded', () => lab.cluster.node('m') !== undefined)
+    lab.start('n')
+    await lab.until('all have joined', () => lab.cluster.nodes.length === 9)
+    await lab.fill('third', 'm')
+    network.heal()
+    network.split([large, [...SMALL, ...third]])
+    // One of the third has come and the cluster may dissolve again, while the other one gets nowhere with its records.
+    network.conditions.starve('n', lab.world.nowUs + 40_000_000)
+    const statusOf = (name: string): string | undefined =>
+      lab.topology('d').members.get(lab.node(name).core.storeId)?.status
+    await lab.until('one has come, the other not', () => statusOf('m') === 'up' && statusOf('n') === 'arriving')
+    network.heal()
+    const { cluster } = lab.node('n').core
+    const hasEnded = (): boolean => cluster.isOver && cluster.topology?.clusterId === lab.topology('d').clusterId
+    assert.ok(await lab.world.run(hasEnded, { limitMs: 60_000 }), 'it hears of the end')
+    assert.equal(statusOf('n'), 'arriving')
+    // It gets no answer, and so is still closing when all others have gone on, and when its log is stored.
+    network.split([['n'], [...large, ...SMALL, 'm']])
+    await lab.world.advance(1500)
+    assert.equal(cluster.phase, 'joining')
+    lab.cluster.crash('n')
+    const { clusterId } = lab.topology('a')
+    await lab.until('the others have gone on', () =>
+      ['d', 'e', 'm'].every(name => lab.topology(name).clusterId === clusterId)
+    )
+    network.heal()
+    lab.start('n')
+    await lab.settled(...large, ...SMALL, ...third)
+    for (const prefix of ['large', 'small', 'third']) await lab.assertFilled(prefix, 'a')
+  })
+})
