@@ -10,8 +10,9 @@ import type { RecordKey, RecordStore } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import { GetOperation, type Repair, type RepairOutcome } from './get-operation.ts'
 import type { Operation, OperationDeps, OperationOptions } from './operation.ts'
-import { PutOperation } from './put-operation.ts'
+import { type PutKind, PutOperation, type PutResult } from './put-operation.ts'
 import { Routes } from './routes.ts'
+import { TurnBundles } from './turn-bundles.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
 
 /** What a coordinator needs. */
@@ -45,11 +46,20 @@ export class Coordinator {
   readonly #requestTimeoutMs: number
   /** Operations under way, so that a stop can end them. */
   readonly #running = new Set<{ cancel(error: KilovoltError): void }>()
+  readonly #turn: TurnBundles
   readonly #stats = { reads: 0, writes: 0, failed: 0, timedOut: 0, restamped: 0, readRepairs: 0 }
 
   constructor(deps: CoordinatorDeps, requestTimeoutMs: number) {
     this.#deps = { ...deps, wheel: new TimerWheel(deps.clock), routes: () => this.#latestRoutes() }
     this.#requestTimeoutMs = requestTimeoutMs
+    this.#turn = new TurnBundles(this.#deps, {
+      timeoutMs: requestTimeoutMs,
+      running: this.#running,
+      repair: this.#repair,
+      readAlone: (place, requirement, timeoutMs) =>
+        this.#getByOperation(place, { requirement, timeoutMs, signal: undefined }),
+      writeAlone: (place, record, options) => this.#putByOperation(place, record, options, 'write')
+    })
   }
 
   /** How many operations were begun since the node started. */
@@ -75,20 +85,21 @@ export class Coordinator {
       // It has failed. Another copy may do: the operation tells.
       found.catch(() => {})
     }
-    return this.#getByOperation(place, options)
+    return this.#getElsewhere(place, options)
   }
 
-  async #getByOperation(place: RecordKey, options: CallOptions): Promise<RecordBytes | undefined> {
-    const blocking = this.#isBlocking(ownersOf(options.requirement))
-    const operation = new GetOperation(this.#deps, place, this.#options(options), this.#repair, blocking)
-    this.#running.add(operation)
+  async #getElsewhere(place: RecordKey, options: CallOptions): Promise<RecordBytes | undefined> {
     try {
-      return this.#visible(await operation.run())
+      const bundle = this.#turn.readsFor(options)
+      return this.#visible(await (bundle?.add(place) ?? this.#getByOperation(place, this.#options(options))))
     } catch (error) {
       throw this.#failed(error)
-    } finally {
-      this.#running.delete(operation)
     }
+  }
+
+  #getByOperation(place: RecordKey, options: OperationOptions): Promise<RecordBytes | undefined> {
+    const blocking = this.#isBlocking(options.requirement)
+    return this.#track(new GetOperation(this.#deps, place, options, this.#repair, blocking))
   }
 
   /** Stores a value, or a tombstone when it is `undefined`. The value is copied before this returns. */
@@ -99,30 +110,25 @@ export class Coordinator {
     options: CallOptions
   ): Promise<{ readonly existed: boolean }> {
     this.#stats.writes++
-    let operation: PutOperation | undefined
     try {
       const next = this.#deps.stamps.next()
       // The caller's memory is the caller's again as soon as it is waited for anything.
       const own = next instanceof Promise && value !== undefined ? copyBytes(value) : value
       const stamp = next instanceof Promise ? await next : next
       const record = encodeRecord({ stamp, value: own })
-      const isAny = options.requirement === 'any'
-      operation = new PutOperation(
-        this.#deps,
-        this.#place(keyspace, key),
-        record,
-        this.#options(options),
-        isAny ? 'any' : 'write'
-      )
-      this.#running.add(operation)
-      const { existed, restamps } = await operation.run()
+      const place = this.#place(keyspace, key)
+      const bundle = this.#turn.writesFor(options, record.length)
+      const { existed, restamps } = await (bundle?.add(place, record) ??
+        this.#putByOperation(place, record, this.#options(options), options.requirement === 'any' ? 'any' : 'write'))
       this.#stats.restamped += restamps
       return { existed }
     } catch (error) {
       throw this.#failed(error)
-    } finally {
-      if (operation !== undefined) this.#running.delete(operation)
     }
+  }
+
+  #putByOperation(place: RecordKey, record: RecordBytes, options: OperationOptions, kind: PutKind): Promise<PutResult> {
+    return this.#track(new PutOperation(this.#deps, place, record, options, kind))
   }
 
   /**

@@ -44,6 +44,8 @@ export interface OperationOptions {
   readonly requirement: Requirement
   readonly timeoutMs: number
   readonly signal: AbortSignal | undefined
+  /** Whether an earlier attempt may have been executed already. Default false. */
+  readonly isRepeat?: boolean
 }
 
 /** How one replica fared, as an error tells it. */
@@ -89,7 +91,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
   #phase = 0
   #ended = false
   /** Whether some replica may have executed the operation although the caller is told that it failed. */
-  #mayHaveRun = false
+  #mayHaveRun: boolean
 
   constructor(deps: OperationDeps, key: RecordKey, options: OperationOptions) {
     super()
@@ -97,6 +99,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
     this.key = key
     this.requirement = options.requirement
     const { signal, timeoutMs } = options
+    this.#mayHaveRun = options.isRepeat === true
     this.#timeoutMs = timeoutMs
     this.#deadlineMs = deps.clock.monotonicMs() + timeoutMs
     deps.wheel.add(this, timeoutMs)

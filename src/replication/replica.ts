@@ -9,6 +9,14 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Horizons } from '../storage/horizons.ts'
 import type { RecordStore, StampSource } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
+import {
+  decodeGets,
+  decodePuts,
+  encodeReadAnswers,
+  encodeWriteAnswers,
+  type ReadAnswer,
+  writeAnswerOf
+} from './bundle-wire.ts'
 import type { IncomingMessage, Responder, Transport } from '../transport/transport.ts'
 import {
   decodeGet,
@@ -70,7 +78,7 @@ export class Replica {
     return this.#requests
   }
 
-  /** Answers PUT and GET. */
+  /** Answers PUT and GET, PUTS and GETS. */
   listen(transport: Transport): void {
     transport.handle(MessageType.PUT, (message, respond) => {
       this.#serve(message, respond, decodePut, encodePutReply, (request, done) =>
@@ -82,8 +90,19 @@ export class Replica {
         this.get(request, message.epoch, done)
       )
     })
+    transport.handle(MessageType.PUTS, (message, respond) => {
+      this.#serve(message, respond, decodePuts, encodeWriteReplies, (requests, done) =>
+        this.putMany(requests, message.epoch, done)
+      )
+    })
+    transport.handle(MessageType.GETS, (message, respond) => {
+      this.#serve(message, respond, decodeGets, encodeReadAnswers, (requests, done) =>
+        this.getMany(requests, message.epoch, done)
+      )
+    })
   }
 
+  /** One write. */
   put(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>): void {
     if (!request.repair) this.#requests++
     if (this.#isAhead(request, epoch)) return this.#catchUp(epoch, done, () => this.#put(request, epoch, done))
@@ -94,6 +113,49 @@ export class Replica {
     this.#requests++
     if (this.#isAhead(request, epoch)) return this.#catchUp(epoch, done, () => this.#get(request, epoch, done))
     this.#get(request, epoch, done)
+  }
+
+  /** Several reads of one coordinator; an answer for each, `undefined` for one that could not be read. */
+  getMany(requests: readonly GetRequest[], epoch: number, done: ReplicaDone<readonly ReadAnswer[]>): void {
+    this.#requests += requests.length
+    const [first] = requests
+    if (first !== undefined && this.#isAhead(first, epoch))
+      return this.#catchUp(epoch, done, () => this.#getMany(requests, epoch, done))
+    this.#getMany(requests, epoch, done)
+  }
+
+  /** Several writes of one coordinator; a reply for each, `undefined` for one that could not be stored. */
+  putMany(requests: readonly PutRequest[], epoch: number, done: ReplicaDone<readonly (PutReply | undefined)[]>): void {
+    const replies: (PutReply | undefined)[] = Array.from({ length: requests.length })
+    let left = requests.length
+    for (const [i, request] of requests.entries()) {
+      this.put(request, epoch, (_error, reply) => {
+        replies[i] = reply
+        if (--left === 0) done(undefined, replies)
+      })
+    }
+  }
+
+  #getMany(requests: readonly GetRequest[], epoch: number, done: ReplicaDone<readonly ReadAnswer[]>): void {
+    const answers: ReadAnswer[] = []
+    const wanted: GetRequest[] = []
+    for (const request of requests) {
+      const refusal = this.#refusal(request, epoch)
+      answers.push(refusal instanceof KilovoltError ? undefined : refusal)
+      if (refusal === undefined) wanted.push(request)
+    }
+    const fill = (found: readonly (RecordBytes | KilovoltError | undefined)[]): void => {
+      let next = 0
+      for (let i = 0; i < requests.length && next < found.length; i++) {
+        if (requests[i] !== wanted[next]) continue
+        const record = found[next++]
+        answers[i] = record instanceof Error ? undefined : this.#answer(record, requests[i]!)
+      }
+      done(undefined, answers)
+    }
+    const found = this.#deps.records.getMany(wanted)
+    if (!(found instanceof Promise)) return fill(found)
+    found.then(fill, (error: unknown) => done(asError(error), undefined))
   }
 
   #put(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>): void {
@@ -195,6 +257,10 @@ export class Replica {
       else respond.reply(encode(reply))
     })
   }
+}
+
+function encodeWriteReplies(replies: readonly (PutReply | undefined)[]): Uint8Array {
+  return encodeWriteAnswers(replies.map(writeAnswerOf))
 }
 
 function answer(record: RecordBytes, known: Uint8Array | undefined): GetReply {

@@ -169,11 +169,10 @@ function place(more: number, partition: number, keyspace: Uint8Array, key: Uint8
   return new Writer(2 + 2 + keyspace.length + 2 + key.length + 1 + more).u16(partition).bytes(keyspace).bytes(key)
 }
 
-function readRecord(reader: Reader): RecordBytes {
-  if (reader.remaining > RECORD_BYTES_MAX) {
-    throw new KilovoltError('KV_PROTOCOL', `a record of ${reader.remaining} bytes`)
-  }
-  const record = reader.rest()
+/** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
+export function readRecord(reader: Reader, length: number = reader.remaining): RecordBytes {
+  if (length > RECORD_BYTES_MAX) throw new KilovoltError('KV_PROTOCOL', `a record of ${length} bytes`)
+  const record = reader.raw(length)
   assertRecord(record)
   return record
 }

@@ -8,17 +8,10 @@ import type { Clock } from '../runtime/clock.ts'
 import { ApplyBatch, type HorizonOf, type Mutation, type MutationKind } from './apply-batch.ts'
 import { Damage } from './damage.ts'
 import { FlushFence } from './flush-fence.ts'
-import {
-  dataKey,
-  dataRange,
-  decodeDataKey,
-  PARTITION_MAX,
-  partitionRange,
-  partitionRangeAfter,
-  successor
-} from './key-layout.ts'
+import { dataKey, partitionRange } from './key-layout.ts'
 import { formFor, PLAIN, type RecordForm } from './record-form.ts'
-import type { ApplyResult, RecordKey, RecordStore, RecordStoreStats, StoredRecord } from './record-store.ts'
+import { RecordReader } from './record-reader.ts'
+import type { ApplyResult, Read, RecordKey, RecordStore, RecordStoreStats, StoredRecord } from './record-store.ts'
 import { storageError } from './storage-error.ts'
 import type { Store, StoreChange } from './store.ts'
 import type { RecordChange, TreeIndex } from './tree-index.ts'
@@ -72,6 +65,7 @@ export class ApplyLoop implements RecordStore {
   readonly #horizonOf: HorizonOf | undefined
   readonly #form: RecordForm
   readonly #damage: Damage
+  readonly #reader: RecordReader
   readonly #durability: typeof SYNC | typeof NO_SYNC
   readonly #pendingMax: number
   readonly #pendingBytesMax: number
@@ -104,23 +98,34 @@ export class ApplyLoop implements RecordStore {
     this.#batchMax = options.batchMax ?? BATCH_MAX
     this.#batchBytesMax = options.batchBytesMax ?? 4 * MIB
     this.#queue = new BoundedQueue(this.#pendingMax)
+    this.#reader = new RecordReader({
+      store,
+      form: this.#form,
+      damage: this.#damage,
+      assertOpen: () => this.#assertOpen()
+    })
   }
 
   get readsAtOnce(): boolean {
     return this.#store.readsAtOnce
   }
 
-  get({ partition, keyspace, key }: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined> {
-    if (this.#closed) return Promise.reject(stopped())
-    const storeKey = dataKey(partition, keyspace, key)
-    const found = this.#store.get(storeKey)
-    if (found === undefined) return undefined
-    if (found instanceof Promise) return found.then(value => value && this.#opened(storeKey, value))
-    try {
-      return this.#opened(storeKey, found)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+  get(key: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined> {
+    return this.#closed ? Promise.reject(stopped()) : this.#reader.get(key)
+  }
+
+  getMany(keys: readonly RecordKey[]): readonly Read[] | Promise<readonly Read[]> {
+    return this.#closed ? Promise.reject(stopped()) : this.#reader.getMany(keys)
+  }
+
+  async page(...where: Parameters<RecordReader['page']>): Promise<readonly StoredRecord[]> {
+    this.#assertOpen()
+    return this.#reader.page(...where)
+  }
+
+  async partitions(): Promise<readonly PartitionId[]> {
+    this.#assertOpen()
+    return this.#reader.partitions()
   }
 
   apply(key: RecordKey, record: RecordBytes, done: Done): void {
@@ -159,51 +164,6 @@ export class ApplyLoop implements RecordStore {
     return this.#fence.passed()
   }
 
-  async page(
-    partition: PartitionId,
-    after: { readonly keyspace: Uint8Array; readonly key: Uint8Array } | undefined,
-    limit: number,
-    maxBytes: number = Infinity
-  ): Promise<readonly StoredRecord[]> {
-    if (this.#closed) throw stopped()
-    const range = partitionRangeAfter(partition, after)
-    let gte = range.gte
-    const records: StoredRecord[] = []
-    let bytes = 0
-    for (;;) {
-      const entries = await this.#store.page({ gte, lt: range.lt }, limit - records.length, maxBytes - bytes)
-      let isWhole = true
-      for (const [key, value] of entries) {
-        if (bytes >= maxBytes) break
-        gte = successor(key)
-        const place = decodeDataKey(key)
-        const record = this.#intact(key, value)
-        if (record === undefined) {
-          isWhole = false
-          continue
-        }
-        records.push({ partition, keyspace: place.keyspace, key: place.key, record })
-        bytes += key.length + value.length
-      }
-      // Where some were left out it goes on: a short page would be taken for the last one.
-      if (isWhole || bytes >= maxBytes) return records
-      if (this.#closed) throw stopped()
-    }
-  }
-
-  async partitions(): Promise<readonly PartitionId[]> {
-    const found: PartitionId[] = []
-    for (let from = 0; from <= PARTITION_MAX;) {
-      if (this.#closed) throw stopped()
-      const [entry] = await this.#store.page({ gte: partitionRange(from).gte, lt: dataRange().lt }, 1)
-      if (entry === undefined) break
-      const { partition } = decodeDataKey(entry[0])
-      found.push(partition)
-      from = partition + 1
-    }
-    return found
-  }
-
   dropPartition(partition: PartitionId): Promise<void> {
     if (this.#closed) return Promise.reject(stopped())
     const drop = this.#drop(partition).finally(() => {
@@ -232,6 +192,10 @@ export class ApplyLoop implements RecordStore {
     this.#closed = true
     await this.#fence.passed()
     await Promise.allSettled(this.#drops.values())
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw stopped()
   }
 
   #refusal(bytes: number): KilovoltError | undefined {
@@ -352,24 +316,6 @@ export class ApplyLoop implements RecordStore {
   #sealed(changes: readonly RecordChange[]): readonly StoreChange[] {
     if (this.#form === PLAIN) return changes
     return changes.map(({ key, value }) => ({ key, value: value && this.#form.seal(key, value) }))
-  }
-
-  /** @throws KilovoltError `KV_CORRUPT` */
-  #opened(key: Uint8Array, value: Uint8Array): RecordBytes {
-    try {
-      return this.#form.open(key, value)
-    } catch (error) {
-      this.#damage.add(key)
-      throw error
-    }
-  }
-
-  #intact(key: Uint8Array, value: Uint8Array): RecordBytes | undefined {
-    try {
-      return this.#opened(key, value)
-    } catch {
-      return undefined
-    }
   }
 
   async #drop(partition: PartitionId): Promise<void> {

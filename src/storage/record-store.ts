@@ -1,4 +1,5 @@
 import { compareBytes } from '../base/bytes.ts'
+import type { KilovoltError } from '../base/errors.ts'
 import type { Stamp } from '../model/stamp.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { PartitionId } from '../model/partition.ts'
@@ -28,6 +29,9 @@ export interface ApplyResult {
   readonly current: RecordBytes | undefined
 }
 
+/** What a key of several was found to hold. */
+export type Read = RecordBytes | KilovoltError | undefined
+
 /** A record with its place, as a copy or a scan sees it. */
 export interface StoredRecord extends RecordKey {
   readonly record: RecordBytes
@@ -46,6 +50,11 @@ export interface RecordStore {
    * `KV_NODE_STOPPED`.
    */
   get(key: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined>
+  /**
+   * The records under several keys, in order; an error in the place of one that is damaged. Otherwise as
+   * {@link RecordStore.get}: a list, not a promise, where the database reads synchronously.
+   */
+  getMany(keys: readonly RecordKey[]): readonly Read[] | Promise<readonly Read[]>
   /**
    * Offers a record that passed `assertRecord`; its bytes belong to the store from now on. `done` is called once and
    * must not throw: with the result when it is durable, or with the error that kept it from being so (`KV_STORAGE`,

@@ -6,10 +6,12 @@ import type { History, Operation } from './checkers/history.ts'
 
 /** What clients do. Shares are whole numbers in proportion to each other. */
 export interface WorkloadOptions {
-  /** Number of clients; each has one operation under way at a time. Default 6 */
+  /** Number of clients; each has one operation under way at a time, or one burst. Default 6 */
   readonly clients?: number
   /** Number of keys they compete for. Default 12 */
   readonly keys?: number
+  /** How many of a hundred steps are a burst: several operations at once, which nodes deal with together. Default 25 */
+  readonly bursts?: number
   /** What the names of the keys, and of the clients, begin with. Default nothing */
   readonly prefix?: string
   /** Mean pause between two operations of a client, ms. Default 20 */
@@ -42,9 +44,13 @@ export interface WorkloadDeps {
   readonly targets: () => readonly ClientTarget[]
 }
 
+/** Operations of a burst, at most. */
+const BURST_MAX = 5
+
 const DEFAULTS: Required<WorkloadOptions> = {
   clients: 6,
   keys: 12,
+  bursts: 25,
   prefix: '',
   pauseMs: 20,
   timeoutMs: 2000,
@@ -58,6 +64,9 @@ const DEFAULTS: Required<WorkloadOptions> = {
 
 /** Codes of refusals that are certain to have had no effect. */
 const WITHOUT_EFFECT: readonly string[] = ['KV_NOT_JOINED', 'KV_KEY_TOO_LARGE', 'KV_VALUE_TOO_LARGE', 'KV_CONFIG']
+
+/** What an operation is to do. */
+type Start = Pick<Operation, 'client' | 'kind' | 'key' | 'level'>
 
 /** An operation under way, and who waits for it. */
 interface Call {
@@ -123,29 +132,35 @@ export class Workload {
     const up = targets()
     if (this.#stopped || up.length === 0) return this.#pause(client)
     const target = up[random.int(up.length)]!
+    const count = random.int(100) < this.options.bursts ? 2 + random.int(BURST_MAX - 1) : 1
+    let left = count
+    const next = (): void => {
+      if (--left === 0) this.#pause(client)
+    }
+    for (let i = 0; i < count; i++) void this.#run(this.#draw(count === 1 ? client : `${client}.${i}`), target, next)
+  }
+
+  #draw(client: string): Start {
+    const { random } = this.#deps
     const { puts, gets, deletes, one, quorum, all } = this.options
     const number = random.int(this.options.keys)
     const kinds = ['get', 'put', 'delete'] as const
     const kind = kinds[pick(random, [gets, puts, number % 3 === 0 ? deletes : 0])]!
     const level = (['one', 'quorum', 'all'] as const)[pick(random, [one, quorum, all])]!
-    void this.#run(client, target, { client, kind, key: this.#keyName(number), level })
+    return { client, kind, key: this.#keyName(number), level }
   }
 
   #keyName(number: number): string {
     return `${this.options.prefix}key-${number}`
   }
 
-  async #run(
-    client: string,
-    target: ClientTarget,
-    start: Pick<Operation, 'client' | 'kind' | 'key' | 'level'>
-  ): Promise<void> {
+  async #run(start: Start, target: ClientTarget, next: () => void): Promise<void> {
     const { history } = this.#deps
     const { timeoutMs } = this.options
     const { kind, key, level } = start
     const value = String(this.#value++)
     const operation = history.begin(kind === 'put' ? { ...start, value } : start)
-    const call: Call = { target, operation, next: () => this.#pause(client) }
+    const call: Call = { target, operation, next }
     this.#calls.add(call)
     try {
       if (kind === 'get') {

@@ -39,6 +39,10 @@ export const MessageType = {
   PUT: 32,
   /** Read a record. */
   GET: 33,
+  /** Several reads at once. */
+  GETS: 34,
+  /** Several writes at once. */
+  PUTS: 35,
   /** Next page of a partition's records, for its new owner. */
   COPY: 40,
 

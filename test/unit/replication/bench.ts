@@ -194,6 +194,11 @@ export class Bench {
         if (this.readFails !== undefined) return Promise.reject(this.readFails)
         return readsAtOnce ? this.local : Promise.resolve(this.local)
       },
+      getMany: keys => {
+        if (this.readFails !== undefined) return Promise.reject(this.readFails)
+        const found = keys.map(() => this.local)
+        return readsAtOnce ? found : Promise.resolve(found)
+      },
       apply: (_key, offered, done) => {
         const current = this.local
         const order = current === undefined ? 1 : compareRecords(offered, current)

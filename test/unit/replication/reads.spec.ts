@@ -21,8 +21,9 @@ describe('a read', () => {
     bench = new Bench({ held: record(5) })
   })
 
-  afterEach(() => {
+  afterEach(async () => {
     bench.coordinator.stop()
+    await bench.turn()
     assert.equal(bench.clock.pending, 0, 'no timer is left')
   })
 

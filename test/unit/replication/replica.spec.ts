@@ -46,6 +46,7 @@ function setUp(
   const records: RecordStore = {
     readsAtOnce: true,
     get: () => held,
+    getMany: keys => keys.map(() => held),
     apply: (_key, offered, done) => {
       if (refusal.current !== undefined) return done(refusal.current, undefined)
       applied.push(offered)
@@ -178,7 +179,7 @@ describe('a replica', () => {
     const handlers = new Map<MessageType, MessageHandler>()
     const transport = { handle: (type: MessageType, handler: MessageHandler) => void handlers.set(type, handler) }
     replica.listen(transport as unknown as Transport)
-    assert.deepEqual([...handlers.keys()], [MessageType.PUT, MessageType.GET])
+    assert.deepEqual([...handlers.keys()], [MessageType.PUT, MessageType.GET, MessageType.PUTS, MessageType.GETS])
     for (const handler of handlers.values()) {
       let code: string | undefined
       const respond = { reply: () => assert.fail(), refuse: (error: KilovoltError) => void (code = error.code) }

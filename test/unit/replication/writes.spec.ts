@@ -45,8 +45,9 @@ describe('a write', () => {
     bench = new Bench()
   })
 
-  afterEach(() => {
+  afterEach(async () => {
     bench.coordinator.stop()
+    await bench.turn()
     assert.equal(bench.clock.pending, 0, 'no timer is left')
   })
 

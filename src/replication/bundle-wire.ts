@@ -1,0 +1,232 @@
+import { KilovoltError } from '../base/errors.ts'
+import { Reader } from '../codec/reader.ts'
+import { Writer } from '../codec/writer.ts'
+import { EMPTY_BYTES, equalBytes } from '../base/bytes.ts'
+import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX } from '../model/key.ts'
+import { recordHlc, STAMP_END, STAMP_START } from '../model/record.ts'
+import type { RecordKey } from '../storage/record-store.ts'
+import { type GetReply, type GetRequest, type PutReply, type PutRequest, readRecord } from './wire.ts'
+
+/**
+ * Requests of many operations in one message, and their answers in one reply, in the same order:
+ *
+ *     GETS    count · per read:  flags u8 (1: a known stamp follows, 2: of another keyspace than the one before) ·
+ *                                partition u16 · [keyspace] · key · [stamp 15]
+ *     PUTS    flags u8 (1: exempt from the epoch fence) · count · per write: flags u8 (2) · partition u16 · [keyspace] ·
+ *                                key · record
+ *     reply   per operation: status u8 · …
+ *
+ * Whatever is out of the ordinary is answered by no more than its kind: the operation then goes on by itself.
+ */
+const KNOWN = 1
+const OTHER_KEYSPACE = 2
+const EXEMPT = 1
+const STAMP_BYTES = STAMP_END - STAMP_START
+/** Operations in one message. */
+export const BUNDLE_MAX = 512
+/** Bytes of answers after which the rest of the reads are left to be asked by themselves. */
+const REPLY_BYTES_MAX = 1024 * 1024
+
+const Status = {
+  RECORD: 0,
+  NONE: 1,
+  SAME: 2,
+  STORED: 3,
+  STORED_OVER: 4,
+  STALE: 5,
+  LATE: 6,
+  FENCED: 7,
+  FAILED: 8
+} as const
+
+/** What a replica says to one read of several; `undefined` when it has no answer to give. */
+export type ReadAnswer = GetReply | undefined
+
+/**
+ * What a replica says to one write of several. `behind`: it needs a later stamp than this. `failed`: it could not be stored.
+ */
+export type WriteAnswer =
+  | { readonly kind: 'stored'; readonly existed: boolean }
+  | { readonly kind: 'behind'; readonly hlc: number; readonly existed: boolean }
+  | { readonly kind: 'fenced' }
+  | { readonly kind: 'failed' }
+
+/** What was answered to a write on this very node, as others would have heard it. */
+export function writeAnswerOf(reply: PutReply | undefined): WriteAnswer {
+  switch (reply?.kind) {
+    case 'stored':
+      return reply
+    case 'stale':
+      return { kind: 'behind', hlc: recordHlc(reply.current), existed: true }
+    case 'late':
+      return { kind: 'behind', hlc: reply.floor, existed: false }
+    case 'fenced':
+      return { kind: 'fenced' }
+    case undefined:
+      return { kind: 'failed' }
+  }
+}
+
+export function encodeGets(requests: readonly GetRequest[]): Uint8Array {
+  const writer = new Writer(requests.length * 48 + 8).varint(requests.length)
+  let before: Uint8Array = EMPTY_BYTES
+  for (const request of requests) {
+    const { known } = request
+    writePlace(writer, request, before, known === undefined ? 0 : KNOWN)
+    if (known !== undefined) writer.raw(known)
+    before = request.keyspace
+  }
+  return writer.finish()
+}
+
+/** @throws KilovoltError `KV_PROTOCOL` */
+export function decodeGets(bytes: Uint8Array): GetRequest[] {
+  const reader = new Reader(bytes)
+  const requests: GetRequest[] = []
+  let keyspace: Uint8Array = EMPTY_BYTES
+  for (let left = reader.count(BUNDLE_MAX, 4); left > 0; left--) {
+    const flags = reader.u8()
+    const partition = reader.u16()
+    if ((flags & OTHER_KEYSPACE) !== 0) keyspace = reader.bytes(KEYSPACE_BYTES_MAX)
+    const key = reader.bytes(KEY_BYTES_MAX)
+    const known = (flags & KNOWN) === 0 ? undefined : reader.raw(STAMP_BYTES)
+    requests.push({ partition, keyspace, key, exempt: false, known })
+  }
+  return requests
+}
+
+export function encodePuts(requests: readonly PutRequest[], exempt: boolean): Uint8Array {
+  let size = 8
+  for (const { record } of requests) size += record.length + 48
+  const writer = new Writer(size).u8(exempt ? EXEMPT : 0).varint(requests.length)
+  let before: Uint8Array = EMPTY_BYTES
+  for (const request of requests) {
+    writePlace(writer, request, before, 0)
+    writer.bytes(request.record)
+    before = request.keyspace
+  }
+  return writer.finish()
+}
+
+/** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
+export function decodePuts(bytes: Uint8Array): PutRequest[] {
+  const reader = new Reader(bytes)
+  const exempt = (reader.u8() & EXEMPT) !== 0
+  const requests: PutRequest[] = []
+  let keyspace: Uint8Array = EMPTY_BYTES
+  for (let left = reader.count(BUNDLE_MAX, 4); left > 0; left--) {
+    const flags = reader.u8()
+    const partition = reader.u16()
+    if ((flags & OTHER_KEYSPACE) !== 0) keyspace = reader.bytes(KEYSPACE_BYTES_MAX)
+    const key = reader.bytes(KEY_BYTES_MAX)
+    const record = readRecord(reader, reader.varint())
+    requests.push({ partition, keyspace, key, record, exempt, repair: false })
+  }
+  return requests
+}
+
+export function encodeReadAnswers(answers: readonly ReadAnswer[]): Uint8Array {
+  const writer = new Writer(answers.length * 2 + 64)
+  for (const answer of answers) {
+    const kind = writer.length > REPLY_BYTES_MAX ? undefined : answer?.kind
+    switch (kind) {
+      case 'record':
+        writer.u8(Status.RECORD).bytes((answer as { readonly record: Uint8Array }).record)
+        break
+      case 'none':
+        writer.u8(Status.NONE).varint((answer as { readonly horizon: number }).horizon)
+        break
+      case 'same':
+        writer.u8(Status.SAME)
+        break
+      case 'fenced':
+      case undefined:
+        writer.u8(Status.FAILED)
+        break
+    }
+  }
+  return writer.finish()
+}
+
+/** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
+export function decodeReadAnswers(bytes: Uint8Array, count: number): ReadAnswer[] {
+  const reader = new Reader(bytes)
+  const answers: ReadAnswer[] = []
+  for (let i = 0; i < count; i++) answers.push(readReadAnswer(reader))
+  return answers
+}
+
+function readReadAnswer(reader: Reader): ReadAnswer {
+  const status = reader.u8()
+  switch (status) {
+    case Status.RECORD:
+      return { kind: 'record', record: readRecord(reader, reader.varint()) }
+    case Status.NONE:
+      return { kind: 'none', horizon: reader.varint() }
+    case Status.SAME:
+      return SAME
+    case Status.FAILED:
+      return undefined
+    default:
+      throw new KilovoltError('KV_PROTOCOL', `an answer to a read of status ${status}`)
+  }
+}
+
+export function encodeWriteAnswers(answers: readonly WriteAnswer[]): Uint8Array {
+  const writer = new Writer(answers.length + 16)
+  for (const answer of answers) {
+    switch (answer.kind) {
+      case 'stored':
+        writer.u8(answer.existed ? Status.STORED_OVER : Status.STORED)
+        break
+      case 'behind':
+        writer.u8(answer.existed ? Status.STALE : Status.LATE).varint(answer.hlc)
+        break
+      case 'fenced':
+        writer.u8(Status.FENCED)
+        break
+      case 'failed':
+        writer.u8(Status.FAILED)
+        break
+    }
+  }
+  return writer.finish()
+}
+
+/** @throws KilovoltError `KV_PROTOCOL` */
+export function decodeWriteAnswers(bytes: Uint8Array, count: number): WriteAnswer[] {
+  const reader = new Reader(bytes)
+  const answers: WriteAnswer[] = []
+  for (let i = 0; i < count; i++) answers.push(readWriteAnswer(reader))
+  return answers
+}
+
+function readWriteAnswer(reader: Reader): WriteAnswer {
+  const status = reader.u8()
+  switch (status) {
+    case Status.STORED:
+      return STORED
+    case Status.STORED_OVER:
+      return STORED_OVER
+    case Status.STALE:
+    case Status.LATE:
+      return { kind: 'behind', hlc: reader.varint(), existed: status === Status.STALE }
+    case Status.FENCED:
+      return { kind: 'fenced' }
+    case Status.FAILED:
+      return { kind: 'failed' }
+    default:
+      throw new KilovoltError('KV_PROTOCOL', `an answer to a write of status ${status}`)
+  }
+}
+
+const SAME = { kind: 'same' } as const
+const STORED = { kind: 'stored', existed: false } as const
+const STORED_OVER = { kind: 'stored', existed: true } as const
+
+function writePlace(writer: Writer, { partition, keyspace, key }: RecordKey, before: Uint8Array, flags: number): void {
+  const isSame = keyspace === before || equalBytes(keyspace, before)
+  writer.u8(flags | (isSame ? 0 : OTHER_KEYSPACE)).u16(partition)
+  if (!isSame) writer.bytes(keyspace)
+  writer.bytes(key)
+}

@@ -1,0 +1,131 @@
+import { isKilovoltError, type KilovoltError } from '../base/errors.ts'
+import type { PartitionId } from '../model/partition.ts'
+import type { RecordBytes } from '../model/record.ts'
+import type { Damage } from './damage.ts'
+import {
+  dataKey,
+  dataRange,
+  decodeDataKey,
+  PARTITION_MAX,
+  partitionRange,
+  partitionRangeAfter,
+  successor
+} from './key-layout.ts'
+import type { RecordForm } from './record-form.ts'
+import type { Read, RecordKey, StoredRecord } from './record-store.ts'
+import { storageError } from './storage-error.ts'
+import type { Store } from './store.ts'
+
+/** What a reader needs. */
+export interface RecordReaderDeps {
+  readonly store: Store
+  readonly form: RecordForm
+  readonly damage: Damage
+  /** Throws when nothing may be read any more: a long scan asks again and again. */
+  readonly assertOpen: () => void
+}
+
+/** The reading half of a record store: sees what is stored, and tells of what is damaged. */
+export class RecordReader {
+  readonly #deps: RecordReaderDeps
+
+  constructor(deps: RecordReaderDeps) {
+    this.#deps = deps
+  }
+
+  /** See {@link RecordStore.get}. */
+  get({ partition, keyspace, key }: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined> {
+    const storeKey = dataKey(partition, keyspace, key)
+    const found = this.#deps.store.get(storeKey)
+    if (found === undefined) return undefined
+    if (found instanceof Promise) return found.then(value => value && this.#opened(storeKey, value))
+    try {
+      return this.#opened(storeKey, found)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** See {@link RecordStore.getMany}. */
+  getMany(keys: readonly RecordKey[]): readonly Read[] | Promise<readonly Read[]> {
+    const storeKeys = keys.map(({ partition, keyspace, key }) => dataKey(partition, keyspace, key))
+    const found = this.#deps.store.getMany(storeKeys)
+    const open = (values: readonly (Uint8Array | undefined)[]): readonly Read[] =>
+      values.map((value, i) => value && this.#read(storeKeys[i]!, value))
+    return 'then' in found ? found.then(open) : open(found)
+  }
+
+  /** See {@link RecordStore.page}. */
+  async page(
+    partition: PartitionId,
+    after: { readonly keyspace: Uint8Array; readonly key: Uint8Array } | undefined,
+    limit: number,
+    maxBytes: number = Infinity
+  ): Promise<readonly StoredRecord[]> {
+    const { store, assertOpen } = this.#deps
+    const range = partitionRangeAfter(partition, after)
+    let gte = range.gte
+    const records: StoredRecord[] = []
+    let bytes = 0
+    for (;;) {
+      const entries = await store.page({ gte, lt: range.lt }, limit - records.length, maxBytes - bytes)
+      let isWhole = true
+      for (const [key, value] of entries) {
+        if (bytes >= maxBytes) break
+        gte = successor(key)
+        const place = decodeDataKey(key)
+        const record = this.#intact(key, value)
+        if (record === undefined) {
+          isWhole = false
+          continue
+        }
+        records.push({ partition, keyspace: place.keyspace, key: place.key, record })
+        bytes += key.length + value.length
+      }
+      // Where some were left out it goes on: a short page would be taken for the last one.
+      if (isWhole || bytes >= maxBytes) return records
+      assertOpen()
+    }
+  }
+
+  /** See {@link RecordStore.partitions}. */
+  async partitions(): Promise<readonly PartitionId[]> {
+    const { store, assertOpen } = this.#deps
+    const found: PartitionId[] = []
+    for (let from = 0; from <= PARTITION_MAX;) {
+      assertOpen()
+      const [entry] = await store.page({ gte: partitionRange(from).gte, lt: dataRange().lt }, 1)
+      if (entry === undefined) break
+      const { partition } = decodeDataKey(entry[0])
+      found.push(partition)
+      from = partition + 1
+    }
+    return found
+  }
+
+  #read(key: Uint8Array, value: Uint8Array): Read {
+    try {
+      return this.#opened(key, value)
+    } catch (error) {
+      return isKilovoltError(error) ? error : storageError(error, 'reading a record')
+    }
+  }
+
+  /** @throws KilovoltError `KV_CORRUPT` */
+  #opened(key: Uint8Array, value: Uint8Array): RecordBytes {
+    try {
+      return this.#deps.form.open(key, value)
+    } catch (error) {
+      this.#deps.damage.add(key)
+      throw error
+    }
+  }
+
+  #intact(key: Uint8Array, value: Uint8Array): RecordBytes | undefined {
+    try {
+      return this.#opened(key, value)
+    } catch {
+      return undefined
+    }
+  }
+}
