@@ -19,12 +19,21 @@ const argv = process.argv.slice(2)
 const args = parseArguments(argv)
 const folder = mkdtempSync(join(tmpdir(), 'kilovolt-bench-'))
 
-// Ended from outside: what is temporary goes all the same, as the suite, which is told as well, ends with an error.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => suite?.kill(signal))
 let suite: ReturnType<typeof spawn> | undefined
+let isEnded = false
+// Ended from outside: what is temporary goes all the same, as the suite, which is told as well, ends with an error.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    isEnded = true
+    suite?.kill(signal)
+  })
+}
 
 async function run(file: string, rest: readonly string[]): Promise<void> {
-  suite = spawn(process.execPath, [file, ...rest], { stdio: 'inherit', cwd: root })
+  if (isEnded) throw new Error('the bench was ended')
+  // Databases are in the folder as well, so that nothing of them is left either.
+  const env = { ...process.env, TMPDIR: folder }
+  suite = spawn(process.execPath, [file, ...rest], { stdio: 'inherit', cwd: root, env })
   const [code] = (await once(suite, 'exit')) as [number | null]
   if (code !== 0) throw new Error(`the bench has ended with ${code}`)
 }

@@ -22,8 +22,8 @@ export async function benchMatrix(cells: readonly Cell[], seconds: number): Prom
   for (const [group, same] of grouped(cells)) {
     const { members, store } = same[0]!
     await withGroups([BenchGroup.nodes(members, store), BenchGroup.bare(store)], async (nodes, bare) => {
-      await nodes.warmUp(['kilovolt'])
-      await bare.warmUp(['database', 'frames'])
+      const limits = [...new Set(same.map(limitOf))]
+      await Promise.all([nodes.warmUp(['kilovolt']), bare.warmUp(limits)])
       for (const cell of same) {
         process.stderr.write(`${cellName(cell)}\n`)
         const { load, inFlight } = cell

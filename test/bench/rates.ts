@@ -21,8 +21,7 @@ export async function benchRates(
   const rows: string[][] = []
   const figures: Record<string, number> = {}
   await withGroups([BenchGroup.nodes(), BenchGroup.bare()], async (nodes, bare) => {
-    await nodes.warmUp(['kilovolt'])
-    await bare.warmUp(['frames'])
+    await Promise.all([nodes.warmUp(['kilovolt']), bare.warmUp(['frames'])])
     let peak = 0
     for (const inFlight of PEAK_IN_FLIGHT) {
       const { opsPerSecond } = await nodes.measure('kilovolt', load, { inFlight, seconds: PEAK_SECONDS })

@@ -29,8 +29,7 @@ interface Side {
 export async function benchRatios(rounds: number): Promise<Report> {
   const ratios = new Ratios()
   await withGroups([BenchGroup.nodes(), BenchGroup.bare()], async (nodes, bare) => {
-    await nodes.warmUp(['kilovolt'])
-    await bare.warmUp(['database', 'frames'])
+    await Promise.all([nodes.warmUp(['kilovolt']), bare.warmUp(['database', 'frames'])])
     for (let round = 0; round < rounds; round++) {
       await beside(ratios, nodes, bare, round)
       await many(ratios, nodes)
