@@ -8,13 +8,16 @@ const ANSWER = 201
 /** Whether the messages of one turn of the event loop travel as one frame, or each as a frame of its own. */
 export type Framing = 'gathered' | 'single'
 
+/** What frames travel over: a link of libp2p, or less. */
+export type FrameLink = Pick<Link, 'send' | 'onFrame'>
+
 /** Makes frames of messages, and nothing else: no deadlines, no bounds, no errors. */
 class Sender {
-  readonly #link: Link
+  readonly #link: FrameLink
   readonly #framing: Framing
   #messages: Message[] = []
 
-  constructor(link: Link, framing: Framing) {
+  constructor(link: FrameLink, framing: Framing) {
     this.#link = link
     this.#framing = framing
   }
@@ -35,7 +38,7 @@ class Sender {
 
 /** Answers every question on a link: the least that a server of requests can do. */
 export function serveBareFrames(
-  link: Link,
+  link: FrameLink,
   answer: (question: Uint8Array) => Uint8Array,
   framing: Framing = 'gathered'
 ): void {
@@ -52,11 +55,11 @@ export function serveBareFrames(
 export class BareFrames {
   readonly #senders: readonly Sender[]
   readonly #quorum: number
-  readonly #asked = new Map<number, { answers: number; readonly done: () => void }>()
+  readonly #asked = new Map<number, { missing: number; readonly done: () => void }>()
   #nextId = 1
 
   /** @param quorum - answers after which a question is done */
-  constructor(links: readonly Link[], quorum: number, framing: Framing = 'gathered') {
+  constructor(links: readonly FrameLink[], quorum: number, framing: Framing = 'gathered') {
     this.#senders = links.map(link => new Sender(link, framing))
     this.#quorum = quorum
     for (const link of links) {
@@ -66,16 +69,17 @@ export class BareFrames {
     }
   }
 
-  /** Sends a question to every peer; resolves when enough of them have answered. */
-  ask(body: Uint8Array): Promise<void> {
+  /** Sends a question to every peer; resolves when enough of them have answered, or all. */
+  ask(body: Uint8Array, all = false): Promise<void> {
     const id = this.#nextId++
     for (const sender of this.#senders) sender.add({ type: QUESTION, id, epoch: 0, body })
-    return new Promise(done => this.#asked.set(id, { answers: 0, done }))
+    const missing = all ? this.#senders.length : this.#quorum
+    return new Promise(done => this.#asked.set(id, { missing, done }))
   }
 
   #answered(id: number): void {
     const question = this.#asked.get(id)
-    if (question === undefined || ++question.answers !== this.#quorum) return
+    if (question === undefined || --question.missing > 0) return
     this.#asked.delete(id)
     question.done()
   }

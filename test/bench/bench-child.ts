@@ -1,149 +1,111 @@
-// One process of the operations bench: a node, a bare database, or bare frames, driven over IPC by `operations.ts`.
-import { once } from 'node:events'
+// One process of the bench, driven over IPC: a node, a bare database, or a sender of bare frames. See `bench-process.ts`.
 import { writeFile } from 'node:fs/promises'
 import { type Profiler, Session } from 'node:inspector/promises'
-import { MemoryLevel } from 'memory-level'
-import { createNode, type Keyspace, type Node } from 'kilovolt'
-import { silentLogger } from '../../src/runtime/logger.ts'
-import { systemClock } from '../../src/runtime/system-clock.ts'
-import type { Link } from '../../src/transport/host.ts'
-import { Libp2pHost } from '../../src/transport/libp2p-host.ts'
-import { createPeerKey } from '../../src/transport/peer-key.ts'
-import { BareFrames, type Framing, serveBareFrames } from './bare-frames.ts'
+import { join } from 'node:path'
+import { ClassicLevel } from 'classic-level'
+import { createNode, type Node } from 'kilovolt'
+import type { BareAddresses, BareHost } from './bare-host.ts'
+import { DatabaseTarget, MapTarget } from './database-target.ts'
+import { KilovoltTarget } from './kilovolt-target.ts'
+import { keysOf, type Load, type Pace } from './load.ts'
 import { closedLoop, type Measurement } from './measure.ts'
+import { Meter } from './meter.ts'
+import { OpenLoop } from './open-loop.ts'
+import { keysAtOnce, operationOf, type Target, type TargetName } from './target.ts'
+
+/** Where a process keeps data: in memory when there is no folder. */
+export interface StoreSetup {
+  readonly folder?: string
+  readonly durability?: 'os' | 'fsync'
+}
 
 /** What the parent asks for. */
 export type BenchCommand =
   | { readonly kind: 'node'; readonly bootstrap: readonly string[] }
   | { readonly kind: 'settled' }
-  | { readonly kind: 'fill' }
-  | {
-      readonly kind: 'operations'
-      readonly mix: Mix
-      readonly level: 'one' | 'quorum'
-      readonly inFlight: number
-      readonly seconds: number
-    }
-  | { readonly kind: 'bareDatabase'; readonly mix: Mix; readonly inFlight: number; readonly seconds: number }
   | { readonly kind: 'bareHost' }
-  | {
-      readonly kind: 'bareFrames'
-      readonly addresses: readonly string[]
-      readonly framing: Framing
-      readonly mix: Mix
-      readonly inFlight: number
-      readonly seconds: number
-    }
-  | { readonly kind: 'cpu' }
+  | { readonly kind: 'connect'; readonly others: readonly BareAddresses[] }
+  | { readonly kind: 'run'; readonly target: TargetName; readonly load: Load; readonly pace: Pace }
+  | { readonly kind: 'meter' }
+  | { readonly kind: 'heap' }
   | { readonly kind: 'transport' }
   | { readonly kind: 'profileStart' }
   | { readonly kind: 'profileStop'; readonly file: string }
   | { readonly kind: 'stop' }
 
-/** Which operations a loop runs. */
-export type Mix = 'put' | 'get' | '50/50'
-
-const KEYS = 10_000
-const VALUE_BYTES = 100
-/** A record on the wire: stamp and flags, then the value. */
-const RECORD_BYTES = 24 + VALUE_BYTES
-/** A request that reads, and one that writes: keyspace and key, and the record. */
-const READ_BYTES = 24
-const WRITE_BYTES = READ_BYTES + RECORD_BYTES
-
-const keys = Array.from({ length: KEYS }, (_, i) => `key:${String(i).padStart(12, '0')}`)
-const value = new Uint8Array(VALUE_BYTES).fill(118)
-const never = new AbortController().signal
-
-let node: Node | undefined
-let values: Keyspace<Uint8Array> | undefined
-let host: Libp2pHost | undefined
-const bareLinks: Record<Framing, Link[]> = { gathered: [], single: [] }
+const setup = JSON.parse(process.argv[2] ?? '{}') as StoreSetup
+const meter = new Meter()
+const targets = new Map<string, Promise<Target>>()
 const inspector = new Session()
+let node: Node | undefined
+let bare: BareHost | undefined
 
-function isPut(mix: Mix, i: number): boolean {
-  return mix === 'put' || (mix === '50/50' && i % 2 === 0)
+async function startNode(bootstrap: readonly string[]): Promise<readonly string[]> {
+  const { folder, durability = 'os' } = setup
+  const storage = folder === undefined ? {} : { storage: new ClassicLevel(join(folder, 'node')) }
+  node = await createNode({ cluster: 'bench', bootstrap, durability, warmUpMs: 0, ...storage })
+  return node.addresses
 }
 
-async function fill(): Promise<void> {
-  const batch = keys.map(key => ({ type: 'put', key, value }) as const)
-  for (let at = 0; at < KEYS; at += 1000) await values!.batch(batch.slice(at, at + 1000))
+async function startBareHost(): Promise<BareAddresses> {
+  // Loaded only here: other revisions of the sources may have no such thing.
+  const module = await import('./bare-host.ts')
+  bare = await module.BareHost.create()
+  return bare.addresses
 }
 
-/** The same database in the same kind of process, by its asynchronous calls: what a node adds is the difference. */
-async function bareDatabase(mix: Mix, inFlight: number, seconds: number): Promise<Measurement> {
-  const database = new MemoryLevel<string, Uint8Array>({ storeEncoding: 'view', valueEncoding: 'view' })
-  await database.batch(keys.map(key => ({ type: 'put', key, value })))
-  const operation = (i: number): Promise<unknown> => {
-    const key = keys[(i * 7919) % KEYS]!
-    return isPut(mix, i) ? database.put(key, value) : database.get(key)
+/** The target, with all keys of the load in it; values of one length have a place of their own. */
+function targetOf(name: TargetName, load: Load): Promise<Target> {
+  const id = `${name} ${load.valueBytes}`
+  let target = targets.get(id)
+  if (target === undefined) targets.set(id, (target = filled(createTarget(name, load.valueBytes), load)))
+  return target
+}
+
+function createTarget(name: TargetName, valueBytes: number): Target {
+  switch (name) {
+    case 'kilovolt':
+      return new KilovoltTarget(node!, `values of ${valueBytes} bytes`)
+    case 'database':
+      return new DatabaseTarget(setup)
+    case 'map':
+      return new MapTarget()
+    case 'frames':
+    case 'singleFrames':
+    case 'tcpFrames':
+      return bare!.target(name, valueBytes)
   }
-  const result = await measured(operation, inFlight, seconds)
-  await database.close()
-  return result
 }
 
-async function bareHost(): Promise<readonly string[]> {
-  host = await Libp2pHost.create({
-    peerKey: await createPeerKey(),
-    cluster: 'bare',
-    listen: ['/ip4/127.0.0.1/tcp/0'],
-    announce: [],
-    secret: undefined,
-    allow: undefined,
-    clock: systemClock,
-    logger: silentLogger
-  })
-  const acknowledgement = new Uint8Array(2)
-  const record = new Uint8Array(RECORD_BYTES)
-  host.on('link', link =>
-    serveBareFrames(
-      link,
-      ({ length }) => (length === READ_BYTES ? record : acknowledgement),
-      link.class === 'data' ? 'gathered' : 'single'
-    )
-  )
-  await host.start()
-  return host.addresses
+async function filled(target: Target, load: Load): Promise<Target> {
+  await target.fill(keysOf(load), new Uint8Array(load.valueBytes).fill(118))
+  return target
 }
 
-/** An operation's bytes to each peer, done at the first answer: what a quorum of three costs at the least. */
-async function bareFrames({
-  addresses,
-  framing,
-  mix,
-  inFlight,
-  seconds
-}: BenchCommand & { readonly kind: 'bareFrames' }): Promise<Measurement> {
-  const links = bareLinks[framing]
-  if (links.length === 0) {
-    for (const address of addresses) {
-      const peer = await host!.connect(address, never)
-      links.push(await host!.open(peer, framing === 'gathered' ? 'data' : 'bulk', never))
-    }
+/** Operations are counted by keys; latencies are those of calls. */
+async function run(name: TargetName, load: Load, pace: Pace): Promise<Measurement> {
+  const operation = operationOf(await targetOf(name, load), load)
+  const measurement =
+    'inFlight' in pace ? await closedLoop(operation, pace) : await openLoop(operation, pace.perSecond, pace.seconds)
+  const keys = keysAtOnce(load)
+  return {
+    ...measurement,
+    operations: measurement.operations * keys,
+    opsPerSecond: measurement.opsPerSecond * keys
   }
-  const [read, write] = [new Uint8Array(READ_BYTES), new Uint8Array(WRITE_BYTES)]
-  const frames = new BareFrames(links, 1, framing)
-  return measured(i => frames.ask(isPut(mix, i) ? write : read), inFlight, seconds)
 }
 
-/** After a warm-up a third as long. */
-async function measured(
+async function openLoop(
   operation: (i: number) => Promise<unknown>,
-  inFlight: number,
+  perSecond: number,
   seconds: number
 ): Promise<Measurement> {
-  await closedLoop(operation, { inFlight, seconds: seconds / 3 })
-  return closedLoop(operation, { inFlight, seconds })
-}
-
-async function operations(mix: Mix, level: 'one' | 'quorum', inFlight: number, seconds: number): Promise<Measurement> {
-  const options = { consistency: level }
-  const operation = (i: number): Promise<unknown> => {
-    const key = keys[(i * 7919) % KEYS]!
-    return isPut(mix, i) ? values!.put(key, value, options) : values!.get(key, options)
-  }
-  return measured(operation, inFlight, seconds)
+  const loop = new OpenLoop(perSecond, { all: operation }, ['all'])
+  await new Promise(resolve => setTimeout(resolve, seconds * 1000))
+  // What is begun by now counts as well: the slowest must not be left out.
+  const open = loop.stop()
+  await open
+  return loop.take().all
 }
 
 async function startProfile(): Promise<void> {
@@ -161,28 +123,36 @@ async function stopProfile(file: string): Promise<Profiler.Profile> {
   return profile
 }
 
+/** Bytes that are in use after everything that can be collected has been. */
+function heapBytes(): number {
+  // Buffers are freed by finalizers, which the first collection only makes due.
+  for (let i = 0; i < 2; i++) globalThis.gc!()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
+async function stop(): Promise<void> {
+  for (const target of targets.values()) await (await target).close?.()
+  await bare?.stop()
+  await node?.stop()
+}
+
 async function perform(command: BenchCommand): Promise<unknown> {
   switch (command.kind) {
     case 'node':
-      node = await createNode({ cluster: 'bench', bootstrap: command.bootstrap })
-      values = node.keyspace<Uint8Array>('values', { valueEncoding: 'view' })
-      return node.addresses
+      return startNode(command.bootstrap)
     case 'settled':
-      return node?.settled()
-    case 'fill':
-      return fill()
-    case 'operations':
-      return operations(command.mix, command.level, command.inFlight, command.seconds)
-    case 'bareDatabase':
-      return bareDatabase(command.mix, command.inFlight, command.seconds)
+      return node?.settled({ timeoutMs: 60_000 })
     case 'bareHost':
-      return bareHost()
-    case 'bareFrames':
-      return bareFrames(command)
-    case 'cpu': {
-      const { user, system } = process.cpuUsage()
-      return (user + system) / 1e6
-    }
+      return startBareHost()
+    case 'connect':
+      return bare!.connect(command.others)
+    case 'run':
+      return run(command.target, command.load, command.pace)
+    case 'meter':
+      return meter.take()
+    case 'heap':
+      return heapBytes()
     case 'transport':
       return node?.status().transport
     case 'profileStart':
@@ -190,15 +160,16 @@ async function perform(command: BenchCommand): Promise<unknown> {
     case 'profileStop':
       return stopProfile(command.file)
     case 'stop':
-      for (const link of [...bareLinks.gathered, ...bareLinks.single]) link.close('done')
-      await host?.stop()
-      return node?.stop()
+      return stop()
   }
 }
 
-for (;;) {
-  const [{ id, command }] = (await once(process, 'message')) as [{ id: number; command: BenchCommand }]
-  process.send?.({ id, value: await perform(command) })
-  if (command.kind === 'stop') break
-}
-process.disconnect()
+process.on('message', ({ id, command }: { id: number; command: BenchCommand }) => {
+  // What rejects ends the process, and with it the bench.
+  void perform(command).then(value => {
+    process.send!({ id, value })
+    if (command.kind === 'stop') process.disconnect()
+  })
+})
+// The bench itself has ended: nobody is left to stop this.
+process.on('disconnect', () => process.exit())

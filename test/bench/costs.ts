@@ -1,5 +1,5 @@
 import type { Profiler } from 'node:inspector/promises'
-import { table } from './measure.ts'
+import { table } from './table.ts'
 
 const FILES = 12
 const FUNCTIONS = 18

@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { median, table } from './measure.ts'
+import { median } from './measure.ts'
+import type { LoadWindow } from './moving-child.ts'
 import { MovingNode } from './moving.ts'
-import type { LoadWindow } from './open-loop.ts'
+import { table } from './table.ts'
 
 const RECORDS = 100_000
 /** Requests a second, half of them reads. Each comes alone, so they take a quarter of two cores, with all wake-ups. */

@@ -1,32 +1,73 @@
-// npm run bench                        operations against their limits, some two minutes
-// npm run bench -- membership [n]      how quickly joins and deaths are noticed, n rounds (20)
-// npm run bench -- moving [records]     how fast a new node receives its copies, and what comparing them costs (1,000,000)
-// npm run bench -- growing [members]    what requests take while three members become so many, and three again (4)
-// npm run bench -- profile <folder>    where the time of quorum operations goes; the profiles go to a folder
-import { benchGrowing } from './growing.ts'
+// Compiles the sources and the benches into a temporary folder and runs them there; see docs/benchmarks.md for what there is.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArguments } from './arguments.ts'
+import { build } from './build.ts'
+import { compare } from './compare.ts'
 import { benchMembership } from './membership.ts'
-import { benchMoving } from './moving.ts'
-import { benchOperations, profileOperations } from './operations.ts'
+import { renewPage } from './page.ts'
+import type { Report } from './report.ts'
 
-const [what = 'operations', argument] = process.argv.slice(2)
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const pageFile = join(root, 'docs/benchmarks.md')
 
-switch (what) {
-  case 'operations':
-    await benchOperations()
-    break
-  case 'profile':
-    await profileOperations(argument ?? 'profiles')
-    break
-  case 'membership':
-    await benchMembership(Number(argument ?? 20))
-    break
-  case 'moving':
-    await benchMoving(Number(argument ?? 1_000_000))
-    break
-  case 'growing':
-    await benchGrowing(Number(argument ?? 4))
-    break
-  default:
-    console.error(`there is no bench "${what}"; there are operations, membership, moving, growing and profile`)
-    process.exitCode = 2
+const argv = process.argv.slice(2)
+const args = parseArguments(argv)
+const folder = mkdtempSync(join(tmpdir(), 'kilovolt-bench-'))
+
+let suite: ReturnType<typeof spawn> | undefined
+let isEnded = false
+// Ended from outside: what is temporary goes all the same, as the suite, which is told as well, ends with an error.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    isEnded = true
+    suite?.kill(signal)
+  })
+}
+
+async function run(file: string, rest: readonly string[]): Promise<void> {
+  if (isEnded) throw new Error('the bench was ended')
+  // Databases are in the folder as well, so that nothing of them is left either.
+  const env = { ...process.env, TMPDIR: folder }
+  suite = spawn(process.execPath, [file, ...rest], { stdio: 'inherit', cwd: root, env })
+  const [code] = (await once(suite, 'exit')) as [number | null]
+  if (code !== 0) throw new Error(`the bench has ended with ${code}`)
+}
+
+async function main(): Promise<void> {
+  if (args.part === 'membership') {
+    // Times of hundreds of milliseconds: how the sources are run does not matter.
+    await benchMembership(Number(args.argument ?? 20))
+    return
+  }
+  const { compare: revisions } = args
+  if (revisions !== undefined) {
+    const rest = argv.toSpliced(argv.indexOf('--compare'), 3)
+    await compare({
+      root,
+      folder,
+      revisions,
+      pairs: args.rounds,
+      run: (file, results) => run(file, [...rest, '--rounds', '1', '--results', results])
+    })
+    return
+  }
+  const results = join(folder, 'results.json')
+  await run(build(root, join(folder, 'built')), [...argv, '--results', results])
+  if (!args.page) return
+  const reports = JSON.parse(readFileSync(results, 'utf8')) as Report[]
+  writeFileSync(pageFile, renewPage(readFileSync(pageFile, 'utf8'), reports))
+}
+
+try {
+  await main()
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode ??= 1
+} finally {
+  rmSync(folder, { recursive: true, force: true })
 }

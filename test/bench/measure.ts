@@ -1,14 +1,27 @@
-/** What one run of a closed loop found. */
+/** What one run of a loop found. */
 export interface Measurement {
+  /** Those that succeeded. */
   readonly operations: number
+  readonly failed: number
+  /** What the first that failed said. */
+  readonly failure: string | undefined
   readonly seconds: number
   readonly opsPerSecond: number
   /** Latencies, µs. */
   readonly p50Us: number
   readonly p99Us: number
+  readonly p999Us: number
 }
 
-/** Rate and latency of a closed loop: `inFlight` workers, each starts its next operation when the last one is done. */
+/** An event loop that has not turned for so long, ms, is made to. */
+const TURN_MS = 10
+
+/**
+ * Rate and latency of a closed loop: `inFlight` workers, each starts its next operation when the last one is done.
+ *
+ * What is answered at once would keep the event loop from ever turning, and the node from all its other work; so all
+ * workers pause for a turn, which is not counted as anybody's latency, when there has been none for a while.
+ */
 export async function closedLoop(
   operation: (i: number) => Promise<unknown>,
   { inFlight, seconds }: { readonly inFlight: number; readonly seconds: number }
@@ -17,24 +30,57 @@ export async function closedLoop(
   const startedAt = performance.now()
   const endsAt = startedAt + seconds * 1000
   let next = 0
+  let failed = 0
+  let failure: string | undefined
+  let turnedAt = startedAt
+  let turn: Promise<void> | undefined
+  const turns = setInterval(() => (turnedAt = performance.now()), TURN_MS / 2)
   const worker = async (): Promise<void> => {
     let now = performance.now()
     while (now < endsAt) {
+      if (now - turnedAt > TURN_MS) {
+        turn ??= nextTurn().then(() => {
+          turn = undefined
+          turnedAt = performance.now()
+        })
+        await turn
+        now = performance.now()
+      }
       const before = now
-      await operation(next++)
-      now = performance.now()
-      latencies.add((now - before) * 1000)
+      try {
+        await operation(next++)
+        now = performance.now()
+        latencies.add((now - before) * 1000)
+      } catch (error) {
+        failed++
+        failure ??= String(error)
+        await nextTurn()
+        now = performance.now()
+      }
     }
   }
   await Promise.all(Array.from({ length: inFlight }, worker))
-  const elapsed = (performance.now() - startedAt) / 1000
+  clearInterval(turns)
+  return measurementOf(latencies, { failed, failure, seconds: (performance.now() - startedAt) / 1000 })
+}
+
+/** The figures of what was counted in so many seconds. */
+export function measurementOf(
+  latencies: Latencies,
+  rest: { readonly failed: number; readonly failure: string | undefined; readonly seconds: number }
+): Measurement {
   return {
+    ...rest,
     operations: latencies.count,
-    seconds: elapsed,
-    opsPerSecond: latencies.count / elapsed,
+    opsPerSecond: latencies.count / rest.seconds,
     p50Us: latencies.percentile(50),
-    p99Us: latencies.percentile(99)
+    p99Us: latencies.percentile(99),
+    p999Us: latencies.percentile(99.9)
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve))
 }
 
 const BUCKETS_PER_OCTAVE = 16
@@ -66,12 +112,4 @@ export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
-}
-
-/** Lines of a table with aligned columns. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((title, i) => Math.max(title.length, ...rows.map(row => row[i]!.length)))
-  const line = (cells: readonly string[]): string =>
-    cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ')
-  return [line(head), widths.map(width => '─'.repeat(width)).join('  '), ...rows.map(line)].join('\n')
 }

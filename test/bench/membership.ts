@@ -1,5 +1,6 @@
 import { ProcessNode, until } from '../support/process-node.ts'
-import { median, table } from './measure.ts'
+import { median } from './measure.ts'
+import { table } from './table.ts'
 
 /** Times of one start, in ms. */
 interface Round {

@@ -4,7 +4,22 @@ import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
 import { createNode, type Keyspace, type Node, type NodeStatus, type RepairReport } from 'kilovolt'
 import { silentLogger } from '../../src/runtime/logger.ts'
-import { type LoadWindow, OpenLoop } from './open-loop.ts'
+import type { Measurement } from './measure.ts'
+import { OpenLoop } from './open-loop.ts'
+
+/** What one kind of request took within a window; what failed is counted as if it had been answered when it failed. */
+interface LoadFigures {
+  readonly count: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
+/** What was seen of a load within a window. */
+export interface LoadWindow {
+  readonly get: LoadFigures
+  readonly put: LoadFigures
+  readonly failed: number
+}
 
 /** What the parent asks for. */
 export type MovingCommand =
@@ -54,7 +69,7 @@ const QUORUM = { consistency: 'quorum' } as const
 
 let node: Node
 let values: Keyspace<Uint8Array>
-let load: OpenLoop
+let load: OpenLoop<'get' | 'put'>
 const delay = monitorEventLoopDelay({ resolution: 5 })
 
 async function run(command: MovingCommand): Promise<MovingAnswers[keyof MovingAnswers]> {
@@ -87,14 +102,17 @@ async function run(command: MovingCommand): Promise<MovingAnswers[keyof MovingAn
       const { perSecond, records } = command
       let next = 0
       const key = (): string => `key:${(next++ * 7919) % records}`
-      load = new OpenLoop(perSecond, {
+      const requests = {
         get: () => values.get(key(), QUORUM),
         put: () => values.put(key(), VALUE, QUORUM)
-      })
+      }
+      load = new OpenLoop(perSecond, requests, ['put', 'get'])
       return undefined
     }
-    case 'window':
-      return load.take()
+    case 'window': {
+      const { get, put } = load.take()
+      return { get: figuresOf(get), put: figuresOf(put), failed: get.failed + put.failed }
+    }
     case 'unload':
       await load.stop()
       return undefined
@@ -109,6 +127,10 @@ async function run(command: MovingCommand): Promise<MovingAnswers[keyof MovingAn
     case 'status':
       return node.status()
   }
+}
+
+function figuresOf({ operations, p50Us, p99Us }: Measurement): LoadFigures {
+  return { count: operations, p50Ms: p50Us / 1000, p99Ms: p99Us / 1000 }
 }
 
 /** Keys of 15 bytes in no order, as those of partitions come, in batches as a node writes them. */

@@ -2,16 +2,17 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { MovingAnswers, MovingCommand } from './moving-child.ts'
 
-const CHILD = fileURLToPath(new URL('moving-child.ts', import.meta.url))
+/** Beside this file, and compiled if this is. */
+const CHILD = fileURLToPath(new URL(`moving-child${extname(import.meta.url)}`, import.meta.url))
 
 /** A node in a process of its own. */
 export class MovingNode {
   readonly #child: ChildProcess = fork(CHILD, {
-    execArgv: ['--import', 'tsx/esm', '--conditions=kilovolt-source', '--max-old-space-size=4096']
+    execArgv: [...process.execArgv, '--max-old-space-size=4096']
   })
 
   async ask<C extends MovingCommand>(command: C): Promise<MovingAnswers[C['kind']]> {

@@ -1,63 +1,80 @@
 import { Worker } from 'node:worker_threads'
-import { Latencies } from './measure.ts'
+import { Latencies, type Measurement, measurementOf } from './measure.ts'
 
-/** What one kind of request took within a window. */
-export interface LoadFigures {
-  readonly count: number
-  readonly p50Ms: number
-  readonly p99Ms: number
+interface Seen {
+  readonly latencies: Latencies
+  failed: number
+  failure: string | undefined
 }
-
-/** What was seen within a window; what failed is counted as if it had been answered when it failed. */
-export interface LoadWindow {
-  readonly get: LoadFigures
-  readonly put: LoadFigures
-  readonly failed: number
-}
-
-const figuresOf = (latencies: Latencies): LoadFigures => ({
-  count: latencies.count,
-  p50Ms: latencies.percentile(50) / 1000,
-  p99Ms: latencies.percentile(99) / 1000
-})
 
 /**
- * Reads and writes in turn at a fixed rate, whether or not the earlier ones are answered. What a request takes is counted
- * from when it was due, so one that could not even be begun counts all of its waiting.
+ * Requests at a fixed rate, whether or not the earlier ones are answered. What a request takes is counted from when it was
+ * due, so one that could not even be begun counts all of its waiting, and a loop that stalls cannot hide it (no coordinated
+ * omission). Above 1,000 a second those of one millisecond are due together.
  */
-export class OpenLoop {
+export class OpenLoop<K extends string> {
   readonly #ticks: Worker
-  #seen = { get: new Latencies(), put: new Latencies(), failed: 0 }
+  readonly #requests: Readonly<Record<K, (i: number) => Promise<unknown>>>
+  readonly #order: readonly K[]
+  #seen: Record<K, Seen>
+  #sinceMs = performance.now()
+  #next = 0
+  #underWay = 0
+  #onIdle: (() => void) | undefined
 
-  constructor(
-    perSecond: number,
-    requests: { readonly get: () => Promise<unknown>; readonly put: () => Promise<unknown> }
-  ) {
-    let isPut = false
+  /**
+   * @param requests - what begins a request, by its kind
+   * @param order - kinds, one after another, and again
+   */
+  constructor(perSecond: number, requests: Readonly<Record<K, (i: number) => Promise<unknown>>>, order: readonly K[]) {
+    this.#requests = requests
+    this.#order = order
+    this.#seen = this.#nothing()
     this.#ticks = new Worker(new URL('open-loop-ticks.mjs', import.meta.url), { workerData: { perSecond } })
-    this.#ticks.on('message', (dueMs: number) => {
-      isPut = !isPut
-      void this.#run(isPut ? 'put' : 'get', requests[isPut ? 'put' : 'get'], dueMs)
+    this.#ticks.on('message', ({ dueMs, count }: { dueMs: number; count: number }) => {
+      for (let k = 0; k < count; k++) {
+        const i = this.#next++
+        void this.#run(order[i % order.length]!, i, dueMs)
+      }
     })
   }
 
-  /** What was answered since the last call. */
-  take(): LoadWindow {
-    const { get, put, failed } = this.#seen
-    this.#seen = { get: new Latencies(), put: new Latencies(), failed: 0 }
-    return { get: figuresOf(get), put: figuresOf(put), failed }
+  /** What was answered since the last call; what failed counts in the latencies as if it had been answered then. */
+  take(): Readonly<Record<K, Measurement>> {
+    const seen = this.#seen
+    const nowMs = performance.now()
+    const seconds = (nowMs - this.#sinceMs) / 1000
+    this.#seen = this.#nothing()
+    this.#sinceMs = nowMs
+    const figures = {} as Record<K, Measurement>
+    for (const kind of this.#order) {
+      const { latencies, failed, failure } = seen[kind]
+      figures[kind] = measurementOf(latencies, { failed, failure, seconds })
+    }
+    return figures
   }
 
+  /** Ends when all that has begun is answered. */
   async stop(): Promise<void> {
     await this.#ticks.terminate()
+    if (this.#underWay > 0) await new Promise<void>(resolve => (this.#onIdle = resolve))
   }
 
-  async #run(kind: 'get' | 'put', request: () => Promise<unknown>, dueMs: number): Promise<void> {
+  #nothing(): Record<K, Seen> {
+    const seen = {} as Record<K, Seen>
+    for (const kind of this.#order) seen[kind] = { latencies: new Latencies(), failed: 0, failure: undefined }
+    return seen
+  }
+
+  async #run(kind: K, i: number, dueMs: number): Promise<void> {
+    this.#underWay++
     try {
-      await request()
-    } catch {
-      this.#seen.failed++
+      await this.#requests[kind](i)
+    } catch (error) {
+      this.#seen[kind].failed++
+      this.#seen[kind].failure ??= String(error)
     }
-    this.#seen[kind].add(Number(process.hrtime.bigint()) / 1e3 - dueMs * 1000)
+    this.#seen[kind].latencies.add(Number(process.hrtime.bigint()) / 1e3 - dueMs * 1000)
+    if (--this.#underWay === 0) this.#onIdle?.()
   }
 }

@@ -1,0 +1,78 @@
+// The parts of the bench. Runs compiled, with the sources beside it compiled as well; `main.ts` sees to that.
+import { writeFileSync } from 'node:fs'
+import { type BenchArguments, parseArguments } from './arguments.ts'
+import { compact, crossed } from './cell.ts'
+import { benchGrowing } from './growing.ts'
+import { benchLimits, benchMatrix } from './matrix.ts'
+import { benchMemory } from './memory.ts'
+import { benchMoving } from './moving.ts'
+import { profileOperations } from './profile.ts'
+import { benchRates } from './rates.ts'
+import { benchPromises, benchRatios } from './ratios.ts'
+import { formatSection, type Report } from './report.ts'
+import { benchSoak } from './soak.ts'
+import { benchStartUp } from './start-up.ts'
+
+const CELL_SECONDS = 0.4
+const FILTERED_CELL_SECONDS = 1.5
+const RATE_SECONDS = 5
+
+/** The parts that find figures; the others print for themselves. */
+async function reportsOf(args: BenchArguments): Promise<readonly Report[] | undefined> {
+  const { part, argument, rounds, filter, isFiltered, seconds, perSecond } = args
+  switch (part) {
+    case 'all':
+      return [
+        ...(await benchPromises(rounds)),
+        await benchLimits(seconds ?? CELL_SECONDS),
+        await benchMatrix(compact(), seconds ?? CELL_SECONDS)
+      ]
+    case 'ratios':
+      return [await benchRatios(rounds)]
+    case 'limits':
+      return [await benchLimits(seconds ?? CELL_SECONDS)]
+    case 'matrix':
+      return [
+        isFiltered
+          ? await benchMatrix(crossed(filter), seconds ?? FILTERED_CELL_SECONDS)
+          : await benchMatrix(compact(), seconds ?? CELL_SECONDS)
+      ]
+    case 'open-loop': {
+      const [mix] = filter.mixes
+      const [level] = filter.levels
+      const [valueBytes] = filter.values
+      const change = { ...(mix && { mix }), ...(level && { level }), ...(valueBytes && { valueBytes }) }
+      return [await benchRates(change, perSecond, seconds ?? RATE_SECONDS)]
+    }
+    case 'memory':
+      return [await benchMemory(Number(argument ?? 1_000_000))]
+    case 'soak':
+      return [await benchSoak(Number(argument ?? 10))]
+    case 'start-up':
+      return [await benchStartUp(rounds)]
+    case 'profile':
+      await profileOperations(argument ?? 'profiles')
+      return []
+    case 'moving':
+      await benchMoving(Number(argument ?? 1_000_000))
+      return []
+    case 'growing':
+      await benchGrowing(Number(argument ?? 4))
+      return []
+    default:
+      return undefined
+  }
+}
+
+const args = parseArguments(process.argv.slice(2))
+const reports = await reportsOf(args)
+if (reports === undefined) {
+  console.error(
+    `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, soak, start-up, membership, ` +
+      'moving, growing and profile'
+  )
+  process.exitCode = 2
+} else {
+  for (const { sections } of reports) for (const section of sections) console.log(`\n${formatSection(section)}`)
+  if (args.results !== undefined) writeFileSync(args.results, JSON.stringify(reports))
+}
