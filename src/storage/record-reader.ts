@@ -1,4 +1,4 @@
-import { isKilovoltError, type KilovoltError } from '../base/errors.ts'
+import { isKilovoltError } from '../base/errors.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { Damage } from './damage.ts'
