@@ -36,13 +36,15 @@ export interface GossipMembershipOptions {
   readonly epoch?: number
   /** A member is probed this often, ms. Default 500. */
   readonly probeIntervalMs?: number
-  /** The own record is published this often, ms. Default 1000. */
+  /** The own record is published this often, ms, in a cluster of up to five. Default 1000. */
   readonly heartbeatMs?: number
   /** How long dead and departed members are remembered, ms. Default 10 min. */
   readonly retentionMs?: number
 }
 
 const HEARTBEAT_MS = 1000
+/** Everybody receives what everybody publishes: beyond so many members each does it less often. Answers to pings say the same. */
+const FULL_RATE_MEMBERS = 5
 /** Epochs change in bursts; a later one within this time replaces one that waits to be published, ms. */
 const EPOCH_PAUSE_MS = 100
 /** They change at all members at once: who waits up to so much longer finds that others have told it already, ms. */
@@ -82,6 +84,7 @@ export class GossipMembership implements Membership {
   #wake: Timer | undefined
   #wakeAtMs = Number.POSITIVE_INFINITY
   #heartbeat: Timer | undefined
+  #publishedMs = Number.NEGATIVE_INFINITY
   #flush: Timer | undefined
   /** The first epoch that waits for the flush. */
   #newsEpoch = 0
@@ -118,7 +121,7 @@ export class GossipMembership implements Membership {
       missed: (store, probe) => this.#drive(detector => detector.missed(this.#now(), store, probe)),
       helped: (...report) => this.#drive(detector => detector.helped(this.#now(), ...report)),
       reported: this.#reported,
-      ownLagMs: () => this.#ownLagMs()
+      ownLagMs: this.#ownLagMs
     })
     this.#listen()
   }
@@ -325,7 +328,7 @@ export class GossipMembership implements Membership {
     })
   }
 
-  /** Once a second: the own record goes out, and what has piled up is tidied. */
+  /** Once a second: what has piled up is tidied, and the own record goes out when it is time. */
   readonly #beat = (): void => {
     const { heartbeatMs = HEARTBEAT_MS } = this.#options
     this.#heartbeat = this.#clock.after(heartbeatMs, this.#beat)
@@ -333,16 +336,18 @@ export class GossipMembership implements Membership {
     this.#lagMs = 0
     this.#apply(this.#gossip.announce({ addresses: announceable(this.#transport.addresses) }))
     this.#apply(this.#gossip.expire(this.#now()))
-    this.#outbox.set(this.self.storeId, this.#gossip.rumourOf(this.self.storeId, this.#now())!)
-    this.#send()
+    const nowMs = this.#now()
+    if (nowMs - this.#publishedMs >= (Math.max(1, this.view.size / FULL_RATE_MEMBERS) - 0.5) * heartbeatMs) {
+      this.#publishedMs = nowMs
+      this.#outbox.set(this.self.storeId, this.#gossip.rumourOf(this.self.storeId, nowMs)!)
+      this.#send()
+    }
     this.#exchange.tick()
     this.#links.tick(this.#now())
   }
 
   /** The worst of this second and the one before. */
-  #ownLagMs(): number {
-    return Math.max(this.#lagMs, this.#lagBeforeMs)
-  }
+  readonly #ownLagMs = (): number => Math.max(this.#lagMs, this.#lagBeforeMs)
 
   #publish(rumours: readonly Rumour[], isUrgent = true): void {
     if (rumours.length === 0 || this.#phase !== 'running') return

@@ -8,7 +8,7 @@ const BUSY_FOR_MS = 500
 /** Rest after a turn, in times of what the turn took: work in the background has a sixteenth of the time. */
 const REST_PARTS = 15
 /** Longest rest, ms: a turn that something else has held up is not paid for without end. */
-const REST_MAX_MS = 100
+const REST_MAX_MS = 500
 
 /**
  * Lets work in the background leave room for requests. While requests come, one piece of work runs at a time, and a rest

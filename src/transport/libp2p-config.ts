@@ -102,11 +102,14 @@ function gossipOptions(topic: string): Parameters<typeof gossipsub>[0] {
     pruneBackoff: 2000,
     unsubcribeBackoff: 1000,
     graftFloodThreshold: 500,
-    D: 6,
-    Dlo: 4,
-    Dhi: 12,
-    Dout: 2,
-    Dlazy: 6,
+    // Nodes are linked with everybody, so what one publishes reaches all at once; the mesh only makes up for a link that is
+    // just being renewed, and the digests for the rest. Each neighbour more is one more copy of every message for everybody.
+    D: 3,
+    Dlo: 2,
+    Dhi: 6,
+    Dout: 1,
+    Dlazy: 0,
+    gossipFactor: 0,
     // Rumours are repeated by heartbeats: nothing older than this is worth remembering.
     seenTTL: 30_000,
     maxInboundDataLength: MIB,

@@ -1,12 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { median } from './measure.ts'
-import type { LoadWindow } from './moving-child.ts'
+import type { Load, LoadWindow } from './moving-child.ts'
 import { MovingNode } from './moving.ts'
 import { table } from './table.ts'
 
 const RECORDS = 100_000
-/** Requests a second, half of them reads. Each comes alone, so they take a quarter of two cores, with all wake-ups. */
-const PER_SECOND = 200
+/** Clients of each of the members that are there all the time, half of whose requests are reads. */
+const CLIENTS = 4
 /** Of a window in which nothing happens. */
 const QUIET_MS = 3000
 /** The load runs so long before anything is measured: code is compiled, and the fill is forgotten. */
@@ -15,10 +15,9 @@ const WARM_UP_MS = 5000
 const MEMBERS = 3
 /** Between steps, so that the end of one is not counted as the other, ms. */
 const SETTLE_MS = 1000
-const ROUNDS = 3
 
-/** What happens in a window of a round, in order: first one node joins, then the others, then all of them leave. */
-const STEPS = ['before', 'processes start', 'one joins', 'others join', 'all leave', 'after'] as const
+/** What happens in a window of a round, in order: first one node joins, then the others, each when the one before has settled, they stay a while, and all of them leave. */
+const STEPS = ['before', 'processes start', 'one joins', 'others join', 'all are there', 'all leave', 'after'] as const
 type Step = (typeof STEPS)[number]
 /**
  * What comes: nodes that take their share, or nodes of weight 0 that join and take nothing, which is what it costs the machine
@@ -32,30 +31,38 @@ interface Window extends LoadWindow {
 }
 type Round = Readonly<Partial<Record<Step, Window>>>
 
+/** How large a cluster grows, and under which load. */
+export interface GrowingOptions {
+  readonly size: number
+  /** Requests a second of a single member, instead of clients at all three. */
+  readonly perSecond: number | undefined
+  readonly rounds: number
+}
+
 /**
  * What requests take while a cluster under load grows from three members to four, and then to as many as are asked for, and
  * shrinks to three again, in real processes; in turn with rounds in which as many processes join for as long and take nothing.
  */
-export async function benchGrowing(size: number): Promise<void> {
+export async function benchGrowing({ size, perSecond, rounds }: GrowingOptions): Promise<void> {
   const members = Array.from({ length: MEMBERS }, () => new MovingNode())
   try {
     const bootstrap = await members[0]!.ask({ kind: 'start', bootstrap: [] })
     for (const node of members.slice(1)) await node.ask({ kind: 'start', bootstrap })
     await askAll(members, 'settled')
     await members[0]!.ask({ kind: 'fill', records: RECORDS })
-    await members[0]!.ask({ kind: 'load', perSecond: PER_SECOND, records: RECORDS })
+    const load: Load = perSecond === undefined ? { clients: CLIENTS } : { perSecond }
+    const busy = perSecond === undefined ? members : members.slice(0, 1)
+    for (const node of busy) await node.ask({ kind: 'load', load, records: RECORDS })
     await pause(WARM_UP_MS)
     const seen: Record<Kind, Round[]> = { owners: [], idle: [] }
     const joining = [1, size - MEMBERS - 1].filter(count => count > 0)
-    // The more there are, the longer a round takes.
-    const rounds = joining.length > 1 ? 1 : ROUNDS
     for (let i = 0; i < rounds; i++) {
-      const owners = await round({ members, bootstrap, joining, kind: 'owners' })
+      const owners = await round({ members, busy, bootstrap, joining, kind: 'owners' })
       seen.owners.push(owners)
-      seen.idle.push(await round({ members, bootstrap, joining, kind: 'idle', like: owners }))
+      seen.idle.push(await round({ members, busy, bootstrap, joining, kind: 'idle', like: owners }))
       process.stderr.write(`round ${i + 1} of ${rounds}\n`)
     }
-    await members[0]!.ask({ kind: 'unload' })
+    for (const node of busy) await node.ask({ kind: 'unload' })
     report(seen)
   } finally {
     for (const node of members) node.stop()
@@ -64,6 +71,8 @@ export async function benchGrowing(size: number): Promise<void> {
 
 interface RoundOptions {
   readonly members: readonly MovingNode[]
+  /** Those of them that have clients. */
+  readonly busy: readonly MovingNode[]
   readonly bootstrap: readonly string[]
   readonly joining: readonly number[]
   readonly kind: Kind
@@ -71,16 +80,16 @@ interface RoundOptions {
   readonly like?: Round
 }
 
-async function round({ members, bootstrap, joining, kind, like }: RoundOptions): Promise<Round> {
+async function round({ members, busy, bootstrap, joining, kind, like }: RoundOptions): Promise<Round> {
   const windows: Partial<Record<Step, Window>> = {}
   const during = async (step: Step, work: () => Promise<unknown>): Promise<void> => {
-    await members[0]!.ask({ kind: 'window' })
+    await windowOf(busy)
     const startMs = performance.now()
     await work()
     const leftMs = (like?.[step]?.seconds ?? 0) * 1000 - (performance.now() - startMs)
     if (leftMs > 0) await pause(leftMs)
     windows[step] = {
-      ...(await members[0]!.ask({ kind: 'window' })),
+      ...(await windowOf(busy)),
       seconds: (performance.now() - startMs) / 1000
     }
   }
@@ -95,15 +104,21 @@ async function round({ members, bootstrap, joining, kind, like }: RoundOptions):
     await pause(SETTLE_MS)
     for (const [at, count] of joining.entries()) {
       await during(at === 0 ? 'one joins' : 'others join', async () => {
-        const more = processes.slice(joined.length, joined.length + count)
-        await Promise.all(more.map(node => node.ask({ kind: 'start', bootstrap, weight: WEIGHTS[kind] })))
-        joined.push(...more)
-        await askAll([...joined, ...members], 'settled')
+        // One after the other, as a deployment would: so many that start at once are felt for that alone.
+        for (const node of processes.slice(joined.length, joined.length + count)) {
+          await node.ask({ kind: 'start', bootstrap, weight: WEIGHTS[kind] })
+          joined.push(node)
+          await askAll([...joined, ...members], 'settled')
+        }
       })
     }
+    await pause(SETTLE_MS)
+    await during('all are there', () => pause(QUIET_MS))
     await during('all leave', async () => {
-      await askAll(joined, 'leave')
-      await askAll(members, 'settled')
+      for (const node of joined.toReversed()) {
+        await node.ask({ kind: 'leave' })
+        await askAll(members, 'settled')
+      }
     })
     for (const node of processes) node.stop()
     await pause(SETTLE_MS)
@@ -111,6 +126,18 @@ async function round({ members, bootstrap, joining, kind, like }: RoundOptions):
     return windows
   } finally {
     for (const node of processes) node.stop()
+  }
+}
+
+/** What the middle one of them has seen, by its 99th percentile. */
+async function windowOf(busy: readonly MovingNode[]): Promise<LoadWindow> {
+  const windows = await Promise.all(busy.map(node => node.ask({ kind: 'window' })))
+  const middle = (what: 'get' | 'put'): LoadWindow['get'] =>
+    windows.map(window => window[what]).toSorted((a, b) => a.p99Ms - b.p99Ms)[windows.length >> 1]!
+  return {
+    get: middle('get'),
+    put: middle('put'),
+    failed: windows.reduce((sum, { failed }) => sum + failed, 0)
   }
 }
 

@@ -5,6 +5,7 @@ import { MemoryLevel } from 'memory-level'
 import { createNode, type Keyspace, type Node, type NodeStatus, type RepairReport } from 'kilovolt'
 import { silentLogger } from '../../src/runtime/logger.ts'
 import type { Measurement } from './measure.ts'
+import { Clients } from './clients.ts'
 import { OpenLoop } from './open-loop.ts'
 
 /** What one kind of request took within a window; what failed is counted as if it had been answered when it failed. */
@@ -21,6 +22,9 @@ export interface LoadWindow {
   readonly failed: number
 }
 
+/** Clients that each wait for their answers, or requests a second that wait for nothing. */
+export type Load = { readonly clients: number } | { readonly perSecond: number }
+
 /** What the parent asks for. */
 export type MovingCommand =
   | { readonly kind: 'loaded' }
@@ -34,7 +38,7 @@ export type MovingCommand =
   | { readonly kind: 'fill'; readonly records: number }
   | { readonly kind: 'settled' }
   | { readonly kind: 'leave' }
-  | { readonly kind: 'load'; readonly perSecond: number; readonly records: number }
+  | { readonly kind: 'load'; readonly load: Load; readonly records: number }
   | { readonly kind: 'window' }
   | { readonly kind: 'unload' }
   | { readonly kind: 'watch' }
@@ -69,7 +73,7 @@ const QUORUM = { consistency: 'quorum' } as const
 
 let node: Node
 let values: Keyspace<Uint8Array>
-let load: OpenLoop<'get' | 'put'>
+let load: Clients | OpenLoop<'get' | 'put'>
 const delay = monitorEventLoopDelay({ resolution: 5 })
 
 async function run(command: MovingCommand): Promise<MovingAnswers[keyof MovingAnswers]> {
@@ -99,14 +103,16 @@ async function run(command: MovingCommand): Promise<MovingAnswers[keyof MovingAn
       await node.leave({ timeoutMs: 120_000 })
       return undefined
     case 'load': {
-      const { perSecond, records } = command
-      let next = 0
-      const key = (): string => `key:${(next++ * 7919) % records}`
+      const { records } = command
+      const key = (): string => `key:${Math.floor(Math.random() * records)}`
       const requests = {
         get: () => values.get(key(), QUORUM),
         put: () => values.put(key(), VALUE, QUORUM)
       }
-      load = new OpenLoop(perSecond, requests, ['put', 'get'])
+      load =
+        'clients' in command.load
+          ? new Clients(command.load.clients, requests)
+          : new OpenLoop(command.load.perSecond, requests, ['put', 'get'])
       return undefined
     }
     case 'window': {

@@ -57,7 +57,7 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
       await benchMoving(Number(argument ?? 1_000_000))
       return []
     case 'growing':
-      await benchGrowing(Number(argument ?? 4))
+      await benchGrowing({ size: Number(argument ?? 4), perSecond: perSecond[0], rounds })
       return []
     default:
       return undefined

@@ -395,6 +395,23 @@ describe('membership of several nodes', function () {
       await cluster.until(heard, 2000, 'the last epoch of everybody is known to all')
     }))
 
+  it('is told of as much by many members together as by five, and members know of a lost message all the same', () =>
+    onSeeds(2, async cluster => {
+      await cluster.form(20)
+      const sent = (): number => cluster.nodes.reduce((sum, { transport }) => sum + transport.published, 0)
+      await cluster.world.advance(10_000)
+      const before = sent()
+      await cluster.world.advance(20_000)
+      // Each every four seconds.
+      assert.ok(sent() - before >= 80 && sent() - before <= 120, `${sent() - before} messages`)
+      for (const { transport } of cluster.nodes) transport.publish = () => {}
+      const [first] = cluster.nodes
+      first!.membership.announce({ epoch: 9 })
+      const heard = (): boolean =>
+        cluster.nodes.every(({ membership }) => membership.view.get(first!.store)!.epoch === 9)
+      await cluster.until(heard, 60_000, 'the epoch is known from answers to pings')
+    }))
+
   it('says how late the event loop of another member runs', () =>
     onSeeds(2, async cluster => {
       await cluster.form(3)
