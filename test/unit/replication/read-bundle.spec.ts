@@ -233,8 +233,9 @@ describe('reads that go together', () => {
     const change = { next: [1, 2, 4].map(store), copies: [{ to: store(4), from: [store(3)] }] }
     const row: Row = { slots: [1, 2, 3].map(store), change, rowEpoch: 5 }
     bench = withThree({ row })
-    await read('quorum', A, B)
+    const promises = await read('quorum', A, B)
     assert.deepEqual(bench.waiting, [2, 2, 3, 3, 4, 4])
+    assert.deepEqual(await outcomes(promises), ['pending', 'pending'])
     assert.ok(bench.asked.every(({ get }) => get !== undefined))
   })
 
