@@ -9,12 +9,16 @@ import type { OperationDeps } from './operation.ts'
 import type { Route } from './routes.ts'
 import { BUNDLE_MAX } from './bundle-wire.ts'
 
+/** `running`; `done`: has its result; `failed`: has its error; `alone`: goes on by itself, outside of the bundle. */
+export type ItemState = 'running' | 'done' | 'failed' | 'alone'
+
 /** One operation of a bundle, while it is under way. */
 export abstract class Item<Result> {
   readonly place: RecordKey
   readonly promise: Promise<Result>
   resolve!: (result: Result | Promise<Result>) => void
   reject!: (error: unknown) => void
+  state: ItemState = 'running'
   /** Its row, once it is asked for. */
   route: Route | undefined
   /** Answers needed, answers had, and replicas that may still answer. */
@@ -25,10 +29,6 @@ export abstract class Item<Result> {
   asked = 0
   agreed = 0
   missed = 0
-  /** It has its result, or goes on by itself. */
-  isOver = false
-  /** It goes on by itself. */
-  isAlone = false
 
   constructor(place: RecordKey) {
     this.place = place
@@ -63,7 +63,7 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
   protected readonly deps: OperationDeps
   protected readonly requirement: Requirement
   readonly #options: BundleOptions
-  readonly #deadlineMs: number
+  #deadlineMs = Infinity
   readonly #items: I[] = []
   #bytes = 0
   #running = 0
@@ -75,7 +75,6 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
     this.deps = deps
     this.requirement = options.requirement
     this.#options = options
-    this.#deadlineMs = deps.clock.monotonicMs() + options.timeoutMs
   }
 
   /** Whether it takes no more. */
@@ -93,20 +92,22 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
   /** Begins: asks this node's copies and all others. To be called once. */
   start(): void {
     if (this.#ended) return
-    const { self, wheel, routes } = this.deps
+    const { self, clock, wheel, routes } = this.deps
     const latest = routes()
     this.#running = this.#items.length
-    wheel.add(this, this.remainingMs)
+    // The time of all begins now: the last one of a long turn has no less of it than the first.
+    this.#deadlineMs = clock.monotonicMs() + this.#options.timeoutMs
+    wheel.add(this, this.#options.timeoutMs)
     const here: I[] = []
     const others = new Map<StoreId, I[]>()
     for (const item of this.#items) {
       const route = latest?.of(item.place.partition, this.requirement === 'one')
-      if (route === undefined || route.row.change !== undefined) {
+      if (route?.isSteady !== true) {
         this.alone(item)
         continue
       }
       this.#route(item, route)
-      for (let at = 0; at < route.replicas.length && !item.isOver; at++) {
+      for (let at = 0; at < route.replicas.length && item.state === 'running'; at++) {
         const store = route.replicas[at]!
         if (store === self) here.push(item)
         else if (route.peers[at] === undefined || this.deps.isDead(store)) this.miss(item, at, true)
@@ -125,7 +126,7 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
   }
 
   override expire(): void {
-    for (const item of this.#items) if (!item.isOver) this.fail(item, this.#timeoutError(item))
+    for (const item of this.#items) if (item.state === 'running') this.fail(item, this.#timeoutError(item))
   }
 
   protected abstract readonly what: 'read' | 'write'
@@ -160,21 +161,24 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
     item.missed |= 1 << at
     item.left--
     this.onMiss(item, at, isFailure)
-    if (!item.isOver && item.left < item.needed) this.alone(item)
+    if (item.left < item.needed) this.alone(item)
+  }
+
+  /** That replica has certainly not done it. */
+  protected spare(item: I, at: number): void {
+    item.asked &= ~(1 << at)
   }
 
   protected succeed(item: I, result: Result): void {
-    if (this.#leave(item)) item.resolve(result)
+    if (this.#leave(item, 'done')) item.resolve(result)
   }
 
   protected fail(item: I, error: unknown): void {
-    if (this.#leave(item)) item.reject(error)
+    if (this.#leave(item, 'failed')) item.reject(error)
   }
 
   protected alone(item: I): void {
-    if (!this.#leave(item)) return
-    item.isAlone = true
-    item.resolve(this.goOn(item, this.remainingMs))
+    if (this.#leave(item, 'alone')) item.resolve(this.goOn(item, this.remainingMs))
   }
 
   #route(item: I, route: Route): void {
@@ -185,7 +189,7 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
   }
 
   #askHere(all: readonly I[], epoch: number): void {
-    const items = all.filter(({ isAlone }) => !isAlone)
+    const items = all.filter(({ state }) => state !== 'alone')
     if (items.length === 0) return
     // Oneself is first in each route.
     for (const item of items) item.asked |= 1
@@ -200,7 +204,7 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
 
   #ask(store: StoreId, all: readonly I[]): void {
     // A read may be over by what this node holds; a write goes to everybody.
-    const items = all.filter(({ isAlone, isOver }) => !isAlone && (this.what === 'write' || !isOver))
+    const items = all.filter(({ state }) => state === 'running' || (state === 'done' && this.what === 'write'))
     if (items.length === 0) return
     const places = items.map(({ route }) => route!.replicas.indexOf(store))
     for (const [i, item] of items.entries()) item.asked |= 1 << places[i]!
@@ -226,15 +230,15 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
     const isDefinite = outcome.kind === 'unsent' || outcome.kind === 'refused'
     for (const [i, item] of items.entries()) {
       const at = places[i]!
-      if (isDefinite) item.asked &= ~(1 << at)
+      if (isDefinite) this.spare(item, at)
       if (answers === undefined) this.miss(item, at, true)
       else this.onAnswer(item, at, answers[i]!)
     }
   }
 
-  #leave(item: I): boolean {
-    if (item.isOver) return false
-    item.isOver = true
+  #leave(item: I, state: ItemState): boolean {
+    if (item.state !== 'running') return false
+    item.state = state
     if (--this.#running === 0) this.deps.wheel.cancel(this)
     return true
   }

@@ -47,6 +47,8 @@ export class Coordinator {
   /** Operations under way, so that a stop can end them. */
   readonly #running = new Set<{ cancel(error: KilovoltError): void }>()
   readonly #turn: TurnBundles
+  /** Why nothing is begun any more. */
+  #stopped: KilovoltError | undefined
   readonly #stats = { reads: 0, writes: 0, failed: 0, timedOut: 0, restamped: 0, readRepairs: 0 }
 
   constructor(deps: CoordinatorDeps, requestTimeoutMs: number) {
@@ -149,6 +151,8 @@ export class Coordinator {
 
   async #track<Result>(operation: Operation<unknown, Result>): Promise<Result> {
     this.#running.add(operation)
+    // It has waited for its stamp, or was one of a bundle, while the node stopped.
+    if (this.#stopped !== undefined) operation.cancel(this.#stopped)
     try {
       return await operation.run()
     } finally {
@@ -176,6 +180,8 @@ export class Coordinator {
       'KV_NODE_STOPPED',
       'the node stops; whether a write that was under way is stored is unknown'
     )
+    this.#stopped = error
+    this.#turn.stop()
     for (const operation of this.#running) operation.cancel(error)
     this.#running.clear()
   }

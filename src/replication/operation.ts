@@ -51,7 +51,7 @@ export interface OperationOptions {
 /** How one replica fared, as an error tells it. */
 export interface ReplicaAnswer {
   readonly store: StoreId
-  /** `ok`, `down`, `unsent`, `lost`, `timeout`, `fenced`, a `KV_*` code, `unmended`, `pending`, or `unasked`. */
+  /** `ok`, `down`, `unsent`, `lost`, `timeout`, `fenced`, a `KV_*` code, `unmended`, `pending`, `unasked`, or `failed`. */
   readonly answer: string
 }
 
@@ -141,6 +141,8 @@ export abstract class Operation<Reply, Result> extends Deadline {
     if (routes === undefined) {
       return this.fail(new KilovoltError('KV_NOT_JOINED', 'this node is not a member of a cluster yet'))
     }
+    // Whoever has not answered in the phase before may have done it all the same.
+    if (this.#phase > 0) this.#mayHaveRun = true
     const phase = ++this.#phase
     if (phase > PHASES_MAX) return this.fail(this.#timeoutError())
     this.epoch = routes.topology.epoch
@@ -197,7 +199,6 @@ export abstract class Operation<Reply, Result> extends Deadline {
   /** Refreshes the topology to an epoch, then begins the next phase. */
   protected refresh(epoch: number): void {
     const phase = this.#phase
-    this.#mayHaveRun = true
     this.deps.catchUp(epoch, this.remainingMs).then(
       () => {
         if (phase === this.#phase && !this.#ended) this.phase()

@@ -67,8 +67,10 @@ export class ReadBundle extends Bundle<Read, Found, ReadAnswer> {
 
   protected onAnswer(item: Read, at: number, answer: ReadAnswer): void {
     if (answer === undefined || answer.kind === 'fenced') return this.miss(item, at, false)
+    // The same as what? Nobody was told of anything.
+    if (answer.kind === 'same' && item.own === undefined) return this.miss(item, at, false)
     const record = answer.kind === 'same' ? item.own : answer.kind === 'record' ? answer.record : undefined
-    if (item.isOver) return this.#onLate(item, at, record)
+    if (item.state !== 'running') return this.#onLate(item, at, record)
     if (item.had > 0 && !isSame(item.found, record)) return this.alone(item)
     item.found = record
     if (this.agree(item, at)) this.succeed(item, record)
@@ -81,8 +83,8 @@ export class ReadBundle extends Bundle<Read, Found, ReadAnswer> {
   }
 
   /** Whoever answers when the level is met already, and is behind, is mended. */
-  #onLate({ place, route, found, isAlone }: Read, at: number, record: Found): void {
-    if (isAlone || found === undefined || (record !== undefined && compareRecords(record, found) >= 0)) return
+  #onLate({ place, route, found, state }: Read, at: number, record: Found): void {
+    if (state !== 'done' || found === undefined || (record !== undefined && compareRecords(record, found) >= 0)) return
     const epoch = this.deps.routes()?.topology.epoch ?? 0
     this.#options.repair(place, route!.replicas[at]!, found, epoch, this.remainingMs, () => {})
   }

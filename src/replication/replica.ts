@@ -118,22 +118,17 @@ export class Replica {
   /** Several reads of one coordinator; an answer for each, `undefined` for one that could not be read. */
   getMany(requests: readonly GetRequest[], epoch: number, done: ReplicaDone<readonly ReadAnswer[]>): void {
     this.#requests += requests.length
-    const [first] = requests
-    if (first !== undefined && this.#isAhead(first, epoch))
-      return this.#catchUp(epoch, done, () => this.#getMany(requests, epoch, done))
-    this.#getMany(requests, epoch, done)
+    const go = (): void => this.#getMany(requests, epoch, done)
+    if (requests.some(request => this.#isAhead(request, epoch))) return this.#catchUp(epoch, done, go)
+    go()
   }
 
   /** Several writes of one coordinator; a reply for each, `undefined` for one that could not be stored. */
   putMany(requests: readonly PutRequest[], epoch: number, done: ReplicaDone<readonly (PutReply | undefined)[]>): void {
-    const replies: (PutReply | undefined)[] = Array.from({ length: requests.length })
-    let left = requests.length
-    for (const [i, request] of requests.entries()) {
-      this.put(request, epoch, (_error, reply) => {
-        replies[i] = reply
-        if (--left === 0) done(undefined, replies)
-      })
-    }
+    for (const { repair } of requests) if (!repair) this.#requests++
+    const go = (): void => this.#putMany(requests, epoch, done)
+    if (requests.some(request => this.#isAhead(request, epoch))) return this.#catchUp(epoch, done, go)
+    go()
   }
 
   #getMany(requests: readonly GetRequest[], epoch: number, done: ReplicaDone<readonly ReadAnswer[]>): void {
@@ -156,6 +151,18 @@ export class Replica {
     const found = this.#deps.records.getMany(wanted)
     if (!(found instanceof Promise)) return fill(found)
     found.then(fill, (error: unknown) => done(asError(error), undefined))
+  }
+
+  #putMany(requests: readonly PutRequest[], epoch: number, done: ReplicaDone<readonly (PutReply | undefined)[]>): void {
+    const replies: (PutReply | undefined)[] = Array.from({ length: requests.length })
+    let left = requests.length
+    if (left === 0) return done(undefined, replies)
+    for (const [i, request] of requests.entries()) {
+      this.#put(request, epoch, (_error, reply) => {
+        replies[i] = reply
+        if (--left === 0) done(undefined, replies)
+      })
+    }
   }
 
   #put(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>): void {

@@ -12,7 +12,12 @@ export interface Route {
   readonly peers: readonly (PeerId | undefined)[]
   /** The sets of which a quorum needs a majority each. */
   readonly sets: readonly (readonly StoreId[])[]
+  /** Whether it is as simple as a bundle takes it for: the row is at rest, and each replica has a bit of a number to itself. */
+  readonly isSteady: boolean
 }
+
+/** Bits of a number that can be set and tested without a thought of its sign. */
+const BITS_MAX = 31
 
 /** Routes of one topology, each worked out when it is first needed: operations far outnumber epochs. */
 export class Routes {
@@ -41,6 +46,8 @@ export class Routes {
     const others = asked.filter(store => store !== this.#self)
     const replicas = others.length < asked.length ? [this.#self, ...others] : others
     const peers = replicas.map(store => (store === this.#self ? undefined : this.topology.members.get(store)?.peerId))
-    return { row, replicas, peers, sets: this.#rules.quorumSets(row) }
+    const isSteady =
+      row.change === undefined && replicas.length <= BITS_MAX && new Set(replicas).size === replicas.length
+    return { row, replicas, peers, sets: this.#rules.quorumSets(row), isSteady }
   }
 }

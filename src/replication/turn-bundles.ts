@@ -55,6 +55,7 @@ export class TurnBundles {
   readonly #writes = new Map<BundleKey, WriteBundle>()
   /** Whether an operation has begun in this turn. */
   #hasBegun = false
+  #isStopped = false
 
   constructor(deps: OperationDeps, options: TurnBundlesOptions) {
     this.#deps = deps
@@ -89,16 +90,25 @@ export class TurnBundles {
     const { writeAlone } = this.#options
     const bundle: WriteBundle = new WriteBundle(this.#deps, {
       ...this.#shared(requirement, call.timeoutMs, () => bundle),
-      writeAlone: async (place, record, timeoutMs, isRepeat) => {
+      writeAlone: async ({ place, record, timeoutMs, isRepeat, isBehind }) => {
         const options = { requirement, timeoutMs, signal: undefined, isRepeat }
-        return writeAlone(place, isRepeat ? restamp(record, await stamps.next()) : record, options)
+        // Else it stays the same record: who has it already takes it for that, and not for a second write of the value.
+        return writeAlone(place, isBehind ? restamp(record, await stamps.next()) : record, options)
       }
     })
     return this.#opened(this.#writes, key, bundle)
   }
 
+  /** Takes nothing more: what comes goes by itself. What was taken is among those that run, and ended as such. */
+  stop(): void {
+    this.#isStopped = true
+    this.#reads.clear()
+    this.#writes.clear()
+  }
+
   /** Whether the operation is not the first one of this turn, and cannot be called off by itself. */
   #isBundled({ signal }: Call): boolean {
+    if (this.#isStopped) return false
     if (!this.#hasBegun) {
       this.#hasBegun = true
       this.#deps.clock.soon(this.#onTurnOver)

@@ -12,6 +12,8 @@ import type { PutRequest } from './wire.ts'
 class Write extends Item<PutResult> {
   readonly record: RecordBytes
   existed = false
+  /** Some replica wants a later stamp. */
+  isBehind = false
 
   constructor(place: RecordKey, record: RecordBytes) {
     super(place)
@@ -19,15 +21,20 @@ class Write extends Item<PutResult> {
   }
 }
 
+/** A write that goes on by itself. */
+export interface LoneWrite {
+  readonly place: RecordKey
+  readonly record: RecordBytes
+  readonly timeoutMs: number
+  /** Some replica may have this record already. */
+  readonly isRepeat: boolean
+  /** Some replica wants a later stamp. */
+  readonly isBehind: boolean
+}
+
 /** What a bundle of writes is made for. */
 export interface WriteBundleOptions extends BundleOptions {
-  /** Does one write by itself; `isRepeat`: some replica may have this record already. */
-  readonly writeAlone: (
-    place: RecordKey,
-    record: RecordBytes,
-    timeoutMs: number,
-    isRepeat: boolean
-  ) => Promise<PutResult>
+  readonly writeAlone: (write: LoneWrite) => Promise<PutResult>
 }
 
 /**
@@ -72,32 +79,39 @@ export class WriteBundle extends Bundle<Write, PutResult, WriteAnswer> {
         item.existed ||= answer.existed
         return this.#acknowledged(item, at)
       case 'behind':
-        if (item.isOver) return
+        if (item.state !== 'running') return
         // At `one` nothing is promised: there something newer is as good.
         if (answer.existed && this.requirement === 'one') {
           item.existed = true
           return this.#acknowledged(item, at)
         }
         this.deps.stamps.observe(answer.hlc)
+        item.isBehind = true
         return this.alone(item)
       case 'fenced':
+        this.spare(item, at)
         return this.miss(item, at, false)
       case 'failed':
+        this.spare(item, at)
         return this.miss(item, at, true)
     }
   }
 
   /** Who could not be given what was acknowledged is given it later. */
   protected onMiss(item: Write, at: number, isFailure: boolean): void {
-    if (isFailure && item.isOver && !item.isAlone) this.#keepFor(item, at)
+    if (isFailure && item.state === 'done') this.#keepFor(item, at)
   }
 
-  protected goOn({ place, record, asked }: Write, timeoutMs: number): Promise<PutResult> {
-    return this.#options.writeAlone(place, record, timeoutMs, asked !== 0)
+  /** What was met before counts on: a first attempt may have taken the place of a value, which the second does not see. */
+  protected async goOn(item: Write, timeoutMs: number): Promise<PutResult> {
+    const { place, record, asked, isBehind } = item
+    const { writeAlone } = this.#options
+    const { existed, restamps } = await writeAlone({ place, record, timeoutMs, isRepeat: asked !== 0, isBehind })
+    return { existed: existed || item.existed, restamps: restamps + (isBehind ? 1 : 0) }
   }
 
   #acknowledged(item: Write, at: number): void {
-    if (!this.agree(item, at) || item.isOver) return
+    if (!this.agree(item, at) || item.state !== 'running') return
     for (let i = 0; i < item.route!.replicas.length; i++) {
       if (((item.missed >> i) & 1) === 1) this.#keepFor(item, i)
     }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { utf8 } from '../../src/base/bytes.ts'
+import { toHex, utf8 } from '../../src/base/bytes.ts'
 import { encodeRecord, recordValue, type RecordBytes } from '../../src/model/record.ts'
 import type { Actor } from '../../src/model/node-id.ts'
-import type { ApplyResult, RecordKey, RecordStore } from '../../src/storage/record-store.ts'
+import type { ApplyResult, Read, RecordKey, RecordStore } from '../../src/storage/record-store.ts'
 
 /** A record store to test. */
 export interface RecordStoreUnderTest {
@@ -28,6 +28,11 @@ export function record(hlc: number, value: string | undefined, actor = '00000000
 export function valueOf(bytes: RecordBytes | undefined): string | undefined {
   const value = bytes === undefined ? undefined : recordValue(bytes)
   return value === undefined ? undefined : Buffer.from(value).toString()
+}
+
+/** What was read, in hex, or the code of an error. */
+function bytesOf(read: Read): string | undefined {
+  return read instanceof Error ? read.code : read && toHex(read)
 }
 
 /** `apply` as a promise. */
@@ -119,10 +124,34 @@ export function describeRecordStore(create: () => Promise<RecordStoreUnderTest>)
     for (const [i, at] of places.entries()) assert.equal(valueOf(await records.get(at)), String(i))
   })
 
+  it('reads several at once, each in its place', async () => {
+    assert.deepEqual(await records.getMany([]), [])
+    assert.deepEqual(await records.getMany([place(1, 'k')]), [undefined])
+    await apply(records, place(1, 'a'), record(1, 'x'))
+    await apply(records, place(2, 'a'), record(2, undefined))
+    await apply(records, place(1, 'a', 'ks'), record(3, 'z'))
+    const places = [place(1, 'b'), place(1, 'a', 'ks'), place(1, 'a'), place(2, 'a'), place(1, 'a')]
+    const found = await records.getMany(places)
+    const expected = [undefined, record(3, 'z'), record(1, 'x'), record(2, undefined), record(1, 'x')]
+    assert.deepEqual(found.map(bytesOf), expected.map(bytesOf))
+  })
+
+  it('reads as many at once as a message holds', async () => {
+    const places = Array.from({ length: 512 }, (_, i) => place(i, `k${i}`))
+    await Promise.all(places.filter((_, i) => i % 3 > 0).map((at, i) => apply(records, at, record(1, String(i)))))
+    const found = await records.getMany(places)
+    assert.equal(found.length, places.length)
+    for (const [i, read] of found.entries()) {
+      assert.equal(bytesOf(read), bytesOf(await records.get(places[i]!)), `of ${i}`)
+      assert.equal(read === undefined, i % 3 === 0)
+    }
+  })
+
   it('shows a record to reads as soon as it is acknowledged', async () => {
     for (let i = 1; i <= 50; i++) {
       await apply(records, place(3, 'k'), record(i, String(i)))
       assert.equal(valueOf(await records.get(place(3, 'k'))), String(i))
+      assert.deepEqual((await records.getMany([place(3, 'k')])).map(bytesOf), [bytesOf(record(i, String(i)))])
     }
   })
 
@@ -207,6 +236,7 @@ export function describeRecordStore(create: () => Promise<RecordStoreUnderTest>)
     await taken
     await closed
     await assert.rejects(async () => records.get(place(1, 'k1')), stopped)
+    await assert.rejects(async () => records.getMany([place(1, 'k1')]), stopped)
     await assert.rejects(records.page(1, undefined, 1), stopped)
     await assert.rejects(records.dropPartition(1), stopped)
     await records.flushed()

@@ -14,6 +14,18 @@ import {
   recordStamp,
   recordValue
 } from '../../../src/model/record.ts'
+import {
+  decodeGets,
+  decodePuts,
+  decodeReadAnswers,
+  decodeWriteAnswers,
+  encodeGets,
+  encodePuts,
+  encodeReadAnswers,
+  encodeWriteAnswers,
+  type ReadAnswer,
+  type WriteAnswer
+} from '../../../src/replication/bundle-wire.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
 
@@ -48,6 +60,55 @@ const frames: Readonly<Record<string, readonly Message[]>> = {
   ]
 }
 
+/** What belongs together, for comparing: a view into a message is as good as bytes of one's own. */
+interface Bundled {
+  readonly bytes: () => Uint8Array
+  readonly decode: (bytes: Uint8Array) => unknown
+  readonly content: unknown
+}
+
+const NAMED = { keyspace: utf8('ks'), exempt: false } as const
+const gets = [
+  {
+    partition: 258,
+    keyspace: utf8(''),
+    key: utf8('key'),
+    exempt: false,
+    known: encodeRecord({ stamp, value }).slice(1, 16)
+  },
+  { ...NAMED, partition: 258, key: utf8('key'), known: undefined },
+  { ...NAMED, partition: 259, key: utf8('other'), known: undefined }
+]
+const puts = [
+  { ...NAMED, partition: 258, key: utf8('key'), record: encodeRecord({ stamp, value }), repair: false },
+  { ...NAMED, partition: 259, key: utf8('other'), record: encodeRecord({ stamp, value: undefined }), repair: false }
+]
+const reads: readonly ReadAnswer[] = [
+  { kind: 'record', record: encodeRecord({ stamp, value }) },
+  { kind: 'none', horizon: 300 },
+  { kind: 'same' },
+  undefined
+]
+const writes: readonly WriteAnswer[] = [
+  { kind: 'stored', existed: false },
+  { kind: 'stored', existed: true },
+  { kind: 'behind', hlc: 300, existed: true },
+  { kind: 'behind', hlc: 300, existed: false },
+  { kind: 'fenced' },
+  { kind: 'failed' }
+]
+
+const bundles: Readonly<Record<string, Bundled>> = {
+  gets: { bytes: () => encodeGets(gets), decode: decodeGets, content: gets },
+  'gets-reply': { bytes: () => encodeReadAnswers(reads), decode: bytes => decodeReadAnswers(bytes, 4), content: reads },
+  puts: { bytes: () => encodePuts(puts, false), decode: decodePuts, content: puts },
+  'puts-reply': {
+    bytes: () => encodeWriteAnswers(writes),
+    decode: bytes => decodeWriteAnswers(bytes, 6),
+    content: writes
+  }
+}
+
 const trees = ['hash-tree', 'hash-tree-digest', 'hash-tree-root']
 
 describe('bytes of format 1', () => {
@@ -72,6 +133,13 @@ describe('bytes of format 1', () => {
       const bytes = fixture(name)
       assert.equal(toHex(encodeFrame(messages)), toHex(bytes))
       assert.deepEqual(decodeFrame(bytes), messages)
+    })
+  }
+
+  for (const [name, { bytes, decode, content }] of Object.entries(bundles)) {
+    it(`are still written and read as they were: ${name}`, () => {
+      assert.equal(toHex(bytes()), toHex(fixture(name)))
+      assert.deepEqual(decode(fixture(name)), content)
     })
   }
 
@@ -105,7 +173,7 @@ describe('bytes of format 1', () => {
 
   it('are all accounted for: there is no fixture that nobody reads', () => {
     const names = readdirSync(folder).filter(name => name.endsWith('.hex'))
-    const known = [...Object.keys(records), ...Object.keys(frames), ...trees].map(name => `${name}.hex`)
+    const known = [...[records, frames, bundles].flatMap(Object.keys), ...trees].map(name => `${name}.hex`)
     assert.deepEqual(names.sort(), known.sort())
   })
 })

@@ -1,10 +1,20 @@
+import { toHex } from '../../../src/base/bytes.ts'
 import type { KilovoltError } from '../../../src/base/errors.ts'
 import type { Actor, PeerId, StoreId } from '../../../src/model/node-id.ts'
 import { Ring } from '../../../src/model/partition.ts'
 import type { Requirement } from '../../../src/model/quorum.ts'
 import { compareRecords, encodeRecord, type RecordBytes, recordValue } from '../../../src/model/record.ts'
+import type { Stamp } from '../../../src/model/stamp.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Row, Topology } from '../../../src/placement/topology.ts'
+import {
+  decodeGets,
+  decodePuts,
+  encodeReadAnswers,
+  encodeWriteAnswers,
+  type ReadAnswer,
+  type WriteAnswer
+} from '../../../src/replication/bundle-wire.ts'
 import { type CallOptions, Coordinator } from '../../../src/replication/coordinator.ts'
 import type { OperationDeps } from '../../../src/replication/operation.ts'
 import { Replica } from '../../../src/replication/replica.ts'
@@ -18,7 +28,7 @@ import {
   type PutReply,
   type PutRequest
 } from '../../../src/replication/wire.ts'
-import type { RecordStore } from '../../../src/storage/record-store.ts'
+import type { RecordKey, RecordStore } from '../../../src/storage/record-store.ts'
 import type { SimClock } from '../../../src/testing/sim-clock.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
@@ -51,11 +61,19 @@ export interface Asked {
   readonly timeoutMs: number
   readonly put: PutRequest | undefined
   readonly get: GetRequest | undefined
+  /** The reads of a bundle. */
+  readonly gets: readonly GetRequest[] | undefined
+  /** The writes of a bundle. */
+  readonly puts: readonly PutRequest[] | undefined
   end(outcome: Outcome): void
   stored(existed?: boolean): void
   holds(found: RecordBytes | undefined): void
   put$(reply: PutReply): void
   get$(reply: GetReply): void
+  /** Answers to the reads of a bundle. */
+  gets$(...answers: readonly ReadAnswer[]): void
+  /** Answers to the writes of a bundle. */
+  puts$(...answers: readonly WriteAnswer[]): void
 }
 
 export interface BenchOptions {
@@ -85,7 +103,14 @@ export class Bench {
   /** What catching up leads to. */
   next: Topology | KilovoltError | undefined
   topology: Topology
-  local: RecordBytes | undefined
+  /** What this node holds, by the key in hex. */
+  readonly held = new Map<string, RecordBytes>()
+  /** Keys, in hex, of what is damaged here. */
+  readonly damaged = new Map<string, KilovoltError>()
+  /** What writes to the local database fail with. */
+  writeFails: KilovoltError | undefined
+  /** What stamps have to wait for. */
+  stampsAfter: Promise<unknown> | undefined
   /** What reads of the local database fail with. */
   readFails: Error | undefined
   observed = 0
@@ -96,12 +121,13 @@ export class Bench {
 
   constructor(options: BenchOptions = {}) {
     const { self = 1, row, slots = [1, 2, 3], replicas = 3, readsAtOnce = true } = options
-    this.local = options.held
+    if (options.held !== undefined) this.local = options.held
     const rows = row === undefined ? undefined : Array.from({ length: 64 }, () => row)
     this.topology = topology(MEMBERS, rows === undefined ? { slots, replicas } : { rows, replicas })
+    const next = (): Stamp => ({ hlc: (this.#hlc = Math.max(this.#hlc, this.observed) + 1), actor: ACTOR })
     const stamps = {
       last: 0,
-      next: () => ({ hlc: (this.#hlc = Math.max(this.#hlc, this.observed) + 1), actor: ACTOR }),
+      next: () => (this.stampsAfter === undefined ? next() : this.stampsAfter.then(next)),
       observe: (hlc: number) => void (this.observed = Math.max(this.observed, hlc))
     }
     const common = {
@@ -133,16 +159,39 @@ export class Bench {
     )
   }
 
-  get(requirement: Requirement, more: Partial<CallOptions> = {}): Promise<RecordBytes | undefined> {
-    return settled(this.coordinator.get(KEYSPACE, KEY, call(requirement, more)))
+  /** What this node holds under the key that most tests have to do with. */
+  get local(): RecordBytes | undefined {
+    return this.held.get(toHex(KEY))
+  }
+
+  set local(record: RecordBytes) {
+    this.held.set(toHex(KEY), record)
+  }
+
+  get(
+    requirement: Requirement | 'any',
+    more: Partial<CallOptions> = {},
+    key: Uint8Array = KEY
+  ): Promise<RecordBytes | undefined> {
+    return settled(this.coordinator.get(KEYSPACE, key, call(requirement, more)))
   }
 
   put(
     requirement: Requirement | 'any',
-    value = 'new',
-    more: Partial<CallOptions> = {}
+    value: string = 'new',
+    more: Partial<CallOptions> = {},
+    key: Uint8Array = KEY
   ): Promise<{ readonly existed: boolean }> {
-    return settled(this.coordinator.put(KEYSPACE, KEY, Buffer.from(value), call(requirement, more)))
+    return settled(this.coordinator.put(KEYSPACE, key, Buffer.from(value), call(requirement, more)))
+  }
+
+  delete(requirement: Requirement, key: Uint8Array = KEY): Promise<{ readonly existed: boolean }> {
+    return settled(this.coordinator.put(KEYSPACE, key, undefined, call(requirement, {})))
+  }
+
+  /** Begins a turn by an operation that comes to nothing, so that those that follow in it are gathered. */
+  begin(): void {
+    void this.get('quorum', { signal: AbortSignal.abort() })
   }
 
   /** Lets everything run that waits for nothing. */
@@ -173,6 +222,8 @@ export class Bench {
           timeoutMs,
           put: type === MessageType.PUT ? decodePut(body) : undefined,
           get: type === MessageType.GET ? decodeGet(body) : undefined,
+          gets: type === MessageType.GETS ? decodeGets(body) : undefined,
+          puts: type === MessageType.PUTS ? decodePuts(body) : undefined,
           end,
           stored: (existed = false) => answer(encodePutReply({ kind: 'stored', existed })),
           holds: found =>
@@ -180,7 +231,9 @@ export class Bench {
               encodeGetReply(found === undefined ? { kind: 'none', horizon: 0 } : { kind: 'record', record: found })
             ),
           put$: reply => answer(encodePutReply(reply)),
-          get$: reply => answer(encodeGetReply(reply))
+          get$: reply => answer(encodeGetReply(reply)),
+          gets$: (...answers) => answer(encodeReadAnswers(answers)),
+          puts$: (...answers) => answer(encodeWriteAnswers(answers))
         })
       }
     }
@@ -188,21 +241,25 @@ export class Bench {
   }
 
   #records(readsAtOnce: boolean): RecordStore {
+    const read = ({ key }: RecordKey): RecordBytes | KilovoltError | undefined =>
+      this.damaged.get(toHex(key)) ?? this.held.get(toHex(key))
     return {
       readsAtOnce,
-      get: () => {
-        if (this.readFails !== undefined) return Promise.reject(this.readFails)
-        return readsAtOnce ? this.local : Promise.resolve(this.local)
-      },
-      getMany: keys => {
-        if (this.readFails !== undefined) return Promise.reject(this.readFails)
-        const found = keys.map(() => this.local)
+      get: place => {
+        const found = this.readFails ?? read(place)
+        if (found instanceof Error) return Promise.reject(found)
         return readsAtOnce ? found : Promise.resolve(found)
       },
-      apply: (_key, offered, done) => {
-        const current = this.local
+      getMany: places => {
+        if (this.readFails !== undefined) return Promise.reject(this.readFails)
+        const found = places.map(read)
+        return readsAtOnce ? found : Promise.resolve(found)
+      },
+      apply: ({ key }, offered, done) => {
+        if (this.writeFails !== undefined) return done(this.writeFails, undefined)
+        const current = this.held.get(toHex(key))
         const order = current === undefined ? 1 : compareRecords(offered, current)
-        if (order > 0) this.local = offered
+        if (order > 0) this.held.set(toHex(key), offered)
         const outcome = order > 0 ? 'applied' : order === 0 ? 'same' : 'stale'
         this.clock.soon(() => done(undefined, { outcome, current }))
       },

@@ -7,10 +7,17 @@ import { encodeRecord, type RecordBytes, recordValue } from '../../../src/model/
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { Coordinator } from '../../../src/replication/coordinator.ts'
+import {
+  decodeReadAnswers,
+  decodeWriteAnswers,
+  encodeGets,
+  encodePuts,
+  type ReadAnswer
+} from '../../../src/replication/bundle-wire.ts'
 import { Replica } from '../../../src/replication/replica.ts'
-import type { PutReply, PutRequest } from '../../../src/replication/wire.ts'
+import type { GetRequest, PutReply, PutRequest } from '../../../src/replication/wire.ts'
 import type { Clock } from '../../../src/runtime/clock.ts'
-import type { ApplyResult, RecordKey, RecordStore } from '../../../src/storage/record-store.ts'
+import type { ApplyResult, Read, RecordKey, RecordStore } from '../../../src/storage/record-store.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Transport } from '../../../src/transport/transport.ts'
 import { store, topology } from '../cluster/fixtures.ts'
@@ -43,10 +50,13 @@ function setUp(
   const observed: number[] = []
   const applied: RecordBytes[] = []
   const refusal: { current: KilovoltError | undefined } = { current: undefined }
+  const many: { current: ((keys: readonly RecordKey[]) => readonly Read[] | Promise<readonly Read[]>) | undefined } = {
+    current: undefined
+  }
   const records: RecordStore = {
     readsAtOnce: true,
     get: () => held,
-    getMany: keys => keys.map(() => held),
+    getMany: keys => many.current?.(keys) ?? keys.map(() => held),
     apply: (_key, offered, done) => {
       if (refusal.current !== undefined) return done(refusal.current, undefined)
       applied.push(offered)
@@ -90,6 +100,7 @@ function setUp(
     observed,
     applied,
     refusal,
+    many,
     caughtUp,
     replica: new Replica(common, { maxClockDriftMs: DRIFT_MS, requestTimeoutMs: 1000 })
   }
@@ -191,6 +202,146 @@ describe('a replica', () => {
   it('sends away who takes it for an owner', async () => {
     const { replica } = setUp(undefined, topology([{ n: 1 }, { n: 2 }], { slots: [2] }))
     assert.deepEqual(await put(replica, {}), { kind: 'fenced', epoch: 10 })
+  })
+})
+
+/** What the replica answers to several reads, or the code of why it does not. */
+function getMany(
+  replica: Replica,
+  more: readonly Partial<GetRequest>[],
+  epoch = 10
+): Promise<readonly ReadAnswer[] | string> {
+  const requests = more.map(part => ({ ...KEY, exempt: false, known: undefined, ...part }))
+  return new Promise(resolve => {
+    replica.getMany(requests, epoch, (error, answers) => resolve(error?.code ?? answers!))
+  })
+}
+
+function putMany(
+  replica: Replica,
+  more: readonly Partial<PutRequest>[],
+  epoch = 10
+): Promise<readonly (PutReply | undefined)[] | string> {
+  const requests = more.map(part => {
+    return { ...KEY, record: record(hlcFromMs(NOW_MS)), exempt: false, repair: false, ...part }
+  })
+  return new Promise(resolve => {
+    replica.putMany(requests, epoch, (error, replies) => resolve(error?.code ?? replies!))
+  })
+}
+
+describe('a replica that is asked for several at once', () => {
+  const HELD = record(5)
+  const STORED = { kind: 'stored', existed: true } as const
+  const FENCED = { kind: 'fenced', epoch: 10 } as const
+  /** Partition 0 is its own, 1 is not, and 2 has changed since epoch 8. */
+  const ROWS = topology([{ n: 1 }, { n: 2 }], {
+    rows: Array.from({ length: 64 }, (_, i) => {
+      return { slots: [i === 1 ? store(2) : SELF], change: undefined, rowEpoch: i === 2 ? 9 : 1 }
+    })
+  })
+  const AMONG = [{ partition: 0 }, { partition: 1 }, { partition: 2 }, { partition: 64 }, { partition: 3 }]
+
+  it('answers each in its place, and counts each', async () => {
+    const { replica, many } = setUp(HELD)
+    many.current = keys => keys.map(({ key }) => (key.length === 0 ? undefined : HELD))
+    const known = HELD.slice(1, 16)
+    assert.deepEqual(await getMany(replica, [{}, { key: new Uint8Array() }, { known }]), [
+      { kind: 'record', record: HELD },
+      { kind: 'none', horizon: 0 },
+      { kind: 'same' }
+    ])
+    assert.deepEqual(await putMany(replica, [{}, {}]), [STORED, STORED])
+    assert.equal(replica.requests, 5)
+  })
+
+  it('answers nothing to nothing', async () => {
+    const { replica } = setUp()
+    assert.deepEqual([await getMany(replica, []), await putMany(replica, [])], [[], []])
+  })
+
+  it('C2: sends away what is not for it, or too old for its row, and serves the rest', async () => {
+    const { replica, applied } = setUp(HELD, ROWS)
+    const found = { kind: 'record', record: HELD }
+    assert.deepEqual(await getMany(replica, AMONG, 8), [found, FENCED, FENCED, undefined, found])
+    assert.deepEqual(await putMany(replica, AMONG, 8), [STORED, FENCED, FENCED, undefined, STORED])
+    assert.equal(applied.length, 2)
+    const exempt = AMONG.map(place => ({ ...place, exempt: true }))
+    assert.deepEqual(await putMany(replica, exempt, 8), [STORED, FENCED, STORED, undefined, STORED])
+  })
+
+  it('C2: waits once for an epoch that it has not heard of, and judges by that', async () => {
+    for (const ask of [getMany, putMany]) {
+      const later = topology([{ n: 1 }, { n: 2 }], { slots: [2], epoch: 12 })
+      const { replica, caughtUp, applied } = setUp(HELD, undefined, later)
+      const fenced = { kind: 'fenced', epoch: 12 }
+      assert.deepEqual(await ask(replica, [{}, {}, {}], 12), [fenced, fenced, fenced])
+      assert.deepEqual([caughtUp, applied, replica.requests], [[12], [], 3])
+    }
+  })
+
+  it('refuses all of them when it cannot learn the epoch, and waits for none at level one', async () => {
+    const { replica, caughtUp, applied } = setUp(HELD, undefined, new KilovoltError('KV_TIMEOUT', 'nobody has it'))
+    assert.equal(await getMany(replica, [{}, {}], 12), 'KV_TIMEOUT')
+    assert.equal(await putMany(replica, [{}, {}], 12), 'KV_TIMEOUT')
+    assert.deepEqual([caughtUp, applied], [[12, 12], []])
+    assert.deepEqual(await putMany(replica, [{ exempt: true }], 12), [STORED])
+    assert.equal(caughtUp.length, 2)
+  })
+
+  it('has no answer to what is damaged, whether it reads at once or later, and none at all when nothing can be read', async () => {
+    const { replica, many } = setUp()
+    const corrupt = new KilovoltError('KV_CORRUPT', 'fails its checksum')
+    const found = { kind: 'record', record: HELD }
+    many.current = () => [HELD, corrupt, HELD]
+    assert.deepEqual(await getMany(replica, [{}, {}, {}]), [found, undefined, found])
+    many.current = async () => [HELD, corrupt, HELD]
+    assert.deepEqual(await getMany(replica, [{}, {}, {}]), [found, undefined, found])
+    many.current = () => Promise.reject(new KilovoltError('KV_STORAGE', 'no disk'))
+    assert.equal(await getMany(replica, [{}]), 'KV_STORAGE')
+  })
+
+  it('judges each write by itself', async () => {
+    const { replica, floors, refusal } = setUp(HELD)
+    const future = record(hlcFromMs(NOW_MS + DRIFT_MS + 1000))
+    floors.set(7, hlcFromMs(NOW_MS))
+    assert.deepEqual(await putMany(replica, [{ record: future }, {}, { partition: 7 }]), [
+      undefined,
+      STORED,
+      { kind: 'late', floor: hlcFromMs(NOW_MS) }
+    ])
+    refusal.current = new KilovoltError('KV_CORRUPT', 'damaged', { details: { newerThan: 77 } })
+    assert.deepEqual(await putMany(replica, [{}]), [{ kind: 'late', floor: 77 }])
+    refusal.current = new KilovoltError('KV_OVERLOADED', 'busy')
+    assert.deepEqual(await putMany(replica, [{}, { partition: 64 }]), [undefined, undefined])
+  })
+
+  it('answers messages from elsewhere in the same way', async () => {
+    const { replica } = setUp(HELD, ROWS)
+    const handlers = new Map<MessageType, MessageHandler>()
+    const transport = { handle: (type: MessageType, handler: MessageHandler) => void handlers.set(type, handler) }
+    replica.listen(transport as unknown as Transport)
+    const ask = (type: MessageType, body: Uint8Array): Promise<Uint8Array> =>
+      new Promise((resolve, reject) => {
+        handlers.get(type)!({ from: 'peer-2' as PeerId, epoch: 8, body }, { reply: resolve, refuse: reject })
+      })
+    const gets = AMONG.map(place => ({ ...KEY, ...place, exempt: false, known: undefined }))
+    const read = decodeReadAnswers(await ask(MessageType.GETS, encodeGets(gets)), gets.length)
+    assert.deepEqual(
+      read.map(answer => answer?.kind),
+      ['record', undefined, undefined, undefined, 'record']
+    )
+    const puts = gets.map(get => ({ ...get, record: record(hlcFromMs(NOW_MS)), repair: false }))
+    for (const [exempt, third] of [
+      [false, 'fenced'],
+      [true, 'stored']
+    ] as const) {
+      const written = decodeWriteAnswers(await ask(MessageType.PUTS, encodePuts(puts, exempt)), puts.length)
+      assert.deepEqual(
+        written.map(({ kind }) => kind),
+        ['stored', 'fenced', third, 'failed', 'stored']
+      )
+    }
   })
 })
 

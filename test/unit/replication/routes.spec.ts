@@ -37,6 +37,18 @@ describe('the route of an operation', () => {
     assert.deepEqual(routes(row, 1).of(0, false).peers, [undefined, 'peer-2', undefined])
   })
 
+  it('is steady while the row is at rest and each replica has a bit of its own', () => {
+    assert.equal(routes(still, 1).of(0, false).isSteady, true)
+    assert.equal(routes(still, 4).of(0, true).isSteady, true)
+    assert.equal(routes(moving, 1).of(0, false).isSteady, false)
+    assert.equal(routes(moving, 1).of(0, true).isSteady, false)
+    const twice: Row = { ...still, slots: [2, 3, 2].map(store) }
+    assert.equal(routes(twice, 1).of(0, false).isSteady, false)
+    const of = (count: number): Row => ({ ...still, slots: Array.from({ length: count }, (_, i) => store(i + 2)) })
+    assert.equal(routes(of(31), 1).of(0, false).isSteady, true)
+    assert.equal(routes(of(32), 1).of(0, false).isSteady, false)
+  })
+
   it('is worked out once', () => {
     const once = routes(still, 1)
     assert.equal(once.of(0, true), once.of(0, true))

@@ -245,6 +245,18 @@ describe('a write', () => {
     }
   })
 
+  it('that was sent again may have happened the first time, although nobody is there for the second', async () => {
+    bench = new Bench({ self: 9 })
+    const put = bench.put('quorum')
+    for (const n of [1, 2, 3]) bench.dead.add(store(n))
+    bench.of(1).put$({ kind: 'stale', current: record(1e9) })
+    assert.deepEqual(await failure(bench, put), {
+      code: 'KV_QUORUM_NOT_REACHED',
+      answers: ['down', 'down', 'unasked'],
+      outcome: 'unknown'
+    })
+  })
+
   it('of more copies than there are fails at once', async () => {
     const { code, answers } = await failure(bench, bench.put(4))
     assert.deepEqual([code, answers.length], ['KV_QUORUM_NOT_REACHED', 3])

@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import type { Actor } from '../../../src/model/node-id.ts'
+import { encodeRecord, recordHlc, type RecordBytes, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
+import {
+  BUNDLE_MAX,
+  decodeGets,
+  decodePuts,
+  decodeReadAnswers,
+  decodeWriteAnswers,
+  encodeGets,
+  encodePuts,
+  encodeReadAnswers,
+  encodeWriteAnswers,
+  type ReadAnswer,
+  type WriteAnswer,
+  writeAnswerOf
+} from '../../../src/replication/bundle-wire.ts'
+import type { GetRequest, PutRequest } from '../../../src/replication/wire.ts'
+import { itTravels } from '../../support/wire-checks.ts'
+
+const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength })
+const records: fc.Arbitrary<RecordBytes> = fc
+  .record({
+    hlc: fc.nat(),
+    value: fc.option(bytes(64), { nil: undefined }),
+    expiresAt: fc.option(fc.nat(), { nil: undefined })
+  })
+  .map(({ hlc, value, expiresAt }) =>
+    encodeRecord({ stamp: { hlc, actor: '0123456789abcdef' as Actor }, value, expiresAt })
+  )
+// Few keyspaces, so that often one is the same as that before it.
+const place = { partition: fc.nat(0xffff), keyspace: fc.oneof(bytes(1), bytes(64)), key: bytes(64) }
+const gets: fc.Arbitrary<GetRequest[]> = fc.array(
+  fc.record({
+    ...place,
+    exempt: fc.constant(false),
+    known: fc.option(
+      records.map(record => record.slice(STAMP_START, STAMP_END)),
+      { nil: undefined }
+    )
+  })
+)
+const puts: fc.Arbitrary<PutRequest[]> = fc
+  .tuple(fc.boolean(), fc.array(fc.record({ ...place, record: records, repair: fc.constant(false) })))
+  .map(([exempt, writes]) => writes.map(write => ({ ...write, exempt })))
+const readAnswers: fc.Arbitrary<ReadAnswer[]> = fc.array(
+  fc.oneof(
+    fc.record({ kind: fc.constant('record' as const), record: records }),
+    fc.record({ kind: fc.constant('none' as const), horizon: fc.maxSafeNat() }),
+    fc.record({ kind: fc.constant('same' as const) }),
+    fc.constant(undefined)
+  ),
+  { minLength: 1 }
+)
+const writeAnswers: fc.Arbitrary<WriteAnswer[]> = fc.array(
+  fc.oneof(
+    fc.record({ kind: fc.constant('stored' as const), existed: fc.boolean() }),
+    fc.record({ kind: fc.constant('behind' as const), hlc: fc.maxSafeNat(), existed: fc.boolean() }),
+    fc.record({ kind: fc.constant('fenced' as const) }),
+    fc.record({ kind: fc.constant('failed' as const) })
+  ),
+  { minLength: 1 }
+)
+
+/** As many answers as the bytes hold, for who does not know how many operations were asked for. */
+function all<T>(decode: (bytes: Uint8Array, count: number) => T[], encode: (answers: readonly T[]) => Uint8Array) {
+  return (encoded: Uint8Array): T[] => {
+    for (let count = 1; ; count++) {
+      const answers = decode(encoded, count)
+      if (encode(answers).length >= encoded.length) return answers
+    }
+  }
+}
+
+const isExempt = (requests: readonly PutRequest[]): boolean => requests[0]?.exempt === true
+
+describe('between coordinator and replica, for several operations at once', () => {
+  itTravels('a list of reads', gets, encodeGets, decodeGets)
+  itTravels('a list of writes', puts, requests => encodePuts(requests, isExempt(requests)), decodePuts)
+  itTravels('a list of answers to reads', readAnswers, encodeReadAnswers, all(decodeReadAnswers, encodeReadAnswers))
+  itTravels(
+    'a list of answers to writes',
+    writeAnswers,
+    encodeWriteAnswers,
+    all(decodeWriteAnswers, encodeWriteAnswers)
+  )
+
+  it('fewer answers than operations are refused, and more are left unread', () => {
+    fc.assert(
+      fc.property(readAnswers, writeAnswers, fc.nat(), (reads, writes, n) => {
+        const some = n % (reads.length + 1)
+        assert.equal(decodeReadAnswers(encodeReadAnswers(reads), some).length, some)
+        assert.throws(() => decodeReadAnswers(encodeReadAnswers(reads), reads.length + 1), { code: 'KV_PROTOCOL' })
+        assert.throws(() => decodeWriteAnswers(encodeWriteAnswers(writes), writes.length + 1), { code: 'KV_PROTOCOL' })
+      })
+    )
+  })
+
+  it('a list that claims more than it holds, or than may be, is refused before it is looked at', () => {
+    const many = Array.from({ length: BUNDLE_MAX + 1 }, () => ({
+      partition: 0,
+      keyspace: new Uint8Array(),
+      key: Uint8Array.of(1),
+      exempt: false,
+      known: undefined
+    }))
+    assert.equal(decodeGets(encodeGets(many.slice(1))).length, BUNDLE_MAX)
+    const refusal = { code: 'KV_PROTOCOL', message: /a list of/u }
+    assert.throws(() => decodeGets(encodeGets(many)), refusal)
+    assert.throws(() => decodeGets(Uint8Array.of(9, 0, 0, 0, 0)), refusal)
+    assert.throws(() => decodePuts(Uint8Array.of(0, 9, 0, 0, 0, 0)), refusal)
+  })
+
+  it('an empty message, an unknown status and what is no record are refused', () => {
+    for (const decode of [decodeGets, decodePuts]) {
+      assert.throws(() => decode(new Uint8Array(0)), { code: 'KV_PROTOCOL' })
+    }
+    for (const decode of [decodeReadAnswers, decodeWriteAnswers]) {
+      assert.throws(() => decode(new Uint8Array(0), 1), { code: 'KV_PROTOCOL' })
+      assert.throws(() => decode(Uint8Array.of(99), 1), { code: 'KV_PROTOCOL' })
+    }
+    assert.throws(() => decodeReadAnswers(Uint8Array.of(0, 3, 1, 2, 3), 1), { code: 'KV_CORRUPT' })
+    assert.throws(() => decodePuts(Uint8Array.of(0, 1, 0, 0, 0, 0, 3, 1, 2, 3)), { code: 'KV_CORRUPT' })
+  })
+
+  it('records of more than a message may hold are left to be asked for by themselves', () => {
+    const large = encodeRecord({
+      stamp: { hlc: 1, actor: '0123456789abcdef' as Actor },
+      value: new Uint8Array(600_000)
+    })
+    const answers: ReadAnswer[] = Array.from({ length: 4 }, () => ({ kind: 'record', record: large }))
+    const travelled = decodeReadAnswers(encodeReadAnswers(answers), 4)
+    assert.deepEqual(
+      travelled.map(answer => answer?.kind),
+      ['record', 'record', undefined, undefined]
+    )
+  })
+
+  it('what fences a read is told as no answer: the operation learns of the epoch when it asks by itself', () => {
+    assert.deepEqual(decodeReadAnswers(encodeReadAnswers([{ kind: 'fenced', epoch: 12 }]), 1), [undefined])
+  })
+
+  it('what this node says to itself is what others would hear', () => {
+    const current = encodeRecord({ stamp: { hlc: 77, actor: '0123456789abcdef' as Actor }, value: undefined })
+    assert.deepEqual(
+      [
+        writeAnswerOf({ kind: 'stored', existed: true }),
+        writeAnswerOf({ kind: 'stale', current }),
+        writeAnswerOf({ kind: 'late', floor: 5 }),
+        writeAnswerOf({ kind: 'fenced', epoch: 12 }),
+        writeAnswerOf(undefined)
+      ],
+      [
+        { kind: 'stored', existed: true },
+        { kind: 'behind', hlc: recordHlc(current), existed: true },
+        { kind: 'behind', hlc: 5, existed: false },
+        { kind: 'fenced' },
+        { kind: 'failed' }
+      ]
+    )
+  })
+})
