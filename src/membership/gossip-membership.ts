@@ -45,9 +45,9 @@ export interface GossipMembershipOptions {
 const HEARTBEAT_MS = 1000
 /** Everybody receives what everybody publishes: beyond so many members each does it less often. Answers to pings say the same. */
 const FULL_RATE_MEMBERS = 5
-/** Epochs change in bursts; a later one within this time replaces one that waits to be published, ms. */
+/** Epochs change in bursts: a later one within this time replaces one that waits to be published, ms; */
 const EPOCH_PAUSE_MS = 100
-/** They change at all members at once: who waits up to so much longer finds that others have told it already, ms. */
+/** and at all members at once: who waits up to so much longer finds that others have told it already, ms. */
 const EPOCH_SPREAD_MS = 50
 
 /**
@@ -220,7 +220,6 @@ export class GossipMembership implements Membership {
   }
 
   readonly #isStopped = (): boolean => this.#phase === 'stopped'
-
   readonly #hear = (rumours: readonly Rumour[]): void => this.#apply(this.#gossip.hear(this.#now(), rumours))
 
   readonly #reported = (store: StoreId, lagMs: number, digest: number): void => {
