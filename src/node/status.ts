@@ -142,6 +142,8 @@ export function describeStatus(input: StatusInput): NodeStatus {
   const { transport, healthMultiplier } = input
   const members = { alive: 0, suspect: 0, dead: 0 }
   for (const { status } of view.values()) if (status !== 'left') members[status]++
+  // Known from the log alone: not heard of since this node started.
+  for (const store of topology?.members.keys() ?? []) if (!view.has(store)) members.dead++
   const partitions = describePartitions(id, topology, view)
   const serving = phase === 'member' || phase === 'leaving'
   const isAlive = (store: StoreId): boolean => store === id || view.get(store)?.status === 'alive'

@@ -53,7 +53,8 @@ describe('the health of a node', () => {
     for (const state of ['suspect', 'dead'] as const) {
       assert.equal(status({ 1: 'alive', 2: 'alive', 3: state }).health, 'degraded', state)
     }
-    assert.equal(status({ 1: 'alive', 2: 'alive' }).health, 'degraded')
+    const alone = status({ 1: 'alive', 2: 'alive' })
+    assert.deepEqual([alone.health, alone.members], ['degraded', { alive: 2, suspect: 0, dead: 1 }])
     const weightless = topology([{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4, weight: 0 }])
     const { health, partitions } = status({ 1: 'alive', 2: 'alive', 3: 'alive', 4: 'dead' }, weightless)
     assert.deepEqual([health, partitions.underReplicated], ['degraded', 0])
