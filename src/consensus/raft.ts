@@ -4,12 +4,13 @@ import type { Random } from '../runtime/random.ts'
 import { type Configuration, isJoint, isSoleVoter, isVoter, voteResult, votersOf } from './configuration.ts'
 import { ElectionTimer } from './election-timer.ts'
 import { Leadership, NOT_LEADER, type Proposed } from './leadership.ts'
-import type { Append, HardState, RaftMessage, Snapshot, SnapshotMessage, VoteReply, VoteRequest } from './messages.ts'
+import type { Append, RaftMessage, Snapshot, SnapshotMessage, VoteReply, VoteRequest } from './messages.ts'
 import { type RaftOptions, withDefaults } from './options.ts'
 import { Outbox } from './outbox.ts'
 import type { ReadableProgress } from './progress.ts'
 import { type LogState, RaftLog, type ReadableLog } from './raft-log.ts'
-import { type RaftRole, type ReadState, type Ready, type SoftState, sameSoftState } from './ready.ts'
+import { Readiness } from './readiness.ts'
+import type { RaftRole, Ready, SoftState } from './ready.ts'
 import { type RaftRules, SOUND_RAFT_RULES } from './rules.ts'
 
 /** What the machine is made of. */
@@ -41,6 +42,7 @@ export class Raft {
   readonly #log: RaftLog
   readonly #timer: ElectionTimer
   readonly #outbox: Outbox
+  readonly #readiness: Readiness
   #term: number
   #vote: StoreId | undefined
   #leader: StoreId | undefined
@@ -48,10 +50,6 @@ export class Raft {
   #leadership: Leadership | undefined
   /** Votes of the election that is held or asked for. */
   #votes = new Map<StoreId, boolean>()
-  #reads: ReadState[] = []
-  #writtenState: HardState
-  #shownState: SoftState
-  #underWay: Ready | undefined
 
   constructor({ random, rules = SOUND_RAFT_RULES }: RaftDeps, options: RaftOptions, state: LogState, nowMs: number) {
     this.#rules = rules
@@ -61,8 +59,8 @@ export class Raft {
     this.#outbox = new Outbox(options.self, rules.waitsForDisk)
     this.#term = state.hardState.term
     this.#vote = rules.restoredVote(state.hardState.vote)
-    this.#writtenState = state.hardState
-    this.#shownState = this.#softState()
+    const { applyMax } = this.#options
+    this.#readiness = new Readiness(this.#log, this.#outbox, applyMax, state.hardState, this.#softState())
     this.#timer.restart(nowMs, isSoleVoter(this.configuration, options.self))
   }
 
@@ -177,40 +175,15 @@ export class Raft {
 
   /** What there is to do; `undefined` when nothing is, or {@link advance} has not been called. */
   ready(): Ready | undefined {
-    if (this.#underWay !== undefined || !this.#isReady()) return undefined
-    const hardState: HardState = { term: this.#term, vote: this.#vote, commit: this.#log.committed }
-    const { term, vote, commit } = this.#writtenState
-    const isPromise = hardState.term !== term || hardState.vote !== vote
-    const softState = this.#softState()
-    const committed = this.#log.nextCommitted(this.#options.applyMax)
-    const { snapshot, entries } = this.#log.takeUnstable()
-    this.#underWay = {
-      hardState: isPromise || hardState.commit !== commit ? hardState : undefined,
-      snapshot,
-      entries,
-      sync: isPromise || snapshot !== undefined || entries.length > 0,
-      messages: this.#outbox.takeLate(),
-      committed,
-      reads: this.#reads,
-      softState: sameSoftState(softState, this.#shownState) ? undefined : softState
-    }
-    this.#writtenState = hardState
-    this.#shownState = softState
-    this.#reads = []
-    return this.#underWay
+    return this.#readiness.next({ term: this.#term, vote: this.#vote, leader: this.#leader, role: this.#role })
   }
 
   /** The last {@link Ready} is done. */
   advance(nowMs: number): void {
-    const done = this.#underWay
-    assert(done !== undefined, 'only what is under way ends')
-    this.#underWay = undefined
-    this.#log.wroteUnstable()
-    const applied = done.committed.at(-1)?.index ?? done.snapshot?.index
-    if (applied !== undefined) this.#log.appliedTo(applied)
-    const { hardState } = done
-    if (this.#role === 'candidate' && hardState?.term === this.#term && hardState.vote === this.#options.self) {
-      this.#votes.set(this.#options.self, true)
+    const { self } = this.#options
+    const written = this.#readiness.done()
+    if (this.#role === 'candidate' && written?.term === this.#term && written.vote === self) {
+      this.#votes.set(self, true)
       this.#tally(nowMs)
     }
     this.#leadership?.wrote(nowMs)
@@ -231,20 +204,6 @@ export class Raft {
     if (isVoter(this.configuration, self)) return true
     const { configurationIndex, committed } = this.#log
     return configurationIndex > committed && isVoter(this.#log.configurationAt(configurationIndex - 1), self)
-  }
-
-  #isReady(): boolean {
-    const { term, vote, commit } = this.#writtenState
-    return (
-      this.#log.hasUnstable ||
-      this.#log.hasCommitted ||
-      this.#outbox.hasLate ||
-      this.#reads.length > 0 ||
-      term !== this.#term ||
-      vote !== this.#vote ||
-      commit !== this.#log.committed ||
-      !sameSoftState(this.#softState(), this.#shownState)
-    )
   }
 
   #dispatch(message: RaftMessage, nowMs: number): void {
@@ -274,7 +233,7 @@ export class Raft {
         this.#leadership?.read(message.id, message.from)
         break
       case 'readReply':
-        this.#reads.push({ id: message.id, index: message.index })
+        this.#readiness.addRead({ id: message.id, index: message.index })
         break
     }
   }
@@ -392,7 +351,7 @@ export class Raft {
       rules: this.#rules,
       options: this.#options,
       send: (message: RaftMessage): void => this.#outbox.send(message),
-      confirmed: (id: number, index: number): void => void this.#reads.push({ id, index })
+      confirmed: (id: number, index: number): void => this.#readiness.addRead({ id, index })
     }
     this.#leadership = new Leadership(deps, nowMs)
   }
