@@ -1,4 +1,4 @@
-import { abortError, onAbort } from '../base/abort.ts'
+import { abortError, onAbort, stoppedError } from '../base/abort.ts'
 import { createDeferred } from '../base/deferred.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
 import type { Membership } from '../membership/membership.ts'
@@ -62,7 +62,7 @@ export class Admission {
     interrupted.promise.catch(() => {})
     const forgets = [
       onAbort(signal, () => interrupted.reject(abortError(signal!, 'joining'))),
-      onAbort(this.#deps.stopped, () => interrupted.reject(new KilovoltError('KV_NODE_STOPPED', 'the node stops')))
+      onAbort(this.#deps.stopped, () => interrupted.reject(stoppedError()))
     ]
     try {
       await Promise.race([this.#lookAround(() => signal?.aborted === true), interrupted.promise])

@@ -1,3 +1,4 @@
+import { throwIfStopped } from '../base/abort.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, type StoreId } from '../model/node-id.ts'
@@ -107,7 +108,7 @@ export class Entry {
     }
     const deadline = clock.monotonicMs() + this.#options.joinTimeoutMs
     while (log.topology === undefined) {
-      if (stopped.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+      throwIfStopped(stopped)
       if (clock.monotonicMs() >= deadline) {
         throw new KilovoltError('KV_JOIN_TIMEOUT', 'the other voters of this node’s cluster did not answer in time', {
           retryable: true

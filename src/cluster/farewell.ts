@@ -1,4 +1,4 @@
-import { abortError } from '../base/abort.ts'
+import { abortError, throwIfStopped } from '../base/abort.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
@@ -67,7 +67,7 @@ export class Farewell {
       }
       await this.#step(Math.max(1, deadline - clock.monotonicMs()))
       await pause(clock, LOOK_EVERY_MS, stopped)
-      if (stopped.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+      throwIfStopped(stopped)
     }
     become('left')
   }

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import { stoppedError, throwIfStopped } from '../base/abort.ts'
 import { createDeferred } from '../base/deferred.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
@@ -161,7 +162,7 @@ export class MetaPeers {
     const { clock, log } = this.#deps
     const deadline = clock.monotonicMs() + timeoutMs
     while (log.epoch < epoch) {
-      if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+      throwIfStopped(this.#abort.signal)
       if (clock.monotonicMs() >= deadline) {
         throw new KilovoltError(
           'KV_TIMEOUT',
@@ -361,7 +362,7 @@ export class MetaPeers {
 
   #ask(peer: PeerId, type: MessageType, body: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
     // Whoever goes from one peer to the next must not go on when the node has stopped meanwhile.
-    if (this.#abort.signal.aborted) return Promise.reject(new KilovoltError('KV_NODE_STOPPED', 'the node stops'))
+    if (this.#abort.signal.aborted) return Promise.reject(stoppedError())
     const { promise, resolve, reject } = createDeferred<Uint8Array>()
     this.#deps.transport.request(peer, { type, class: 'control', body, timeoutMs }, outcome => {
       if (outcome.kind === 'reply') resolve(new Uint8Array(outcome.body))

@@ -1,4 +1,4 @@
-import { abortError, unlessAborted } from '../base/abort.ts'
+import { abortError, stoppedError, throwIfStopped, unlessAborted } from '../base/abort.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, type StoreId } from '../model/node-id.ts'
@@ -160,7 +160,7 @@ export class Migration {
 
   /** A node that stops waits for nobody's answer. */
   #unlessStopped<T>(answer: Promise<T>): Promise<T> {
-    return unlessAborted(answer, this.#deps.stopped, stopError)
+    return unlessAborted(answer, this.#deps.stopped, stoppedError)
   }
 
   /**
@@ -183,7 +183,7 @@ export class Migration {
           return await this.comeOver(clusterId)
         } catch (error) {
           if (signal?.aborted === true) throw abortError(signal, 'joining')
-          if (this.#deps.stopped.aborted) throw stopError()
+          throwIfStopped(this.#deps.stopped)
           if (clock.monotonicMs() >= deadline) throw lateError(clusterId, into, timeoutMs, error)
           await pause(clock, LOOK_EVERY_MS, this.#deps.stopped)
         }
@@ -234,10 +234,6 @@ export class Migration {
     this.#ended.clear()
     this.#deps.onArrival()
   }
-}
-
-function stopError(): KilovoltError {
-  return new KilovoltError('KV_NODE_STOPPED', 'the node stops')
 }
 
 function lateError(ended: ClusterId, into: ClusterId | undefined, timeoutMs: number, cause: unknown): KilovoltError {

@@ -1,3 +1,4 @@
+import { throwIfStopped } from '../base/abort.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
@@ -81,7 +82,7 @@ export class Reentry {
     const { clock, stopped, strays, former, mover } = this.#deps
     const deadline = clock.monotonicMs() + timeoutMs
     while (strays()?.size !== 0) {
-      if (stopped.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+      throwIfStopped(stopped)
       if (clock.monotonicMs() >= deadline) {
         const left = strays()?.size ?? 'unknown'
         throw new KilovoltError('KV_TIMEOUT', `what is left of ${left} partitions was not taken back`, {
