@@ -5,6 +5,7 @@ import type { Membership } from '../membership/membership.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
 import type { Founding, FoundingPicture } from './founding.ts'
+import { LOOK_EVERY_MS } from './look-until.ts'
 import type { FoundingState, Survey } from './survey.ts'
 
 /** What discovery tells about the bootstrap list. */
@@ -36,9 +37,6 @@ export interface AdmissionOptions {
   readonly self: StoreId
   readonly joinTimeoutMs: number
 }
-
-/** How often a provisional node looks around, ms. */
-const LOOK_EVERY_MS = 50
 
 /** The way of a provisional node into a cluster: looks around until it may found one or somebody lets it in. */
 export class Admission {

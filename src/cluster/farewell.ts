@@ -4,8 +4,9 @@ import type { StoreId } from '../model/node-id.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { ClusterPhase } from './cluster.ts'
-import type { NewMember } from './commands.ts'
+import { type NewMember, PROPOSE_TIMEOUT_MS } from './commands.ts'
 import type { Former } from './former.ts'
+import { LOOK_EVERY_MS } from './look-until.ts'
 import type { MetaLog } from './meta-log.ts'
 import type { MetaPeers } from './meta-peers.ts'
 import type { Migration } from './migration.ts'
@@ -32,10 +33,6 @@ export interface FarewellDeps {
 export interface FarewellOptions {
   readonly self: StoreId
 }
-
-/** How often a leaving node looks whether it is free, ms. */
-const LOOK_EVERY_MS = 50
-const PROPOSE_TIMEOUT_MS = 5000
 
 /** A node's way out of its cluster for good: it hands everything over, then is struck from the log. */
 export class Farewell {

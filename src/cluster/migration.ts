@@ -12,6 +12,7 @@ import type { Command } from './commands.ts'
 import { Fate, type Fates } from './fates.ts'
 import type { Former } from './former.ts'
 import type { Departure } from './kin.ts'
+import { LOOK_EVERY_MS } from './look-until.ts'
 import type { MetaLog } from './meta-log.ts'
 import type { MetaPeers } from './meta-peers.ts'
 import { MetaState } from './meta-state.ts'
@@ -39,9 +40,8 @@ export interface MigrationDeps {
   readonly onArrival: () => void
 }
 
-/** Pause before another cluster is looked for again, ms; shorter while somebody waits for this node to start. */
+/** Pause before another cluster is looked for again, ms; {@link LOOK_EVERY_MS} while somebody waits for this node to start. */
 const AGAIN_MS = 1000
-const LOOK_EVERY_MS = 50
 /** How long the members of a cluster that has dissolved compare their copies for the last time at most, ms. */
 const CLOSE_MS = 60_000
 const CLOSE_AGAIN_MS = 200
