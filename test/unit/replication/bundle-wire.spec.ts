@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import type { Actor } from '../../../src/model/node-id.ts'
-import { encodeRecord, recordHlc, type RecordBytes, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
+import { encodeRecord, recordHlc } from '../../../src/model/record.ts'
 import {
   BUNDLE_MAX,
   decodeGets,
@@ -18,44 +17,20 @@ import {
 } from '../../../src/replication/bundle-wire.ts'
 import type { GetRequest, PutRequest } from '../../../src/replication/wire.ts'
 import { itTravels } from '../../support/wire-checks.ts'
+import { ACTOR, anyBytes, anyKnown, anyPlace, anyReadReply, anyRecord, anyStored } from './arbitraries.ts'
 
-const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength })
-const records: fc.Arbitrary<RecordBytes> = fc
-  .record({
-    hlc: fc.nat(),
-    value: fc.option(bytes(64), { nil: undefined }),
-    expiresAt: fc.option(fc.nat(), { nil: undefined })
-  })
-  .map(({ hlc, value, expiresAt }) =>
-    encodeRecord({ stamp: { hlc, actor: '0123456789abcdef' as Actor }, value, expiresAt })
-  )
 // Few keyspaces, so that often one is the same as that before it.
-const place = { partition: fc.nat(0xffff), keyspace: fc.oneof(bytes(1), bytes(64)), key: bytes(64) }
-const gets: fc.Arbitrary<GetRequest[]> = fc.array(
-  fc.record({
-    ...place,
-    exempt: fc.constant(false),
-    known: fc.option(
-      records.map(record => record.slice(STAMP_START, STAMP_END)),
-      { nil: undefined }
-    )
-  })
-)
+const place = { ...anyPlace, keyspace: fc.oneof(anyBytes(1), anyBytes(64)) }
+const gets: fc.Arbitrary<GetRequest[]> = fc.array(fc.record({ ...place, exempt: fc.constant(false), known: anyKnown }))
 const puts: fc.Arbitrary<PutRequest[]> = fc
-  .tuple(fc.boolean(), fc.array(fc.record({ ...place, record: records, repair: fc.constant(false) })))
+  .tuple(fc.boolean(), fc.array(fc.record({ ...place, record: anyRecord, repair: fc.constant(false) })))
   .map(([exempt, writes]) => writes.map(write => ({ ...write, exempt })))
-const readAnswers: fc.Arbitrary<ReadAnswer[]> = fc.array(
-  fc.oneof(
-    fc.record({ kind: fc.constant('record' as const), record: records }),
-    fc.record({ kind: fc.constant('none' as const), horizon: fc.maxSafeNat() }),
-    fc.record({ kind: fc.constant('same' as const) }),
-    fc.constant(undefined)
-  ),
-  { minLength: 1 }
-)
+const readAnswers: fc.Arbitrary<ReadAnswer[]> = fc.array(fc.oneof(...anyReadReply, fc.constant(undefined)), {
+  minLength: 1
+})
 const writeAnswers: fc.Arbitrary<WriteAnswer[]> = fc.array(
   fc.oneof(
-    fc.record({ kind: fc.constant('stored' as const), existed: fc.boolean() }),
+    anyStored,
     fc.record({ kind: fc.constant('behind' as const), hlc: fc.maxSafeNat(), existed: fc.boolean() }),
     fc.record({ kind: fc.constant('fenced' as const) }),
     fc.record({ kind: fc.constant('failed' as const) })
@@ -126,7 +101,7 @@ describe('between coordinator and replica, for several operations at once', () =
 
   it('records of more than a message may hold are left to be asked for by themselves', () => {
     const large = encodeRecord({
-      stamp: { hlc: 1, actor: '0123456789abcdef' as Actor },
+      stamp: { hlc: 1, actor: ACTOR },
       value: new Uint8Array(600_000)
     })
     const answers: ReadAnswer[] = Array.from({ length: 4 }, () => ({ kind: 'record', record: large }))
@@ -142,7 +117,7 @@ describe('between coordinator and replica, for several operations at once', () =
   })
 
   it('what this node says to itself is what others would hear', () => {
-    const current = encodeRecord({ stamp: { hlc: 77, actor: '0123456789abcdef' as Actor }, value: undefined })
+    const current = encodeRecord({ stamp: { hlc: 77, actor: ACTOR }, value: undefined })
     assert.deepEqual(
       [
         writeAnswerOf({ kind: 'stored', existed: true }),
