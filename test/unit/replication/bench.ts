@@ -1,5 +1,6 @@
+import assert from 'node:assert/strict'
 import { toHex } from '../../../src/base/bytes.ts'
-import type { KilovoltError } from '../../../src/base/errors.ts'
+import { KilovoltError } from '../../../src/base/errors.ts'
 import type { Actor, PeerId, StoreId } from '../../../src/model/node-id.ts'
 import { Ring } from '../../../src/model/partition.ts'
 import type { Requirement } from '../../../src/model/quorum.ts'
@@ -16,7 +17,7 @@ import {
   type WriteAnswer
 } from '../../../src/replication/bundle-wire.ts'
 import { type CallOptions, Coordinator } from '../../../src/replication/coordinator.ts'
-import type { OperationDeps } from '../../../src/replication/operation.ts'
+import type { OperationDeps, ReplicaAnswer } from '../../../src/replication/operation.ts'
 import { Replica } from '../../../src/replication/replica.ts'
 import {
   decodeGet,
@@ -37,7 +38,7 @@ import { store, topology } from '../cluster/fixtures.ts'
 
 export const KEYSPACE: Uint8Array = new Uint8Array()
 export const KEY: Uint8Array = Uint8Array.of(1)
-const ACTOR = '00000000000000aa' as Actor
+export const ACTOR = '00000000000000aa' as Actor
 
 /** A record of this time; a tombstone when it has no value. */
 export function record(hlc: number, value: string | undefined = `v${hlc}`): RecordBytes {
@@ -89,6 +90,23 @@ export interface BenchOptions {
 }
 
 const MEMBERS = [1, 2, 3, 4, 5, 9].map(n => ({ n }))
+
+/** A row that changes: 4 is to have the copy of 3. */
+export const MOVING: Row = {
+  slots: [1, 2, 3].map(store),
+  change: { next: [1, 2, 4].map(store), copies: [{ to: store(4), from: [store(3)] }] },
+  rowEpoch: 5
+}
+
+/** What comes after the topology of a bench: 4 and 5 own everything in the place of 1 and 2. */
+export const MOVED: Topology = topology(MEMBERS, { slots: [3, 4, 5], epoch: 12 })
+
+/** How an operation failed: what each replica is said to have answered, and what is said of the outcome. */
+export interface Failure {
+  readonly code: string
+  readonly answers: readonly string[]
+  readonly outcome: unknown
+}
 
 /** A coordinator with a local replica; what it asks of others the test answers. */
 export class Bench {
@@ -186,7 +204,7 @@ export class Bench {
   }
 
   delete(requirement: Requirement, key: Uint8Array = KEY): Promise<{ readonly existed: boolean }> {
-    return settled(this.coordinator.put(KEYSPACE, key, undefined, call(requirement, {})))
+    return settled(this.coordinator.put(KEYSPACE, key, undefined, call(requirement)))
   }
 
   /** Begins a turn by an operation that comes to nothing, so that those that follow in it are gathered. */
@@ -197,6 +215,49 @@ export class Bench {
   /** Lets everything run that waits for nothing. */
   turn(): Promise<void> {
     return this.world.advance(1)
+  }
+
+  /** Stops it, and sees to it that no timer is left. */
+  async end(): Promise<void> {
+    this.coordinator.stop()
+    await this.turn()
+    assert.equal(this.clock.pending, 0, 'no timer is left')
+  }
+
+  /** How far an operation is, after everything has run that can. */
+  async state(promise: Promise<unknown>): Promise<'pending' | 'done' | 'failed'> {
+    let now: 'pending' | 'done' | 'failed' = 'pending'
+    promise.then(
+      () => (now = 'done'),
+      () => (now = 'failed')
+    )
+    await this.turn()
+    return now
+  }
+
+  /** What has come of operations, after everything has run that can: the result, the code of an error, or `pending`. */
+  async outcomes<T>(promises: readonly Promise<T>[]): Promise<(T | string)[]> {
+    const found: (T | string)[] = promises.map(() => 'pending')
+    for (const [i, promise] of promises.entries()) {
+      promise.then(
+        result => (found[i] = result),
+        (error: KilovoltError) => (found[i] = error.code)
+      )
+    }
+    await this.turn()
+    return found
+  }
+
+  /** How an operation has failed, after everything has run that can. */
+  async failure(promise: Promise<unknown>): Promise<Failure> {
+    await this.turn()
+    const error: unknown = await promise.then(
+      () => assert.fail('it should have failed'),
+      (reason: unknown) => reason
+    )
+    assert.ok(error instanceof KilovoltError, String(error))
+    const answers = (error.details['answers'] as readonly ReplicaAnswer[]).map(({ answer }) => answer)
+    return { code: error.code, answers, outcome: error.details['outcome'] }
   }
 
   /** Numbers of those who have been asked and have not answered. */
@@ -275,7 +336,8 @@ export class Bench {
   }
 }
 
-function call(requirement: Requirement | 'any', more: Partial<CallOptions>): CallOptions {
+/** Options as the façade gives them when the app gives none. */
+export function call(requirement: Requirement | 'any', more: Partial<CallOptions> = {}): CallOptions {
   return { requirement, timeoutMs: undefined, signal: undefined, ...more }
 }
 

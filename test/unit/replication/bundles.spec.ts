@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { recordValue } from '../../../src/model/record.ts'
 import { BUNDLE_MAX } from '../../../src/replication/bundle-wire.ts'
-import { Bench, record, text } from './bench.ts'
+import { Bench, call, record, text } from './bench.ts'
 
 const key = (n: number): Uint8Array => Uint8Array.of(n >> 8, n)
 const [A, B, C] = [key(1), key(2), key(3)]
@@ -28,11 +28,7 @@ describe('operations that begin in one turn', () => {
     bench = new Bench()
   })
 
-  afterEach(async () => {
-    bench.coordinator.stop()
-    await bench.turn()
-    assert.equal(bench.clock.pending, 0, 'no timer is left')
-  })
+  afterEach(() => bench.end())
 
   it('go together, one message to each replica; the first of them goes at once', async () => {
     void bench.get('quorum', {}, A)
@@ -110,8 +106,7 @@ describe('operations that begin in one turn', () => {
       bench.stampsAfter = stampsAfter
       bench.begin()
       const value = Uint8Array.of(1, 2, 3)
-      const call = { requirement: 'quorum', timeoutMs: undefined, signal: undefined } as const
-      const puts = [A, B].map(place => bench.coordinator.put(new Uint8Array(), place, value, call))
+      const puts = [A, B].map(place => bench.coordinator.put(new Uint8Array(), place, value, call('quorum')))
       value.fill(0)
       await bench.turn()
       const { puts: sent = [] } = bench.of(2)
@@ -119,7 +114,7 @@ describe('operations that begin in one turn', () => {
         sent.map(({ record: bytes }) => recordValue(bytes)!.join()),
         ['1,2,3', '1,2,3']
       )
-      bench.coordinator.stop()
+      await bench.end()
       await Promise.allSettled(puts)
     }
   })

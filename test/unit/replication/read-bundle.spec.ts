@@ -2,11 +2,10 @@ import assert from 'node:assert/strict'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import type { Requirement } from '../../../src/model/quorum.ts'
 import type { RecordBytes } from '../../../src/model/record.ts'
-import type { Row } from '../../../src/placement/topology.ts'
 import type { ReadAnswer } from '../../../src/replication/bundle-wire.ts'
 import type { ReplicaAnswer } from '../../../src/replication/operation.ts'
-import { store, topology } from '../cluster/fixtures.ts'
-import { type Asked, Bench, type BenchOptions, record, text } from './bench.ts'
+import { store } from '../cluster/fixtures.ts'
+import { type Asked, Bench, type BenchOptions, MOVED, MOVING, record, text } from './bench.ts'
 
 const [A, B, C] = [Uint8Array.of(1), Uint8Array.of(2), Uint8Array.of(3)]
 const SAME: ReadAnswer = { kind: 'same' }
@@ -23,11 +22,7 @@ describe('reads that go together', () => {
     bench = withThree()
   })
 
-  afterEach(async () => {
-    bench.coordinator.stop()
-    await bench.turn()
-    assert.equal(bench.clock.pending, 0, 'no timer is left')
-  })
+  afterEach(() => bench.end())
 
   /** A node that holds `v5` and `v6` under two keys, and nothing under the third. */
   function withThree(options: BenchOptions = {}): Bench {
@@ -51,19 +46,6 @@ describe('reads that go together', () => {
     return reads
   }
 
-  /** What has come of them, after everything has run that can: a value, the code of an error, or `pending`. */
-  async function outcomes(reads: readonly Promise<string | undefined>[]): Promise<(string | undefined)[]> {
-    const found: (string | undefined)[] = reads.map(() => 'pending')
-    for (const [i, promise] of reads.entries()) {
-      promise.then(
-        value => (found[i] = value),
-        (error: KilovoltError) => (found[i] = error.code)
-      )
-    }
-    await bench.turn()
-    return found
-  }
-
   /** The single requests to a node that wait. */
   function singles(to: number): Asked[] {
     return bench.asked.filter(asked => asked.to === to && (asked.get ?? asked.put) !== undefined)
@@ -81,9 +63,9 @@ describe('reads that go together', () => {
         [undefined, false]
       ]
     )
-    assert.deepEqual(await outcomes(reads), ['pending', 'pending', 'pending'])
+    assert.deepEqual(await bench.outcomes(reads), ['pending', 'pending', 'pending'])
     two.gets$(SAME, SAME, NONE)
-    assert.deepEqual(await outcomes(reads), ['v5', 'v6', undefined])
+    assert.deepEqual(await bench.outcomes(reads), ['v5', 'v6', undefined])
     bench.of(3).gets$(SAME, SAME, NONE)
     await bench.turn()
     assert.deepEqual([bench.waiting, bench.coordinator.stats().readRepairs], [[], 0])
@@ -92,17 +74,17 @@ describe('reads that go together', () => {
   it('at all wait for everybody, and at a number for so many', async () => {
     const all = await read('all', A, B)
     bench.of(2).gets$(SAME, SAME)
-    assert.deepEqual(await outcomes(all), ['pending', 'pending'])
+    assert.deepEqual(await bench.outcomes(all), ['pending', 'pending'])
     bench.of(3).gets$(SAME, SAME)
-    assert.deepEqual(await outcomes(all), ['v5', 'v6'])
+    assert.deepEqual(await bench.outcomes(all), ['v5', 'v6'])
     const two = await read(2, A, C)
     bench.of(3).gets$(SAME, NONE)
-    assert.deepEqual(await outcomes(two), ['v5', undefined])
+    assert.deepEqual(await bench.outcomes(two), ['v5', undefined])
     bench.asked.length = 0
     const one = await read(1, A, C)
-    assert.deepEqual([await outcomes(one), bench.waiting], [['v5', undefined], []], 'nobody else is asked')
+    assert.deepEqual([await bench.outcomes(one), bench.waiting], [['v5', undefined], []], 'nobody else is asked')
     const four = await read(4, A, C)
-    assert.deepEqual(await outcomes(four), ['KV_QUORUM_NOT_REACHED', 'KV_QUORUM_NOT_REACHED'])
+    assert.deepEqual(await bench.outcomes(four), ['KV_QUORUM_NOT_REACHED', 'KV_QUORUM_NOT_REACHED'])
   })
 
   it('of a node that holds nothing compare what the others say', async () => {
@@ -111,31 +93,31 @@ describe('reads that go together', () => {
     assert.deepEqual(bench.waiting, [1, 2, 3])
     bench.of(3).gets$(holds(record(5)), NONE)
     bench.of(1).gets$(holds(record(5)), NONE)
-    assert.deepEqual(await outcomes(reads), ['v5', undefined])
+    assert.deepEqual(await bench.outcomes(reads), ['v5', undefined])
   })
 
   it('go on by themselves where replicas differ, and are repaired', async () => {
     const reads = await read('quorum', A, B)
     bench.of(2).gets$(holds(record(8)), SAME)
-    assert.deepEqual(await outcomes(reads), ['pending', 'v6'])
+    assert.deepEqual(await bench.outcomes(reads), ['pending', 'v6'])
     bench.of(3).gets$(SAME, SAME)
     bench.of(2).holds(record(8))
-    assert.deepEqual(await outcomes(reads), ['v8', 'v6'])
+    assert.deepEqual(await bench.outcomes(reads), ['v8', 'v6'])
     assert.equal(text(bench.local), 'v8', 'the local copy is mended')
   })
 
   it('return nothing that was overwritten by what another has purged', async () => {
     const reads = await read('quorum', A)
     bench.of(2).gets$({ kind: 'none', horizon: 5 })
-    assert.deepEqual(await outcomes(reads), ['pending'])
+    assert.deepEqual(await bench.outcomes(reads), ['pending'])
     bench.of(2).get$({ kind: 'none', horizon: 5 })
-    assert.deepEqual(await outcomes(reads), [undefined])
+    assert.deepEqual(await bench.outcomes(reads), [undefined])
   })
 
   it('mend a replica that answers late and is behind, and leave others alone', async () => {
     const reads = await read('quorum', A, B, C)
     bench.of(2).gets$(SAME, SAME, NONE)
-    await outcomes(reads)
+    await bench.outcomes(reads)
     bench.of(3).gets$(holds(record(2)), holds(record(7)), holds(record(1)))
     await bench.turn()
     assert.deepEqual(
@@ -184,25 +166,25 @@ describe('reads that go together', () => {
       bench = withThree()
       const reads = await read('quorum', A, B)
       bench.of(2).end(end)
-      assert.deepEqual(await outcomes(reads), ['pending', 'pending'], end.kind)
+      assert.deepEqual(await bench.outcomes(reads), ['pending', 'pending'], end.kind)
       bench.of(3).gets$(SAME, SAME)
-      assert.deepEqual(await outcomes(reads), ['v5', 'v6'], end.kind)
-      bench.coordinator.stop()
+      assert.deepEqual(await bench.outcomes(reads), ['v5', 'v6'], end.kind)
+      await bench.end()
     }
   })
 
   it('do without a replica that has no answer to one of them', async () => {
     const reads = await read('quorum', A, B)
     bench.of(2).gets$({ kind: 'fenced', epoch: 10 }, SAME)
-    assert.deepEqual(await outcomes(reads), ['pending', 'v6'])
+    assert.deepEqual(await bench.outcomes(reads), ['pending', 'v6'])
     bench.of(3).gets$(SAME, SAME)
-    assert.deepEqual(await outcomes(reads), ['v5', 'v6'])
+    assert.deepEqual(await bench.outcomes(reads), ['v5', 'v6'])
   })
 
   it('take no notice of what stands behind the answers, which a later version may have added', async () => {
     const reads = await read('quorum', A)
     bench.of(2).gets$(SAME, holds(record(9)))
-    assert.deepEqual(await outcomes(reads), ['v5'])
+    assert.deepEqual(await bench.outcomes(reads), ['v5'])
   })
 
   it('go on by themselves when no quorum is left, and fail like any other', async () => {
@@ -214,7 +196,7 @@ describe('reads that go together', () => {
     bench.of(2).get$(SAME)
     bench.of(2).end({ kind: 'lost' })
     for (let i = 0; i < 2; i++) bench.of(3).end({ kind: 'lost' })
-    assert.deepEqual(await outcomes(reads), ['v5', 'KV_QUORUM_NOT_REACHED'])
+    assert.deepEqual(await bench.outcomes(reads), ['v5', 'KV_QUORUM_NOT_REACHED'])
   })
 
   it('do not ask the dead, and go on by themselves when those were needed', async () => {
@@ -222,29 +204,24 @@ describe('reads that go together', () => {
     const reads = await read('quorum', A)
     assert.deepEqual(bench.waiting, [3])
     bench.of(3).gets$(SAME)
-    assert.deepEqual(await outcomes(reads), ['v5'])
+    assert.deepEqual(await bench.outcomes(reads), ['v5'])
     bench.dead.add(store(3))
     const lost = await read('quorum', A, B)
     assert.deepEqual(bench.waiting, [])
-    assert.deepEqual(await outcomes(lost), ['KV_QUORUM_NOT_REACHED', 'KV_QUORUM_NOT_REACHED'])
+    assert.deepEqual(await bench.outcomes(lost), ['KV_QUORUM_NOT_REACHED', 'KV_QUORUM_NOT_REACHED'])
   })
 
   it('go by themselves while their row changes', async () => {
-    const change = { next: [1, 2, 4].map(store), copies: [{ to: store(4), from: [store(3)] }] }
-    const row: Row = { slots: [1, 2, 3].map(store), change, rowEpoch: 5 }
-    bench = withThree({ row })
+    bench = withThree({ row: MOVING })
     const promises = await read('quorum', A, B)
     assert.deepEqual(bench.waiting, [2, 2, 3, 3, 4, 4])
-    assert.deepEqual(await outcomes(promises), ['pending', 'pending'])
+    assert.deepEqual(await bench.outcomes(promises), ['pending', 'pending'])
     assert.ok(bench.asked.every(({ get }) => get !== undefined))
   })
 
   it('go by the new owners when the row has changed', async () => {
     bench = new Bench({ self: 9 })
-    bench.next = topology(
-      [1, 2, 3, 4, 5, 9].map(n => ({ n })),
-      { slots: [3, 4, 5], epoch: 12 }
-    )
+    bench.next = MOVED
     const reads = await read('quorum', A)
     for (const to of [1, 2]) bench.of(to).gets$({ kind: 'fenced', epoch: 12 })
     await bench.turn()
@@ -253,7 +230,7 @@ describe('reads that go together', () => {
     bench.asked.splice(0, bench.asked.length, ...singles(4), ...singles(5))
     assert.deepEqual(bench.caughtUp, [12])
     for (const to of [4, 5]) bench.of(to).holds(record(60))
-    assert.deepEqual(await outcomes(reads), ['v60'])
+    assert.deepEqual(await bench.outcomes(reads), ['v60'])
   })
 
   it('do not wait for a database that takes its time before they ask the others', async () => {
@@ -265,14 +242,14 @@ describe('reads that go together', () => {
       [undefined, undefined, undefined]
     )
     two.gets$(holds(record(5)), holds(record(9)), NONE)
-    assert.deepEqual(await outcomes(reads), ['v5', 'pending', undefined])
+    assert.deepEqual(await bench.outcomes(reads), ['v5', 'pending', undefined])
     assert.equal(singles(2).length, 1)
   })
 
   it('take an answer that something is the same as nothing for none', async () => {
     const reads = await read('quorum', C)
     bench.of(2).gets$(SAME)
-    assert.deepEqual(await outcomes(reads), ['pending'])
+    assert.deepEqual(await bench.outcomes(reads), ['pending'])
     bench.of(3).gets$(holds(record(3)))
     await bench.turn()
     assert.equal(singles(2).length, 1, 'the two that have answered differ')
@@ -283,13 +260,13 @@ describe('reads that go together', () => {
     bench.damaged.set('01', corrupt)
     const reads = await read('quorum', A, B)
     bench.of(2).gets$(holds(record(5)), SAME)
-    assert.deepEqual(await outcomes(reads), ['pending', 'v6'])
+    assert.deepEqual(await bench.outcomes(reads), ['pending', 'v6'])
     bench.of(3).gets$(holds(record(5)), SAME)
-    assert.deepEqual(await outcomes(reads), ['v5', 'v6'])
+    assert.deepEqual(await bench.outcomes(reads), ['v5', 'v6'])
     bench.readFails = corrupt
     const others = await read('quorum', A, B)
     for (const to of [2, 3]) bench.of(to).gets$(holds(record(5)), NONE)
-    assert.deepEqual(await outcomes(others), ['v5', undefined])
+    assert.deepEqual(await bench.outcomes(others), ['v5', undefined])
   })
 
   it('that take too long end at their deadline, and say who has answered', async () => {

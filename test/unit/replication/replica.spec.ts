@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
-import type { Actor, PeerId, StoreId } from '../../../src/model/node-id.ts'
+import type { PeerId, StoreId } from '../../../src/model/node-id.ts'
 import { Ring } from '../../../src/model/partition.ts'
-import { encodeRecord, type RecordBytes, recordValue } from '../../../src/model/record.ts'
+import { type RecordBytes, recordValue } from '../../../src/model/record.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { Coordinator } from '../../../src/replication/coordinator.ts'
@@ -21,10 +21,10 @@ import type { ApplyResult, Read, RecordKey, RecordStore } from '../../../src/sto
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Transport } from '../../../src/transport/transport.ts'
 import { store, topology } from '../cluster/fixtures.ts'
+import { ACTOR, call, record } from './bench.ts'
 
 const NOW_MS = 1_800_000_000_000
 const DRIFT_MS = 10_000
-const ACTOR = '00000000000000aa' as Actor
 const SELF: StoreId = store(1)
 const KEY: RecordKey = { partition: 0, keyspace: new Uint8Array(), key: new Uint8Array([1]) }
 
@@ -33,10 +33,6 @@ const clock: Clock = {
   wallMs: () => NOW_MS,
   after: () => ({ cancel() {} }),
   soon: fn => queueMicrotask(fn)
-}
-
-function record(hlc: number): RecordBytes {
-  return encodeRecord({ stamp: { hlc, actor: ACTOR }, value: new Uint8Array([7]) })
 }
 
 /** One record, and what was observed. */
@@ -361,9 +357,8 @@ describe('a coordinator', () => {
       },
       1000
     )
-    const options = { requirement: 'quorum', timeoutMs: undefined, signal: undefined } as const
-    await assert.rejects(async () => coordinator.get(KEY.keyspace, KEY.key, options), { code: 'KV_NOT_JOINED' })
-    await assert.rejects(coordinator.put(KEY.keyspace, KEY.key, undefined, options), { code: 'KV_NOT_JOINED' })
+    await assert.rejects(async () => coordinator.get(KEY.keyspace, KEY.key, call('quorum')), { code: 'KV_NOT_JOINED' })
+    await assert.rejects(coordinator.put(KEY.keyspace, KEY.key, undefined, call('quorum')), { code: 'KV_NOT_JOINED' })
     assert.equal(coordinator.stats().failed, 2)
   })
 
@@ -377,11 +372,7 @@ describe('a coordinator', () => {
         1000
       )
       const value = Uint8Array.of(1, 2, 3)
-      const put = coordinator.put(KEY.keyspace, KEY.key, value, {
-        requirement: 'one',
-        timeoutMs: undefined,
-        signal: undefined
-      })
+      const put = coordinator.put(KEY.keyspace, KEY.key, value, call('one'))
       value.fill(0)
       await put
       assert.deepEqual([...recordValue(applied[0]!)!], [1, 2, 3])
