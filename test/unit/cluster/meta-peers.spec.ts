@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Command, RowRef } from '../../../src/cluster/commands.ts'
+import type { RowRef } from '../../../src/cluster/commands.ts'
 import { MetaLog } from '../../../src/cluster/meta-log.ts'
 import { MetaPeers } from '../../../src/cluster/meta-peers.ts'
 import { encodeCommand, writeMember } from '../../../src/cluster/wire.ts'
@@ -14,9 +14,8 @@ import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
-import { CLUSTER, member, store } from './fixtures.ts'
+import { CLUSTER, found, member, peer, store } from './fixtures.ts'
 
-const peer = (n: number): PeerId => `peer-${n}` as PeerId
 const COPIED: readonly RowRef[] = [{ partition: 3, rowEpoch: 7 }]
 
 /** Member 1 without a vote, linked to members 2 and 3, whose answers the test gives. */
@@ -61,16 +60,7 @@ class Bench {
       copied: (by, rows) => void this.copied.push([by, rows]),
       peerOf: id => view.get(id)?.peerId
     })
-    const found: Command = {
-      kind: 'found',
-      clusterId: CLUSTER,
-      name: 'test',
-      partitions: 64,
-      replicas: 3,
-      foundedMs: 1,
-      member: member(1)
-    }
-    if (isFounded) log.apply(1, encodeCommand(found))
+    if (isFounded) log.apply(1, encodeCommand(found()))
     this.peers.listen()
   }
 

@@ -34,7 +34,7 @@ import type { SimClock } from '../../../src/testing/sim-clock.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
-import { store, topology } from '../cluster/fixtures.ts'
+import { peerNumber, store, topology } from '../cluster/fixtures.ts'
 
 export const KEYSPACE: Uint8Array = new Uint8Array()
 export const KEY: Uint8Array = Uint8Array.of(1)
@@ -278,7 +278,7 @@ export class Bench {
         const end = (outcome: Outcome): void => this.clock.soon(() => done(outcome))
         const answer = (bytes: Uint8Array): void => end({ kind: 'reply', epoch: this.topology.epoch, body: bytes })
         this.asked.push({
-          to: Number(to.slice('peer-'.length)),
+          to: peerNumber(to),
           type,
           timeoutMs,
           put: type === MessageType.PUT ? decodePut(body) : undefined,

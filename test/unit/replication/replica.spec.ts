@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
-import type { PeerId, StoreId } from '../../../src/model/node-id.ts'
+import type { StoreId } from '../../../src/model/node-id.ts'
 import { Ring } from '../../../src/model/partition.ts'
 import { type RecordBytes, recordValue } from '../../../src/model/record.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
@@ -20,7 +20,7 @@ import type { Clock } from '../../../src/runtime/clock.ts'
 import type { ApplyResult, Read, RecordKey, RecordStore } from '../../../src/storage/record-store.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Transport } from '../../../src/transport/transport.ts'
-import { store, topology } from '../cluster/fixtures.ts'
+import { peer, store, topology } from '../cluster/fixtures.ts'
 import { ACTOR, call, record } from './bench.ts'
 
 const NOW_MS = 1_800_000_000_000
@@ -190,7 +190,7 @@ describe('a replica', () => {
     for (const handler of handlers.values()) {
       let code: string | undefined
       const respond = { reply: () => assert.fail(), refuse: (error: KilovoltError) => void (code = error.code) }
-      handler({ from: 'peer-2' as PeerId, epoch: 10, body: Uint8Array.of(1, 2, 3) }, respond)
+      handler({ from: peer(2), epoch: 10, body: Uint8Array.of(1, 2, 3) }, respond)
       assert.equal(code, 'KV_PROTOCOL')
     }
   })
@@ -319,7 +319,7 @@ describe('a replica that is asked for several at once', () => {
     replica.listen(transport as unknown as Transport)
     const ask = (type: MessageType, body: Uint8Array): Promise<Uint8Array> =>
       new Promise((resolve, reject) => {
-        handlers.get(type)!({ from: 'peer-2' as PeerId, epoch: 8, body }, { reply: resolve, refuse: reject })
+        handlers.get(type)!({ from: peer(2), epoch: 8, body }, { reply: resolve, refuse: reject })
       })
     const gets = AMONG.map(place => ({ ...KEY, ...place, exempt: false, known: undefined }))
     const read = decodeReadAnswers(await ask(MessageType.GETS, encodeGets(gets)), gets.length)

@@ -3,7 +3,7 @@ import { KilovoltError } from '../../../src/base/errors.ts'
 import type { Requirement } from '../../../src/model/quorum.ts'
 import { recordHlc } from '../../../src/model/record.ts'
 import type { WriteAnswer } from '../../../src/replication/bundle-wire.ts'
-import { store } from '../cluster/fixtures.ts'
+import { store, storeNumber } from '../cluster/fixtures.ts'
 import { Bench, MOVED, MOVING, record, text } from './bench.ts'
 
 const [A, B] = [Uint8Array.of(1), Uint8Array.of(2)]
@@ -37,7 +37,7 @@ describe('writes that go together', () => {
 
   /** For whom something is kept, and what. */
   function kept(): (readonly [number, string | undefined])[] {
-    return bench.kept.map(([target, bytes]) => [Number.parseInt(target.slice(0, 2), 16), text(bytes)])
+    return bench.kept.map(([target, bytes]) => [storeNumber(target), text(bytes)])
   }
 
   it('end with the second of three acknowledgements, and say where there was a value', async () => {

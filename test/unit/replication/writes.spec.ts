@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { isKilovoltError, KilovoltError } from '../../../src/base/errors.ts'
 import { recordHlc } from '../../../src/model/record.ts'
-import { store } from '../cluster/fixtures.ts'
+import { store, storeNumber } from '../cluster/fixtures.ts'
 import { Bench, MOVED, MOVING, record, text } from './bench.ts'
 
 describe('a write', () => {
@@ -246,7 +246,7 @@ describe('a write', () => {
   })
 
   describe('keeps hints', () => {
-    const targets = (): number[] => bench.kept.map(([target]) => Number.parseInt(target.slice(0, 2), 16))
+    const targets = (): number[] => bench.kept.map(([target]) => storeNumber(target))
 
     it('for those who failed before it was acknowledged, and for those who fail later', async () => {
       bench.dead.add(store(2))
