@@ -71,11 +71,26 @@ export class Farewell {
 
   /** On its way between two clusters there is nobody to hand anything over to. */
   async #arrive(isLate: () => boolean): Promise<void> {
-    const { clock, stopped, become, migration, log } = this.#deps
-    if (log.kinship.dissolvedInto === undefined && !migration.isUnderWay) return
-    become('member')
+    const { clock, stopped, become, migration } = this.#deps
+    if (!this.#isOnItsWay) return
+    this.#goOn()
     while (migration.isUnderWay && !isLate() && !stopped.aborted) await pause(clock, LOOK_EVERY_MS, stopped)
+    throwIfStopped(stopped)
     become('leaving')
+  }
+
+  /** Whether this node's cluster has ended, and it is not in another one yet. */
+  get #isOnItsWay(): boolean {
+    const { log, migration } = this.#deps
+    return log.kinship.dissolvedInto !== undefined || migration.isUnderWay
+  }
+
+  /** Is again what it would be if it did not leave. */
+  #goOn(): void {
+    const { log, migration, become } = this.#deps
+    // Whoever becomes a member where the log has ended sets out, unless it has already.
+    const hasSetOut = log.kinship.dissolvedInto !== undefined && migration.isUnderWay
+    become(hasSetOut ? 'joining' : 'member')
   }
 
   /** Whether nobody expects anything of this node any more, or could take it. */
@@ -83,6 +98,8 @@ export class Farewell {
     const { log, former } = this.#deps
     const { self } = this.#options
     const { topology } = log
+    // What it holds goes to others than those whom the log that has ended knows: none may be left there, or not even a log.
+    if (this.#isOnItsWay) return false
     if (topology === undefined || (!topology.members.has(self) && former.isEmpty)) return true
     // The last one has nobody to hand over to, and neither have those that all leave together.
     return [...topology.members.values()].every(
@@ -106,8 +123,10 @@ export class Farewell {
 
   /** Takes a leave back. */
   async #stay(): Promise<void> {
-    const { logger, peers, become, describe } = this.#deps
-    become('member')
+    const { logger, peers, describe } = this.#deps
+    this.#goOn()
+    // It says so where it arrives; nothing is said any more in a log that has ended.
+    if (this.#isOnItsWay) return
     try {
       await peers.propose({ kind: 'updateMember', member: describe() }, PROPOSE_TIMEOUT_MS)
     } catch (error) {

@@ -10,13 +10,16 @@ const KEYS = 40
 
 /** Two clusters of one name, founded on either side of a split, with records of their own in each. */
 class Apart extends ClusterLab {
-  async found(options: Partial<MemberOptions> & { readonly disk?: boolean } = {}): Promise<void> {
+  async found(
+    options: Partial<MemberOptions> & { readonly disk?: boolean } = {},
+    small: readonly string[] = SMALL
+  ): Promise<void> {
     for (const name of LARGE) this.add(name, { ...options, bootstrap: name === 'a' ? 'founder' : 'others' })
-    for (const name of SMALL) this.add(name, { ...options, ...(name === 'd' ? { bootstrap: 'founder' } : {}) })
-    this.cluster.network.split([LARGE, SMALL])
+    for (const name of small) this.add(name, { ...options, ...(name === 'd' ? { bootstrap: 'founder' } : {}) })
+    this.cluster.network.split([LARGE, small])
     this.start('a', 'd')
     await this.until('both are founded', () => this.cluster.nodes.length === 2)
-    this.start(...LARGE, ...SMALL)
+    this.start(...LARGE, ...small)
     const isWhole = (names: readonly string[]): boolean =>
       names.every(
         name =>
@@ -24,7 +27,7 @@ class Apart extends ClusterLab {
           this.topology(name).members.size === names.length &&
           this.topology(name).rows.every(({ slots, change }) => change === undefined && slots.length === names.length)
       )
-    await this.until('each has all its copies', () => isWhole(LARGE) && isWhole(SMALL))
+    await this.until('each has all its copies', () => isWhole(LARGE) && isWhole(small))
     await this.fill('large', 'a')
     await this.fill('small', 'd')
   }
@@ -45,6 +48,13 @@ class Apart extends ClusterLab {
     this.cluster.network.heal()
     const isOver = (): boolean => names.every(name => this.node(name).core.cluster.isOver)
     assert.ok(await this.world.run(isOver, { limitMs: 60_000 }), 'the smaller cluster ends')
+  }
+
+  /** The only member of the smaller cluster, with records of its own, learns that this has ended, and is cut off. */
+  async strand(): Promise<void> {
+    await this.found({}, ['d'])
+    await this.dissolve('d')
+    this.cluster.network.split([LARGE, ['d']])
   }
 
   /** Nobody can take in those of the smaller cluster any more, and they found theirs again. */
@@ -180,6 +190,51 @@ describe('clusters that become one', () => {
     await lab.world.settle(lab.cluster.stop('d'))
     assert.ok(lab.world.nowMs - fromMs < 1000, `it took ${lab.world.nowMs - fromMs} ms`)
     await assert.rejects(leaving, { code: 'KV_NODE_STOPPED' })
+  })
+
+  it('a node that is alone on its way to the other one, and cut off, cannot leave before it has brought its records along', async () => {
+    await lab.strand()
+    const { cluster } = lab.node('d').core
+    await assert.rejects(lab.world.settle(cluster.leave(3000)), { code: 'KV_TIMEOUT' })
+    assert.equal(cluster.phase, 'joining', 'it goes on with its way')
+    lab.cluster.network.heal()
+    await lab.world.settle(lab.cluster.leave('d', 60_000))
+    await lab.settled(...LARGE)
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'a')
+  })
+
+  it('a node that is alone on its way to the other one, and cut off, stays when its leave is given up', async () => {
+    await lab.strand()
+    const abort = new AbortController()
+    const leaving = lab.node('d').core.cluster.leave(60_000, abort.signal)
+    leaving.catch(() => {})
+    await lab.world.advance(500)
+    abort.abort()
+    await assert.rejects(lab.world.settle(leaving), { code: 'KV_ABORTED' })
+    lab.cluster.network.heal()
+    await lab.settled(...LARGE, 'd')
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'a')
+  })
+
+  it('a node that is alone on its way to the other one has not left when it is stopped meanwhile', async () => {
+    await lab.strand()
+    const leaving = lab.node('d').core.cluster.leave(60_000)
+    leaving.catch(() => {})
+    await lab.world.advance(500)
+    await lab.world.settle(lab.cluster.stop('d'))
+    await assert.rejects(leaving, { code: 'KV_NODE_STOPPED' })
+  })
+
+  it('a node that cannot leave on its way says so in time, although nobody is there to be told that it stays', async () => {
+    await lab.found()
+    await lab.dissolve(...SMALL)
+    lab.cluster.network.split([LARGE, ['d'], ['e']])
+    const fromMs = lab.world.nowMs
+    await assert.rejects(lab.world.settle(lab.node('e').core.cluster.leave(3000)), { code: 'KV_TIMEOUT' })
+    assert.ok(lab.world.nowMs - fromMs < 3100, `it took ${lab.world.nowMs - fromMs} ms`)
+    lab.cluster.network.heal()
+    await lab.settled(...LARGE, ...SMALL)
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'a')
   })
 
   it('a node that brings records along is restarted when the cluster it comes to has ended, and goes on to the third', async () => {
