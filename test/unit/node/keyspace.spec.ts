@@ -5,10 +5,17 @@ import { isKilovoltError, KilovoltError } from '../../../src/base/errors.ts'
 import { encodeRecord, type RecordBytes } from '../../../src/model/record.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import { createCodec, type EncodingName } from '../../../src/node/encodings.ts'
-import { type BackendOptions, type KeyspaceBackend, NodeKeyspace } from '../../../src/node/keyspace.ts'
+import {
+  type BackendOptions,
+  type BackendResults,
+  type BackendSource,
+  type KeyspaceBackend,
+  NodeKeyspace
+} from '../../../src/node/keyspace.ts'
 
-/** A map with the coordinator's two verbs. */
-class MapBackend implements KeyspaceBackend {
+/** A map with the coordinator's verbs. */
+class MapBackend implements KeyspaceBackend, BackendSource {
+  readonly data = this
   readonly records = new Map<string, RecordBytes>()
   readonly seen: BackendOptions[] = []
   refuse: ((key: string) => boolean) | undefined
@@ -34,6 +41,32 @@ class MapBackend implements KeyspaceBackend {
     else this.records.set(id, encodeRecord({ stamp: { hlc: this.#hlc++, actor: '00112233445566ff' as Actor }, value }))
     return { existed }
   }
+
+  getMany(
+    keyspace: Uint8Array,
+    keys: readonly Uint8Array[],
+    options: BackendOptions
+  ): Promise<BackendResults<RecordBytes>> {
+    return each(keys, key => this.get(keyspace, key, options))
+  }
+
+  putMany(
+    keyspace: Uint8Array,
+    writes: readonly { key: Uint8Array; value: Uint8Array | undefined }[],
+    options: BackendOptions
+  ): Promise<BackendResults<{ existed: boolean }>> {
+    return each(writes, ({ key, value }) => this.put(keyspace, key, value, options))
+  }
+}
+
+async function each<T, R>(items: readonly T[], fn: (item: T) => Promise<R | undefined>): Promise<BackendResults<R>> {
+  const settled = await Promise.allSettled(items.map(fn))
+  const failures = new Map<number, unknown>()
+  const results = settled.map((one, i) => {
+    if (one.status === 'fulfilled') return one.value
+    failures.set(i, one.reason)
+  })
+  return { results, failures }
 }
 
 describe('a keyspace', () => {

@@ -60,6 +60,8 @@ export interface Asked {
   readonly to: number
   readonly type: MessageType
   readonly timeoutMs: number
+  /** The request as it was encoded. */
+  readonly body: Uint8Array
   readonly put: PutRequest | undefined
   readonly get: GetRequest | undefined
   /** The reads of a bundle. */
@@ -120,6 +122,8 @@ export class Bench {
   readonly caughtUp: number[] = []
   /** What catching up leads to. */
   next: Topology | KilovoltError | undefined
+  /** How long catching up takes, ms. */
+  catchesUpAfterMs = 0
   topology: Topology
   /** What this node holds, by the key in hex. */
   readonly held = new Map<string, RecordBytes>()
@@ -127,6 +131,8 @@ export class Bench {
   readonly damaged = new Map<string, KilovoltError>()
   /** What writes to the local database fail with. */
   writeFails: KilovoltError | undefined
+  /** Whether writes to the local database are done at once. */
+  storesAtOnce = false
   /** What stamps have to wait for. */
   stampsAfter: Promise<unknown> | undefined
   /** What reads of the local database fail with. */
@@ -159,6 +165,7 @@ export class Bench {
       isOver: () => false,
       catchUp: async (epoch: number) => {
         this.caughtUp.push(epoch)
+        if (this.catchesUpAfterMs > 0) await this.#pause(this.catchesUpAfterMs)
         if (this.next instanceof Error) throw this.next
         if (this.next !== undefined) this.topology = this.next
         return this.topology
@@ -272,6 +279,12 @@ export class Bench {
     return this.asked.splice(at, 1)[0]!
   }
 
+  #pause(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      this.clock.after(ms, resolve)
+    })
+  }
+
   #transport(): Transport {
     const slice = {
       request: (to: PeerId, { type, body, timeoutMs }: OutgoingRequest, done: (outcome: Outcome) => void) => {
@@ -281,6 +294,7 @@ export class Bench {
           to: peerNumber(to),
           type,
           timeoutMs,
+          body,
           put: type === MessageType.PUT ? decodePut(body) : undefined,
           get: type === MessageType.GET ? decodeGet(body) : undefined,
           gets: type === MessageType.GETS ? decodeGets(body) : undefined,
@@ -322,7 +336,9 @@ export class Bench {
         const order = current === undefined ? 1 : compareRecords(offered, current)
         if (order > 0) this.held.set(toHex(key), offered)
         const outcome = order > 0 ? 'applied' : order === 0 ? 'same' : 'stale'
-        this.clock.soon(() => done(undefined, { outcome, current }))
+        const answer = (): void => done(undefined, { outcome, current })
+        if (this.storesAtOnce) answer()
+        else this.clock.soon(answer)
       },
       copy: () => {},
       remove: () => {},

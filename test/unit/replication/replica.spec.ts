@@ -321,17 +321,19 @@ describe('a replica that is asked for several at once', () => {
       new Promise((resolve, reject) => {
         handlers.get(type)!({ from: peer(2), epoch: 8, body }, { reply: resolve, refuse: reject })
       })
-    const gets = AMONG.map(place => ({ ...KEY, ...place, exempt: false, known: undefined }))
+    const gets = AMONG.map(place => ({ ...KEY, ...place, own: undefined }))
     const read = decodeReadAnswers(await ask(MessageType.GETS, encodeGets(gets)), gets.length)
     assert.deepEqual(
       read.map(answer => answer?.kind),
       ['record', undefined, undefined, undefined, 'record']
     )
-    const puts = gets.map(get => ({ ...get, record: record(hlcFromMs(NOW_MS)), repair: false }))
     for (const [exempt, third] of [
       [false, 'fenced'],
       [true, 'stored']
     ] as const) {
+      const puts = AMONG.map(place => {
+        return { ...KEY, ...place, record: record(hlcFromMs(NOW_MS)), exempt, repair: false }
+      })
       const written = decodeWriteAnswers(await ask(MessageType.PUTS, encodePuts(puts, exempt)), puts.length)
       assert.deepEqual(
         written.map(({ kind }) => kind),

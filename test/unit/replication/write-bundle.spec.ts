@@ -61,6 +61,33 @@ describe('writes that go together', () => {
     assert.deepEqual(await bench.outcomes(others), [true])
   })
 
+  it('are encoded once for all who are asked for the same', async () => {
+    for (const requirement of ['quorum', 'one', 'all'] as const) {
+      bench.asked.length = 0
+      void (await write(requirement, A, B))
+      const [two, three] = [bench.of(2), bench.of(3)]
+      assert.equal(two.puts?.length, 2)
+      assert.equal(two.body, three.body, requirement)
+      const first = two.body
+      void (await write(requirement, A, B))
+      assert.notEqual(bench.of(2).body, first, 'others are encoded anew')
+    }
+  })
+
+  it('go to everybody, though one copy is enough and this node has it already', async () => {
+    bench.storesAtOnce = true
+    for (const requirement of ['one', 1] as const) {
+      bench.asked.length = 0
+      const puts = await write(requirement, A, B)
+      assert.ok(!(await bench.outcomes(puts)).includes('pending'))
+      const keys = [bench.of(2), bench.of(3)].map(asked => asked.puts?.map(({ key }) => key))
+      assert.deepEqual(keys, [
+        [A, B],
+        [A, B]
+      ])
+    }
+  })
+
   it('need as many acknowledgements as their level says', async () => {
     for (const [requirement, needed] of [
       ['one', 0],
