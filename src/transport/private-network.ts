@@ -1,6 +1,6 @@
 import { hkdfSync } from 'node:crypto'
 import type { ComponentLogger, ConnectionProtector, MessageStream } from '@libp2p/interface'
-import { toHex, utf8 } from '../base/bytes.ts'
+import { EMPTY_BYTES, toHex, utf8 } from '../base/bytes.ts'
 
 /** Makes the protector of a node from what libp2p hands it. */
 export type ProtectorFactory = (components: { readonly logger: ComponentLogger }) => ConnectionProtector
@@ -58,8 +58,8 @@ export function boundMemory(connection: MessageStream): boolean {
   connection.maxMessageSize = PIECE_BYTES
   connection.addEventListener('close', () => {
     const { inboundXor, outboundXor } = connection
-    // What still comes in is of no interest to anybody, and must find no cipher that is gone.
-    connection.inboundXor = connection.outboundXor = { update: bytes => bytes, finalize: () => {} }
+    // What still comes in is of no interest to anybody, and must find no cipher that is gone; nothing goes out in the clear.
+    connection.inboundXor = connection.outboundXor = { update: () => EMPTY_BYTES, finalize: () => {} }
     inboundXor.finalize()
     outboundXor.finalize()
   })
