@@ -81,7 +81,10 @@ export interface Keyspace<V = unknown, K = string> {
   getEntry(key: K, options?: ReadOptions): Promise<Entry<V> | undefined>
   /** Whether the key has a value. Errors as for {@link Keyspace.get}. */
   has(key: K, options?: ReadOptions): Promise<boolean>
-  /** Values of many keys, in the same order. Rejects when any of them could not be read. */
+  /**
+   * Values of many keys, in the same order; they share messages, and no more than 2,048 are under way at once. Rejects with the
+   * error of the first key that could not be read.
+   */
   getMany(keys: readonly K[], options?: ReadOptions): Promise<(V | undefined)[]>
   /**
    * Stores a value. Once it resolves, the value (or a newer one) is what reads of the same level return.
@@ -97,7 +100,8 @@ export interface Keyspace<V = unknown, K = string> {
   /**
    * Several operations, not atomically. When some fail the others are done all the same.
    *
-   * @throws KilovoltError `KV_BATCH_FAILED`; `details.failures` names each key with its error
+   * @throws KilovoltError `KV_BATCH_FAILED`; `details.failures` names each key with its error. What is wrong with the call as a
+   *   whole is told as such: `KV_CONFIG`, `KV_ABORTED` before anything was sent, `KV_NODE_STOPPED`
    */
   batch(operations: readonly BatchOperation<V, K>[], options?: WriteOptions): Promise<void>
 }

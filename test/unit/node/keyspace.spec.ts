@@ -143,6 +143,28 @@ describe('a keyspace', () => {
     )
   })
 
+  it('says of a call on many keys as a whole what is wrong with the call, and asks for nothing', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace(backend, '')
+    const puts = [{ type: 'put', key: 'a', value: 1 }] as const
+    const signal = AbortSignal.abort()
+    await assert.rejects(keyspace.batch(puts, { w: 0 }), { code: 'KV_CONFIG' })
+    await assert.rejects(keyspace.batch(puts, { signal }), { code: 'KV_ABORTED' })
+    await assert.rejects(keyspace.getMany(['a'], { ttl: 1 } as object), { code: 'KV_CONFIG' })
+    await assert.rejects(keyspace.getMany([], { signal }), { code: 'KV_ABORTED' })
+    await assert.rejects(keyspace.getMany(['a', 'b'.repeat(70_000)]), { code: 'KV_KEY_TOO_LARGE' })
+    assert.deepEqual(backend.seen, [])
+  })
+
+  it('fails to read many with the error of the first key that could not be read', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace(backend, '')
+    backend.get = async (_keyspace, key) => {
+      throw new KilovoltError('KV_TIMEOUT', `not ${Buffer.from(key).toString()}`)
+    }
+    await assert.rejects(keyspace.getMany(['a', 'b']), { code: 'KV_TIMEOUT', message: /not a/u })
+  })
+
   it('refuses a name that is too long, and r or w that are no counts', () => {
     const backend = new MapBackend()
     assert.throws(() => new NodeKeyspace(backend, 'ä'.repeat(33)), { code: 'KV_CONFIG' })
