@@ -87,7 +87,7 @@ export class MetaCluster implements Cluster {
       clock,
       log: this.#log,
       leader: () => this.leader,
-      isMember: () => this.#phase === 'member' || this.#phase === 'leaving',
+      isMember: () => !this.#isAway,
       propose: command => this.#tenure.propose(command),
       copied: (storeId, rows) => this.#tenure.copied(storeId, rows),
       peerOf: id => this.#peerOf(id)

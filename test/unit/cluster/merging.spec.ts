@@ -328,6 +328,41 @@ describe('clusters that become one', () => {
     for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'a')
   })
 
+  for (const phase of ['member', 'leaving'] as const) {
+    it(`a newcomer that asks a node in phase ${phase} to be let in while its cluster ends joins the other one`, async () => {
+      await lab.found()
+      lab.add('n')
+      const { conditions } = lab.cluster.network
+      for (const other of [...LARGE, 'd']) {
+        conditions.block('n', other)
+        conditions.block(other, 'n')
+      }
+      // Whatever is proposed there comes to the leader only when that has ended the log.
+      conditions.block('e', 'd')
+      lab.start('n')
+      const leaving = phase === 'leaving' ? lab.cluster.leave('e', 60_000) : undefined
+      await lab.world.advance(1000)
+      for (const large of LARGE) {
+        for (const small of SMALL) {
+          conditions.unblock(large, small)
+          conditions.unblock(small, large)
+        }
+      }
+      const isOver = (): boolean => lab.node('d').core.cluster.isOver
+      assert.ok(await lab.world.run(isOver, { limitMs: 7000 }), 'the smaller cluster ends')
+      assert.equal(lab.node('e').core.cluster.phase, phase)
+      assert.ok(!lab.node('e').core.cluster.isOver, 'it has not heard of the end')
+      conditions.unblock('e', 'd')
+      await lab.world.advance(2000)
+      lab.cluster.network.heal()
+      await lab.until('it has joined', () => lab.cluster.node('n') !== undefined)
+      assert.equal(lab.node('n').process.generation, 0, 'it did not have to start again')
+      await lab.world.settle(leaving ?? Promise.resolve())
+      await lab.settled(...LARGE, 'd', 'n', ...(phase === 'leaving' ? [] : ['e']))
+      for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'n')
+    })
+  }
+
   it('a node that brings records along is restarted when the cluster it comes to has ended, and goes on to the third', async () => {
     for (const name of ['f', 'g']) lab.add(name, { disk: true, bootstrap: 'others' })
     const large = [...LARGE, 'f', 'g']
