@@ -1,6 +1,7 @@
 import { abortError, throwIfStopped } from '../base/abort.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
+import type { TopologyMember } from '../placement/topology.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { ClusterPhase } from './cluster.ts'
@@ -52,15 +53,13 @@ export class Farewell {
     become('leaving')
     for (;;) {
       await this.#arrive(isLate)
+      // It may have come to another cluster since the last look.
+      become('leaving')
       if (this.#isFree()) break
       if (isLate()) {
         await this.#stay()
         if (signal?.aborted === true) throw abortError(signal, 'leaving')
-        throw new KilovoltError(
-          'KV_TIMEOUT',
-          `the data was not handed over within ${timeoutMs} ms; the node stays and goes on`,
-          { retryable: true }
-        )
+        throw this.#lateError(timeoutMs)
       }
       await this.#step(Math.max(1, deadline - clock.monotonicMs()))
       await pause(clock, LOOK_EVERY_MS, stopped)
@@ -71,12 +70,11 @@ export class Farewell {
 
   /** On its way between two clusters there is nobody to hand anything over to. */
   async #arrive(isLate: () => boolean): Promise<void> {
-    const { clock, stopped, become, migration } = this.#deps
+    const { clock, stopped, migration } = this.#deps
     if (!this.#isOnItsWay) return
     this.#goOn()
     while (migration.isUnderWay && !isLate() && !stopped.aborted) await pause(clock, LOOK_EVERY_MS, stopped)
     throwIfStopped(stopped)
-    become('leaving')
   }
 
   /** Whether this node's cluster has ended, and it is not in another one yet. */
@@ -101,9 +99,26 @@ export class Farewell {
     // What it holds goes to others than those whom the log that has ended knows: none may be left there, or not even a log.
     if (this.#isOnItsWay) return false
     if (topology === undefined || (!topology.members.has(self) && former.isEmpty)) return true
-    // The last one has nobody to hand over to, and neither have those that all leave together.
-    return [...topology.members.values()].every(
-      ({ storeId, status }) => storeId === self || (status !== 'up' && status !== 'down')
+    // The last one has nobody to hand over to, and neither have those that all leave together. Who arrives will be somebody.
+    return this.#others.every(({ status }) => status === 'leaving' || status === 'evicted')
+  }
+
+  get #others(): readonly TopologyMember[] {
+    const members = this.#deps.log.topology?.members.values() ?? []
+    return [...members].filter(({ storeId }) => storeId !== this.#options.self)
+  }
+
+  #lateError(timeoutMs: number): KilovoltError {
+    const arriving = this.#others.filter(({ status }) => status === 'arriving').length
+    const isAwaiting = arriving > 0 && this.#others.every(({ status }) => status !== 'up')
+    const why = isAwaiting
+      ? `: there is nobody to take it before ${arriving} nodes have come that are expected from another cluster. Leave ` +
+        'again then, or stop() at once, without what only this node has'
+      : ''
+    return new KilovoltError(
+      'KV_TIMEOUT',
+      `the data was not handed over within ${timeoutMs} ms; the node stays and goes on${why}`,
+      { retryable: true }
     )
   }
 

@@ -23,6 +23,7 @@ export interface MetaPeersDeps {
   readonly log: MetaLog
   /** The leader of the meta group as known here. */
   readonly leader: () => StoreId | undefined
+  /** Whether this node is in a cluster, and that has not ended. */
   readonly isMember: () => boolean
   /** Proposes as the leader; rejects with `KV_NOT_LEADER` elsewhere. */
   readonly propose: (command: Command) => Promise<number>
@@ -119,7 +120,7 @@ export class MetaPeers {
     throw last
   }
 
-  /** Asks some member to have this node admitted, and takes over the state. */
+  /** Asks some member to have this node admitted, and takes over the state; whose cluster has ended is passed over. */
   async join(member: NewMember, timeoutMs: number): Promise<void> {
     const { membership, log } = this.#deps
     const members = [...membership.view.values()].filter(
@@ -130,7 +131,7 @@ export class MetaPeers {
     for (const { peerId } of this.#rotate(members)) {
       if (!this.#deps.transport.isLinked(peerId)) continue
       try {
-        return log.applyDelta(await this.#ask(peerId, MessageType.JOIN, body, timeoutMs))
+        return log.enter(await this.#ask(peerId, MessageType.JOIN, body, timeoutMs), member.storeId)
       } catch (error) {
         last = error
       }
@@ -259,12 +260,14 @@ export class MetaPeers {
   }
 
   #onJoin({ from, body }: IncomingMessage, respond: Responder): void {
-    if (!this.#deps.isMember())
-      return respond.refuse(new KilovoltError('KV_NOT_JOINED', 'this node is no member itself'))
+    const { isMember, log } = this.#deps
+    const refuse = (): void => respond.refuse(new KilovoltError('KV_NOT_JOINED', 'this node is no member itself'))
+    if (!isMember()) return refuse()
     const member = readMember(new Reader(body))
     if (member.peerId !== from) return respond.refuse(impostor(`${from} asks to admit ${member.peerId}`))
     this.propose({ kind: 'addMember', member, former: [] }, ATTEMPT_MS).then(
-      () => respond.reply(this.#deps.log.encodeDelta(-1)),
+      // The log may have ended meanwhile.
+      () => (isMember() ? respond.reply(log.encodeDelta(-1)) : refuse()),
       (error: unknown) => respond.refuse(asError(error))
     )
   }

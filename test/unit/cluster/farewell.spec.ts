@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { isKilovoltError } from '../../../src/base/errors.ts'
 import type { ClusterPhase } from '../../../src/cluster/cluster.ts'
 import { Farewell } from '../../../src/cluster/farewell.ts'
 import { Kinship } from '../../../src/cluster/kinship.ts'
@@ -36,14 +37,16 @@ class Bench {
         stopped: stopped.signal,
         describe: () => member(1),
         isKnown: () => true,
-        become: phase => {
-          this.phases.push(phase)
-          // As a node does that finds itself a member where the log has ended.
-          if (phase === 'member' && log.kinship.dissolvedInto !== undefined) migration.isUnderWay = true
-        }
+        become: phase => this.become(phase)
       },
       { self: store(1) }
     )
+  }
+
+  become(phase: ClusterPhase): void {
+    if (phase !== this.phases.at(-1)) this.phases.push(phase)
+    // As a node does that finds itself a member where the log has ended.
+    if (phase === 'member' && this.log.kinship.dissolvedInto !== undefined) this.migration.isUnderWay = true
   }
 
   leave(timeoutMs = 3000): Promise<void> {
@@ -61,6 +64,53 @@ describe('leaving a cluster', () => {
   it('ends at once for the only member', async () => {
     await bench.leave()
     assert.deepEqual(bench.phases, ['leaving', 'left'])
+  })
+
+  it('waits for those who are expected when nobody else is there, and for them to take what the node has', async () => {
+    bench.log.topology = topology([{ n: 1 }, { n: 2, status: 'arriving' }])
+    let isOver = false
+    const leaving = bench.farewell.run(30_000, undefined).then(() => (isOver = true))
+    await bench.world.advance(5000)
+    assert.ok(!isOver, 'nobody is there')
+    bench.log.topology = topology([{ n: 1 }, { n: 2 }])
+    await bench.world.advance(5000)
+    assert.ok(!isOver, 'it is not known that the other has taken over')
+    bench.log.topology = topology([{ n: 2 }])
+    await bench.world.settle(leaving)
+    assert.deepEqual(bench.phases, ['leaving', 'left'])
+  })
+
+  it('ends with KV_TIMEOUT when those who are expected do not come, and says what may be done', async () => {
+    bench.log.topology = topology([
+      { n: 1 },
+      { n: 2, status: 'arriving' },
+      { n: 3, status: 'arriving' },
+      { n: 4, status: 'evicted' }
+    ])
+    await assert.rejects(bench.leave(), (error: Error) => {
+      assert.ok(isKilovoltError(error, 'KV_TIMEOUT'))
+      for (const part of ['2 nodes', 'another cluster', 'stop()'])
+        assert.ok(error.message.includes(part), `${error.message} says ${part}`)
+      return true
+    })
+    assert.deepEqual(bench.phases, ['leaving', 'member'])
+  })
+
+  it('waits for nobody who is expected once others have taken over', async () => {
+    bench.log.topology = topology([{ n: 2 }, { n: 3, status: 'arriving' }])
+    await bench.leave()
+    assert.equal(bench.phases.at(-1), 'left')
+  })
+
+  it('goes on when the node has come to another cluster while it asked to leave', async () => {
+    bench.log.topology = topology([{ n: 1 }, { n: 2 }])
+    const leaving = bench.farewell.run(30_000, undefined)
+    await bench.world.advance(100)
+    bench.become('member')
+    await bench.world.advance(100)
+    assert.equal(bench.phases.at(-1), 'leaving')
+    bench.log.topology = topology([{ n: 2 }])
+    await bench.world.settle(leaving)
   })
 
   it('does not end before the node is in the cluster that takes in its own', async () => {
