@@ -395,15 +395,15 @@ describe('membership of several nodes', function () {
       await cluster.until(heard, 2000, 'the last epoch of everybody is known to all')
     }))
 
-  it('is told of as much by many members together as by five, and members know of a lost message all the same', () =>
+  it('is told less by many members together than by five, and members know of a lost message all the same', () =>
     onSeeds(2, async cluster => {
-      await cluster.form(20)
+      await cluster.form(10)
       const sent = (): number => cluster.nodes.reduce((sum, { transport }) => sum + transport.published, 0)
       await cluster.world.advance(10_000)
       const before = sent()
-      await cluster.world.advance(20_000)
-      // Each every four seconds.
-      assert.ok(sent() - before >= 80 && sent() - before <= 120, `${sent() - before} messages`)
+      await cluster.world.advance(40_000)
+      // Each every eight seconds on average; five would have sent two hundred.
+      assert.ok(sent() - before >= 30 && sent() - before <= 75, `${sent() - before} messages`)
       for (const { transport } of cluster.nodes) transport.publish = () => {}
       const [first] = cluster.nodes
       first!.membership.announce({ epoch: 9 })
