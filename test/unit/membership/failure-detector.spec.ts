@@ -116,6 +116,53 @@ describe('the failure detector', () => {
     assert.ok(!script.of('accuse').some(({ store }) => store === ping.to))
   })
 
+  it('pings once more itself while the helpers try, and accuses nobody who answers that, however late', () => {
+    const script = new Script([A, B, C])
+    script.until(1500)
+    const first = script.of('ping')[0]!
+    script.until(script.nowMs + first.timeoutMs + 1)
+    const again = script.ping(first.to)
+    assert.notEqual(again.probe, first.probe)
+    const requests = script.of('ping-request').filter(({ target }) => target === first.to)
+    for (const { helper, probe } of requests.slice(1))
+      script.take(script.detector.helped(script.nowMs, first.to, probe, helper, 'nack'))
+    script.nowMs += 10
+    script.ack(first.to)
+    for (const { helper, probe } of requests.slice(0, 1))
+      script.take(script.detector.helped(script.nowMs, first.to, probe, helper, 'nack'))
+    script.until(script.nowMs + 490)
+    assert.ok(!script.of('accuse').some(({ store }) => store === first.to))
+  })
+
+  it('learns the round trip from each of the two pings by the time at which that one was sent', () => {
+    const timeoutMs = (afterMs: number, which: 'first' | 'again'): number => {
+      const script = new Script([A, B])
+      // The very first timeout is longer than it will ever be again on a fast network.
+      script.take(script.detector.unlinked(script.nowMs, A))
+      const first = script.ping(A)
+      script.until(script.nowMs + first.timeoutMs)
+      const { probe } = which === 'first' ? first : script.ping(A)
+      assert.equal(probe === first.probe, which === 'first')
+      script.nowMs += afterMs
+      script.take(script.detector.acked(script.nowMs, A, probe))
+      script.take(script.detector.unlinked(script.nowMs, A))
+      return script.ping(A).timeoutMs
+    }
+    // One sample: three times the round trip, within 300 and 1,000 ms.
+    assert.equal(timeoutMs(20, 'again'), 300)
+    assert.equal(timeoutMs(200, 'again'), 600)
+    assert.equal(timeoutMs(20, 'first'), 1000)
+  })
+
+  it('is content with no answer to the second ping as long as a helper has not answered', () => {
+    const script = new Script([A, B, C])
+    script.until(1500)
+    const { to, timeoutMs } = script.of('ping')[0]!
+    script.until(script.nowMs + timeoutMs + 1)
+    script.miss(to)
+    assert.ok(!script.of('accuse').some(({ store }) => store === to))
+  })
+
   it('trusts itself less when a helper keeps silent, since that is not about the target', () => {
     const script = new Script([A, B, C])
     script.until(1500)
