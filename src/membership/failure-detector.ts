@@ -92,11 +92,16 @@ export class FailureDetector {
     return this.#wakeAtMs
   }
 
-  /** The member is (now) as given; its accusers are those of this incarnation. */
+  /**
+   * The member is (now) as given; its accusers are those of this incarnation.
+   *
+   * @param hasEnded - whether its machine answers and nothing listens any more where it was
+   */
   learn(
     nowMs: number,
     member: { readonly storeId: StoreId; readonly incarnation: number; readonly status: Liveness },
-    accusers: ReadonlySet<StoreId>
+    accusers: ReadonlySet<StoreId>,
+    hasEnded = false
   ): readonly DetectorEffect[] {
     this.#settle(nowMs)
     const { storeId, incarnation, status } = member
@@ -115,7 +120,7 @@ export class FailureDetector {
       if (incarnation !== target.incarnation) target.probe = undefined
       target.incarnation = incarnation
     }
-    if (status === 'suspect') this.#suspect(nowMs, target, accusers)
+    if (status === 'suspect') this.#suspect(nowMs, target, accusers, hasEnded)
     return this.#done(nowMs)
   }
 
@@ -239,13 +244,14 @@ export class FailureDetector {
     return target
   }
 
-  #suspect(nowMs: number, target: Target, accusers: ReadonlySet<StoreId>): void {
+  #suspect(nowMs: number, target: Target, accusers: ReadonlySet<StoreId>, hasEnded: boolean): void {
     const isNew = target.suspicion === undefined
     // Up to a tenth longer on each node, so that not all of them bury at the same moment.
     if (isNew) this.#setSuspicion(target, newSuspicion(nowMs, this.#random.int(101) / 1000))
     const suspicion = target.suspicion!
     suspicion.accusers = accusers.size
     suspicion.accusedByUs = accusers.has(this.#self)
+    suspicion.hasEnded ||= hasEnded
     const members = this.#targets.size + 1
     if (isNew && !suspicion.accusedByUs && this.#random.chance(Math.min(CHECKERS, members), members)) {
       target.checkAtMs = nowMs + this.#random.int(this.#intervalMs)
@@ -354,7 +360,7 @@ export class FailureDetector {
   }
 
   #buryAtMs(nowMs: number, target: Target, suspicion: Suspicion): number {
-    const minMs = suspicionMinMs(this.#targets.size + 1, this.#intervalMs)
+    const minMs = suspicionMinMs(this.#targets.size + 1, this.#intervalMs, suspicion.hasEnded)
     const timeoutMs = suspicionTimeoutMs(minMs, confirmationsOf(suspicion), this.#needed(target))
     const factor = patience(this.#flaps.of(nowMs, target.storeId)) + suspicion.extra
     return Math.max(suspicion.notBeforeMs, suspicion.startMs + Math.round(timeoutMs * factor))

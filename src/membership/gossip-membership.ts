@@ -277,7 +277,8 @@ export class GossipMembership implements Membership {
   }
 
   #learn(detector: FailureDetector, nowMs: number, member: ViewMember): readonly DetectorEffect[] {
-    return detector.learn(nowMs, member, this.#gossip.accusersOf(member.storeId))
+    const hasEnded = member.status === 'suspect' && this.#transport.isRefusing(member.peerId)
+    return detector.learn(nowMs, member, this.#gossip.accusersOf(member.storeId), hasEnded)
   }
 
   /** Emits the events of all changes in their order, also when a listener causes further ones. */

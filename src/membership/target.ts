@@ -29,6 +29,8 @@ export interface Suspicion {
   readonly extra: number
   accusers: number
   accusedByUs: boolean
+  /** Nothing listens any more where it was. */
+  hasEnded: boolean
   /** The end is not before this, whatever the timeout. */
   notBeforeMs: number
   settled: boolean
@@ -64,7 +66,7 @@ export function newProbe(nowMs: number): Probe {
 
 /** A suspicion that begins now. */
 export function newSuspicion(nowMs: number, extra: number): Suspicion {
-  return { startMs: nowMs, extra, accusers: 0, accusedByUs: false, notBeforeMs: 0, settled: false }
+  return { startMs: nowMs, extra, accusers: 0, accusedByUs: false, hasEnded: false, notBeforeMs: 0, settled: false }
 }
 
 /** How many have accused it besides the first. */

@@ -41,7 +41,7 @@ describe('membership of several nodes', function () {
     }))
 
   for (const size of [3, 5, 10]) {
-    it(`has everybody of ${size} nodes suspect a killed process within 1 s and bury it within 5 s`, async () => {
+    it(`has everybody of ${size} nodes suspect a killed process within 1 s and bury it within 3 s`, async () => {
       const suspected: number[] = []
       const dead: number[] = []
       await onSeeds(12, async cluster => {
@@ -52,7 +52,7 @@ describe('membership of several nodes', function () {
         suspected.push(
           await cluster.until(() => left.every(node => node.sees(victim) === 'suspect'), 1000, 'suspected')
         )
-        const more = await cluster.until(() => left.every(node => node.sees(victim) === 'dead'), 4000, 'dead')
+        const more = await cluster.until(() => left.every(node => node.sees(victim) === 'dead'), 2500, 'dead')
         dead.push(suspected.at(-1)! + more)
         await cluster.world.advance(5000)
         for (const node of left) {
@@ -74,7 +74,7 @@ describe('membership of several nodes', function () {
       const [survivor, victim] = cluster.nodes as [FakeNode, FakeNode]
       victim.transport.kill()
       await cluster.until(() => survivor.sees(victim) === 'suspect', 1000, 'suspected')
-      await cluster.until(() => survivor.sees(victim) === 'dead', 4000, 'dead')
+      await cluster.until(() => survivor.sees(victim) === 'dead', 2500, 'dead')
     }))
 
   it('finds a machine that vanished without closing a connection by probing alone', async () => {

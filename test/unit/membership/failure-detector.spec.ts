@@ -29,8 +29,14 @@ class Script {
     return effects
   }
 
-  learn(storeId: StoreId, status: Liveness = 'alive', incarnation = 1, accusers: readonly StoreId[] = []): void {
-    this.take(this.detector.learn(this.nowMs, { storeId, incarnation, status }, new Set(accusers)))
+  learn(
+    storeId: StoreId,
+    status: Liveness = 'alive',
+    incarnation = 1,
+    accusers: readonly StoreId[] = [],
+    hasEnded = false
+  ): void {
+    this.take(this.detector.learn(this.nowMs, { storeId, incarnation, status }, new Set(accusers), hasEnded))
   }
 
   /** Ticks at every time the detector asks for, up to then; `answer` sees each effect as it comes. */
@@ -247,6 +253,26 @@ describe('the failure detector', () => {
     assert.equal(script.of('bury').length, 0)
     script.until(4310, answer)
     assert.deepEqual(script.of('bury'), [{ kind: 'bury', store: A, incarnation: 1 }])
+  })
+
+  it('buries a second sooner when nothing listens any more where the member was, whenever it learns that', () => {
+    const buriedAfterMs = (at: 'once' | 'later' | 'never'): number => {
+      const script = new Script([A])
+      const fromMs = script.nowMs
+      script.learn(A, 'suspect', 1, [SELF], at === 'once')
+      script.until(fromMs + 1000)
+      if (at === 'later') script.learn(A, 'suspect', 1, [SELF, B], true)
+      // What was true once is not taken back: it listens again, and may refute.
+      script.learn(A, 'suspect', 1, [SELF, B, C])
+      while (script.of('bury').length === 0) script.until(script.nowMs + 20)
+      return script.nowMs - fromMs
+    }
+    for (const at of ['once', 'later'] as const) {
+      const ms = buriedAfterMs(at)
+      assert.ok(ms >= 2000 && ms <= 2220, `${ms}`)
+    }
+    const ms = buriedAfterMs('never')
+    assert.ok(ms >= 3000 && ms <= 3320, `${ms}`)
   })
 
   it('waits six times as long for a lone accuser, and buries nobody who refutes', () => {
