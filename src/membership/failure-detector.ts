@@ -5,8 +5,9 @@ import { Awareness } from './awareness.ts'
 import type { DetectorEffect, HelperAnswer } from './detector-effect.ts'
 import { Flaps } from './flaps.ts'
 import { ProbeRound } from './probe-round.ts'
-import { type Probe, type Suspicion, type Target, newProbe, newSuspicion, shiftTarget, targetDueMs } from './target.ts'
 import { RoundTrip } from './round-trip.ts'
+import type { Probe, Suspicion, Target } from './target.ts'
+import { confirmationsOf, newProbe, newSuspicion, sentMsOf, shiftTarget, targetDueMs } from './target.ts'
 import { confirmationsNeeded, patience, suspicionMinMs, suspicionTimeoutMs } from './suspicion.ts'
 
 /** Options of {@link FailureDetector}. */
@@ -35,9 +36,9 @@ const CHECKERS = 8
  * The failure detector: SWIM (DSN 2002) with Lifeguard (2018), as a machine without clock, network or chance of its own.
  *
  * Every 500 ms one member, in a shuffled round-robin, gets a ping. No answer within the timeout (see `round-trip.ts`):
- * three helpers are asked to ping it. If none succeeds the member is accused; an accusation that is not refuted in time
- * (see `suspicion.ts`) ends in a death notice. Timeouts and interval are stretched by this node's suspicion of itself
- * (see `awareness.ts`).
+ * three helpers are asked to ping it, and it gets another ping. If nobody succeeds the member is accused; an accusation
+ * that is not refuted in time (see `suspicion.ts`) ends in a death notice. Timeouts and interval are stretched by this
+ * node's suspicion of itself (see `awareness.ts`).
  *
  * How this differs from the papers:
  * - A closed link starts a probe at once, since the end of a process closes its connections. Such a probe fails in a
@@ -91,11 +92,16 @@ export class FailureDetector {
     return this.#wakeAtMs
   }
 
-  /** The member is (now) as given; its accusers are those of this incarnation. */
+  /**
+   * The member is (now) as given; its accusers are those of this incarnation.
+   *
+   * @param hasEnded - whether its machine answers and nothing listens any more where it was
+   */
   learn(
     nowMs: number,
     member: { readonly storeId: StoreId; readonly incarnation: number; readonly status: Liveness },
-    accusers: ReadonlySet<StoreId>
+    accusers: ReadonlySet<StoreId>,
+    hasEnded = false
   ): readonly DetectorEffect[] {
     this.#settle(nowMs)
     const { storeId, incarnation, status } = member
@@ -114,7 +120,7 @@ export class FailureDetector {
       if (incarnation !== target.incarnation) target.probe = undefined
       target.incarnation = incarnation
     }
-    if (status === 'suspect') this.#suspect(nowMs, target, accusers)
+    if (status === 'suspect') this.#suspect(nowMs, target, accusers, hasEnded)
     return this.#done(nowMs)
   }
 
@@ -147,8 +153,9 @@ export class FailureDetector {
     this.#settle(nowMs)
     const target = this.#targets.get(store)
     if (target === undefined) return this.#done(nowMs)
-    if (target.probe?.number === probe) {
-      target.roundTrip.sample(Math.max(0, nowMs - target.probe.sentMs))
+    const sentMs = target.probe && sentMsOf(target.probe, probe)
+    if (sentMs !== undefined) {
+      target.roundTrip.sample(Math.max(0, nowMs - sentMs))
       this.#awareness.answered()
     }
     target.probe = undefined
@@ -237,18 +244,16 @@ export class FailureDetector {
     return target
   }
 
-  #suspect(nowMs: number, target: Target, accusers: ReadonlySet<StoreId>): void {
-    const accusedByUs = accusers.has(this.#self)
-    if (target.suspicion !== undefined) {
-      target.suspicion.accusers = accusers.size
-      target.suspicion.accusedByUs = accusedByUs
-      return
-    }
+  #suspect(nowMs: number, target: Target, accusers: ReadonlySet<StoreId>, hasEnded: boolean): void {
+    const isNew = target.suspicion === undefined
     // Up to a tenth longer on each node, so that not all of them bury at the same moment.
-    const extra = this.#random.int(101) / 1000
-    this.#setSuspicion(target, newSuspicion(nowMs, extra, accusers.size, accusedByUs))
+    if (isNew) this.#setSuspicion(target, newSuspicion(nowMs, this.#random.int(101) / 1000))
+    const suspicion = target.suspicion!
+    suspicion.accusers = accusers.size
+    suspicion.accusedByUs = accusers.has(this.#self)
+    suspicion.hasEnded ||= hasEnded
     const members = this.#targets.size + 1
-    if (!accusedByUs && this.#random.chance(Math.min(CHECKERS, members), members)) {
+    if (isNew && !suspicion.accusedByUs && this.#random.chance(Math.min(CHECKERS, members), members)) {
       target.checkAtMs = nowMs + this.#random.int(this.#intervalMs)
     }
   }
@@ -302,6 +307,9 @@ export class FailureDetector {
       probe.waiting.add(helper)
       this.#effects.push({ kind: 'ping-request', helper, target: target.storeId, probe: probe.number, timeoutMs })
     }
+    // With one message in a hundred lost, four ways fail together once in forty million probes, and three in a million.
+    probe.repeat = { number: ++this.#probes, sentMs: nowMs }
+    this.#effects.push({ kind: 'ping', to: target.storeId, probe: probe.repeat.number, timeoutMs })
   }
 
   #helpers(target: Target): StoreId[] {
@@ -324,7 +332,7 @@ export class FailureDetector {
     }
     target.probe = undefined
     const { suspicion } = target
-    if (suspicion === undefined || (!suspicion.accusedByUs && this.#confirmations(suspicion) < this.#needed(target))) {
+    if (suspicion === undefined || (!suspicion.accusedByUs && confirmationsOf(suspicion) < this.#needed(target))) {
       this.#effects.push({ kind: 'accuse', store: target.storeId, incarnation: target.incarnation })
     }
   }
@@ -352,14 +360,10 @@ export class FailureDetector {
   }
 
   #buryAtMs(nowMs: number, target: Target, suspicion: Suspicion): number {
-    const minMs = suspicionMinMs(this.#targets.size + 1, this.#intervalMs)
-    const timeoutMs = suspicionTimeoutMs(minMs, this.#confirmations(suspicion), this.#needed(target))
+    const minMs = suspicionMinMs(this.#targets.size + 1, this.#intervalMs, suspicion.hasEnded)
+    const timeoutMs = suspicionTimeoutMs(minMs, confirmationsOf(suspicion), this.#needed(target))
     const factor = patience(this.#flaps.of(nowMs, target.storeId)) + suspicion.extra
     return Math.max(suspicion.notBeforeMs, suspicion.startMs + Math.round(timeoutMs * factor))
-  }
-
-  #confirmations({ accusers }: Suspicion): number {
-    return Math.max(0, accusers - 1)
   }
 
   #needed(target: Target): number {

@@ -14,8 +14,9 @@ import { LinkKeeper } from './link-keeper.ts'
 import { eventsOf } from './member-events.ts'
 import type { Membership, MembershipEvents, SelfNews } from './membership.ts'
 import { Prober } from './prober.ts'
+import { Publisher } from './publisher.ts'
 import { ViewExchange } from './view-exchange.ts'
-import { type GossipMessage, announceable, decodeGossip, encodeGossip } from './wire.ts'
+import { type GossipMessage, announceable, decodeGossip } from './wire.ts'
 
 /** What membership is built on. */
 export interface GossipMembershipDeps {
@@ -43,12 +44,6 @@ export interface GossipMembershipOptions {
 }
 
 const HEARTBEAT_MS = 1000
-/** Everybody receives what everybody publishes: beyond so many members each does it less often. Answers to pings say the same. */
-const FULL_RATE_MEMBERS = 5
-/** Epochs change in bursts: a later one within this time replaces one that waits to be published, ms; */
-const EPOCH_PAUSE_MS = 100
-/** and at all members at once: who waits up to so much longer finds that others have told it already, ms. */
-const EPOCH_SPREAD_MS = 50
 
 /**
  * Membership by gossip and probes: the shell around `Gossip` (what is believed) and `FailureDetector` (what is tried).
@@ -56,7 +51,8 @@ const EPOCH_SPREAD_MS = 50
  *     PING          every 500 ms to one member; answered by its own record, loop lag, view digest, and its opinion of us
  *     PING_REQUEST  to three helpers when that fails; answered when the target answers them, or does not
  *     VIEW          both views, on each new link and when digests go on differing
- *     gossip        the own record every second; at once: own news, accusations, death notices, the goodbye
+ *     gossip        the own record every second, seldom in a large cluster; at once: own news, accusations, death notices,
+ *                   the goodbye
  *
  * Only the source of a rumour publishes it. What is lost is made up for by the digests, which travel in heartbeats and
  * answers. Accusations reach the accused in its next ping as well, so that refuting needs no gossip at all.
@@ -72,9 +68,9 @@ export class GossipMembership implements Membership {
   readonly #prober: Prober
   readonly #exchange: ViewExchange
   readonly #links: LinkKeeper
+  readonly #publisher: Publisher
   readonly #events = new Emitter<MembershipEvents>()
   readonly #changes: ViewChange[] = []
-  readonly #outbox = new Map<StoreId, Rumour>()
   readonly #stores = new Map<PeerId, StoreId>()
   readonly #lags = new Map<StoreId, number>()
   readonly #unsubscribe: (() => void)[] = []
@@ -84,10 +80,6 @@ export class GossipMembership implements Membership {
   #wake: Timer | undefined
   #wakeAtMs = Number.POSITIVE_INFINITY
   #heartbeat: Timer | undefined
-  #publishedMs = Number.NEGATIVE_INFINITY
-  #flush: Timer | undefined
-  /** The first epoch that waits for the flush. */
-  #newsEpoch = 0
   #lagMs = 0
   #lagBeforeMs = 0
 
@@ -113,6 +105,7 @@ export class GossipMembership implements Membership {
     this.#gossip = new Gossip(self, retentionMs === undefined ? {} : { retentionMs })
     this.#links = new LinkKeeper(transport)
     const parts = { transport, clock, random, logger, gossip: this.#gossip }
+    this.#publisher = new Publisher({ ...parts, ownLagMs: this.#ownLagMs })
     this.#exchange = new ViewExchange(parts, { hear: this.#hear, isStopped: this.#isStopped })
     this.#prober = new Prober(parts, {
       hear: this.#hear,
@@ -166,7 +159,7 @@ export class GossipMembership implements Membership {
     const { incarnation } = this.self
     const step = this.#gossip.announce(news)
     this.#apply({ ...step, publish: [] })
-    this.#publish(step.publish, this.self.incarnation !== incarnation)
+    this.#publisher.publish(step.publish, this.self.incarnation !== incarnation)
   }
 
   start(): void {
@@ -176,12 +169,13 @@ export class GossipMembership implements Membership {
     const { storeId, probeIntervalMs, heartbeatMs = HEARTBEAT_MS } = this.#options
     const options = probeIntervalMs === undefined ? {} : { probeIntervalMs }
     this.#loop.takeLagMs()
+    this.#publisher.start()
     const detector = new FailureDetector(storeId, nowMs, this.#random, options)
     this.#detector = detector
     this.#apply(this.#gossip.announce({ addresses: announceable(this.#transport.addresses) }))
     for (const store of this.#stores.values()) this.#drive(() => detector.linked(nowMs, store))
     for (const member of this.view.values()) {
-      this.#drive(() => detector.learn(nowMs, member, this.#gossip.accusersOf(member.storeId)))
+      this.#drive(() => this.#learn(detector, nowMs, member))
     }
     this.#heartbeat = this.#clock.after(this.#random.int(heartbeatMs), this.#beat)
   }
@@ -192,7 +186,7 @@ export class GossipMembership implements Membership {
       return Promise.resolve()
     }
     this.#apply(this.#gossip.leave())
-    this.#send()
+    this.#publisher.send()
     return new Promise(resolve => {
       const peers = this.#transport.links()
       let left = peers.length
@@ -214,9 +208,9 @@ export class GossipMembership implements Membership {
   stop(): void {
     if (this.#phase === 'stopped') return
     this.#phase = 'stopped'
-    for (const timer of [this.#wake, this.#heartbeat, this.#flush]) timer?.cancel()
+    for (const timer of [this.#wake, this.#heartbeat]) timer?.cancel()
+    this.#publisher.stop()
     for (const unsubscribe of this.#unsubscribe) unsubscribe()
-    this.#outbox.clear()
   }
 
   readonly #isStopped = (): boolean => this.#phase === 'stopped'
@@ -271,17 +265,20 @@ export class GossipMembership implements Membership {
       this.#drive(detector => this.#teach(detector, nowMs, change))
       if (change.after === undefined) this.#lags.delete(change.before!.storeId)
     }
-    for (const member of accused) {
-      this.#drive(detector => detector.learn(nowMs, member, this.#gossip.accusersOf(member.storeId)))
-    }
-    this.#publish(publish)
+    for (const member of accused) this.#drive(detector => this.#learn(detector, nowMs, member))
+    this.#publisher.publish(publish)
     this.#changes.push(...changes)
     this.#tell()
   }
 
   #teach(detector: FailureDetector, nowMs: number, { before, after }: ViewChange): readonly DetectorEffect[] {
     if (after === undefined) return detector.forget(nowMs, before!.storeId)
-    return detector.learn(nowMs, after, this.#gossip.accusersOf(after.storeId))
+    return this.#learn(detector, nowMs, after)
+  }
+
+  #learn(detector: FailureDetector, nowMs: number, member: ViewMember): readonly DetectorEffect[] {
+    const hasEnded = member.status === 'suspect' && this.#transport.isRefusing(member.peerId)
+    return detector.learn(nowMs, member, this.#gossip.accusersOf(member.storeId), hasEnded)
   }
 
   /** Emits the events of all changes in their order, also when a listener causes further ones. */
@@ -335,63 +332,13 @@ export class GossipMembership implements Membership {
     this.#lagMs = 0
     this.#apply(this.#gossip.announce({ addresses: announceable(this.#transport.addresses) }))
     this.#apply(this.#gossip.expire(this.#now()))
-    const nowMs = this.#now()
-    if (nowMs - this.#publishedMs >= (Math.max(1, this.view.size / FULL_RATE_MEMBERS) - 0.5) * heartbeatMs) {
-      this.#publishedMs = nowMs
-      this.#outbox.set(this.self.storeId, this.#gossip.rumourOf(this.self.storeId, nowMs)!)
-      this.#send()
-    }
+    this.#publisher.beat()
     this.#exchange.tick()
     this.#links.tick(this.#now())
   }
 
   /** The worst of this second and the one before. */
   readonly #ownLagMs = (): number => Math.max(this.#lagMs, this.#lagBeforeMs)
-
-  #publish(rumours: readonly Rumour[], isUrgent = true): void {
-    if (rumours.length === 0 || this.#phase !== 'running') return
-    for (const rumour of rumours) this.#outbox.set(rumour.member.storeId, rumour)
-    if (isUrgent) this.#clock.soon(() => this.#send())
-    else if (this.#flush === undefined) this.#flushLater()
-  }
-
-  /** For news of the epoch alone. */
-  #flushLater(): void {
-    this.#newsEpoch = this.self.epoch
-    this.#flush = this.#clock.after(EPOCH_PAUSE_MS + this.#random.int(EPOCH_SPREAD_MS), () => {
-      const { storeId, epoch } = this.self
-      const told = this.#toldEpoch()
-      // Each receiver checks a signature for each message, and while rows move all members have the same news, often.
-      const isKnown = this.#outbox.size === 1 && this.#outbox.has(storeId) && told >= this.#newsEpoch
-      if (!isKnown) this.#send()
-      else if (told < epoch) this.#flushLater()
-      else {
-        this.#flush = undefined
-        this.#outbox.clear()
-      }
-    })
-  }
-
-  /** The latest epoch that others of this cluster have announced. */
-  #toldEpoch(): number {
-    const { storeId, clusterId } = this.self
-    let latest = 0
-    for (const other of this.view.values()) {
-      if (other.storeId !== storeId && other.clusterId === clusterId) latest = Math.max(latest, other.epoch)
-    }
-    return latest
-  }
-
-  #send(): void {
-    this.#flush?.cancel()
-    this.#flush = undefined
-    if (this.#phase !== 'running' || this.#outbox.size === 0) return
-    const rumours = [...this.#outbox.values()]
-    this.#outbox.clear()
-    const digest = this.#gossip.digest(this.#now())
-    const lagMs = this.#ownLagMs()
-    this.#transport.publish(encodeGossip({ sender: this.self.storeId, lagMs, digest, rumours }))
-  }
 
   #now(): number {
     return this.#clock.monotonicMs()

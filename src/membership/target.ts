@@ -9,6 +9,8 @@ export interface Probe {
   phase: 'direct' | 'indirect' | 'pause'
   readonly startMs: number
   sentMs: number
+  /** The ping that goes out again while helpers try. */
+  repeat: { readonly number: number; readonly sentMs: number } | undefined
   deadlineMs: number
   /** Helpers that have not answered. */
   readonly waiting: Set<StoreId>
@@ -27,6 +29,8 @@ export interface Suspicion {
   readonly extra: number
   accusers: number
   accusedByUs: boolean
+  /** Nothing listens any more where it was. */
+  hasEnded: boolean
   /** The end is not before this, whatever the timeout. */
   notBeforeMs: number
   settled: boolean
@@ -51,6 +55,7 @@ export function newProbe(nowMs: number): Probe {
     phase: 'direct',
     startMs: nowMs,
     sentMs: nowMs,
+    repeat: undefined,
     deadlineMs: nowMs,
     waiting: new Set(),
     silent: 0,
@@ -60,8 +65,19 @@ export function newProbe(nowMs: number): Probe {
 }
 
 /** A suspicion that begins now. */
-export function newSuspicion(nowMs: number, extra: number, accusers: number, accusedByUs: boolean): Suspicion {
-  return { startMs: nowMs, extra, accusers, accusedByUs, notBeforeMs: 0, settled: false }
+export function newSuspicion(nowMs: number, extra: number): Suspicion {
+  return { startMs: nowMs, extra, accusers: 0, accusedByUs: false, hasEnded: false, notBeforeMs: 0, settled: false }
+}
+
+/** How many have accused it besides the first. */
+export function confirmationsOf({ accusers }: Suspicion): number {
+  return Math.max(0, accusers - 1)
+}
+
+/** When the ping of that number was sent, if it is one of this probe. */
+export function sentMsOf(probe: Probe, number: number): number | undefined {
+  if (probe.number === number) return probe.sentMs
+  return probe.repeat?.number === number ? probe.repeat.sentMs : undefined
 }
 
 /** When the target's probe or check wants attention. */

@@ -41,7 +41,7 @@ describe('membership of several nodes', function () {
     }))
 
   for (const size of [3, 5, 10]) {
-    it(`has everybody of ${size} nodes suspect a killed process within 1 s and bury it within 5 s`, async () => {
+    it(`has everybody of ${size} nodes suspect a killed process within 1 s and bury it within 3 s`, async () => {
       const suspected: number[] = []
       const dead: number[] = []
       await onSeeds(12, async cluster => {
@@ -52,7 +52,7 @@ describe('membership of several nodes', function () {
         suspected.push(
           await cluster.until(() => left.every(node => node.sees(victim) === 'suspect'), 1000, 'suspected')
         )
-        const more = await cluster.until(() => left.every(node => node.sees(victim) === 'dead'), 4000, 'dead')
+        const more = await cluster.until(() => left.every(node => node.sees(victim) === 'dead'), 2500, 'dead')
         dead.push(suspected.at(-1)! + more)
         await cluster.world.advance(5000)
         for (const node of left) {
@@ -74,7 +74,7 @@ describe('membership of several nodes', function () {
       const [survivor, victim] = cluster.nodes as [FakeNode, FakeNode]
       victim.transport.kill()
       await cluster.until(() => survivor.sees(victim) === 'suspect', 1000, 'suspected')
-      await cluster.until(() => survivor.sees(victim) === 'dead', 4000, 'dead')
+      await cluster.until(() => survivor.sees(victim) === 'dead', 2500, 'dead')
     }))
 
   it('finds a machine that vanished without closing a connection by probing alone', async () => {
@@ -395,15 +395,15 @@ describe('membership of several nodes', function () {
       await cluster.until(heard, 2000, 'the last epoch of everybody is known to all')
     }))
 
-  it('is told of as much by many members together as by five, and members know of a lost message all the same', () =>
+  it('is told less by many members together than by five, and members know of a lost message all the same', () =>
     onSeeds(2, async cluster => {
-      await cluster.form(20)
+      await cluster.form(10)
       const sent = (): number => cluster.nodes.reduce((sum, { transport }) => sum + transport.published, 0)
       await cluster.world.advance(10_000)
       const before = sent()
-      await cluster.world.advance(20_000)
-      // Each every four seconds.
-      assert.ok(sent() - before >= 80 && sent() - before <= 120, `${sent() - before} messages`)
+      await cluster.world.advance(40_000)
+      // Each every eight seconds on average; five would have sent two hundred.
+      assert.ok(sent() - before >= 30 && sent() - before <= 75, `${sent() - before} messages`)
       for (const { transport } of cluster.nodes) transport.publish = () => {}
       const [first] = cluster.nodes
       first!.membership.announce({ epoch: 9 })

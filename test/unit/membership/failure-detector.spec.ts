@@ -29,8 +29,14 @@ class Script {
     return effects
   }
 
-  learn(storeId: StoreId, status: Liveness = 'alive', incarnation = 1, accusers: readonly StoreId[] = []): void {
-    this.take(this.detector.learn(this.nowMs, { storeId, incarnation, status }, new Set(accusers)))
+  learn(
+    storeId: StoreId,
+    status: Liveness = 'alive',
+    incarnation = 1,
+    accusers: readonly StoreId[] = [],
+    hasEnded = false
+  ): void {
+    this.take(this.detector.learn(this.nowMs, { storeId, incarnation, status }, new Set(accusers), hasEnded))
   }
 
   /** Ticks at every time the detector asks for, up to then; `answer` sees each effect as it comes. */
@@ -114,6 +120,53 @@ describe('the failure detector', () => {
     script.take(script.detector.helped(script.nowMs, ping.to, first!.probe, first!.helper, 'nack'))
     script.take(script.detector.helped(script.nowMs, ping.to, second!.probe, second!.helper, 'ack'))
     assert.ok(!script.of('accuse').some(({ store }) => store === ping.to))
+  })
+
+  it('pings once more itself while the helpers try, and accuses nobody who answers that, however late', () => {
+    const script = new Script([A, B, C])
+    script.until(1500)
+    const first = script.of('ping')[0]!
+    script.until(script.nowMs + first.timeoutMs + 1)
+    const again = script.ping(first.to)
+    assert.notEqual(again.probe, first.probe)
+    const requests = script.of('ping-request').filter(({ target }) => target === first.to)
+    for (const { helper, probe } of requests.slice(1))
+      script.take(script.detector.helped(script.nowMs, first.to, probe, helper, 'nack'))
+    script.nowMs += 10
+    script.ack(first.to)
+    for (const { helper, probe } of requests.slice(0, 1))
+      script.take(script.detector.helped(script.nowMs, first.to, probe, helper, 'nack'))
+    script.until(script.nowMs + 490)
+    assert.ok(!script.of('accuse').some(({ store }) => store === first.to))
+  })
+
+  it('learns the round trip from each of the two pings by the time at which that one was sent', () => {
+    const timeoutMs = (afterMs: number, which: 'first' | 'again'): number => {
+      const script = new Script([A, B])
+      // The very first timeout is longer than it will ever be again on a fast network.
+      script.take(script.detector.unlinked(script.nowMs, A))
+      const first = script.ping(A)
+      script.until(script.nowMs + first.timeoutMs)
+      const { probe } = which === 'first' ? first : script.ping(A)
+      assert.equal(probe === first.probe, which === 'first')
+      script.nowMs += afterMs
+      script.take(script.detector.acked(script.nowMs, A, probe))
+      script.take(script.detector.unlinked(script.nowMs, A))
+      return script.ping(A).timeoutMs
+    }
+    // One sample: three times the round trip, within 300 and 1,000 ms.
+    assert.equal(timeoutMs(20, 'again'), 300)
+    assert.equal(timeoutMs(200, 'again'), 600)
+    assert.equal(timeoutMs(20, 'first'), 1000)
+  })
+
+  it('is content with no answer to the second ping as long as a helper has not answered', () => {
+    const script = new Script([A, B, C])
+    script.until(1500)
+    const { to, timeoutMs } = script.of('ping')[0]!
+    script.until(script.nowMs + timeoutMs + 1)
+    script.miss(to)
+    assert.ok(!script.of('accuse').some(({ store }) => store === to))
   })
 
   it('trusts itself less when a helper keeps silent, since that is not about the target', () => {
@@ -200,6 +253,26 @@ describe('the failure detector', () => {
     assert.equal(script.of('bury').length, 0)
     script.until(4310, answer)
     assert.deepEqual(script.of('bury'), [{ kind: 'bury', store: A, incarnation: 1 }])
+  })
+
+  it('buries a second sooner when nothing listens any more where the member was, whenever it learns that', () => {
+    const buriedAfterMs = (at: 'once' | 'later' | 'never'): number => {
+      const script = new Script([A])
+      const fromMs = script.nowMs
+      script.learn(A, 'suspect', 1, [SELF], at === 'once')
+      script.until(fromMs + 1000)
+      if (at === 'later') script.learn(A, 'suspect', 1, [SELF, B], true)
+      // What was true once is not taken back: it listens again, and may refute.
+      script.learn(A, 'suspect', 1, [SELF, B, C])
+      while (script.of('bury').length === 0) script.until(script.nowMs + 20)
+      return script.nowMs - fromMs
+    }
+    for (const at of ['once', 'later'] as const) {
+      const ms = buriedAfterMs(at)
+      assert.ok(ms >= 2000 && ms <= 2220, `${ms}`)
+    }
+    const ms = buriedAfterMs('never')
+    assert.ok(ms >= 3000 && ms <= 3320, `${ms}`)
   })
 
   it('waits six times as long for a lone accuser, and buries nobody who refutes', () => {

@@ -104,6 +104,9 @@ export class FakeTransport implements Transport {
   readonly #listeners: ((from: PeerId, body: Uint8Array) => void)[] = []
   readonly #events = new Emitter<TransportEvents>()
   readonly #links = new Map<PeerId, Hello>()
+  /** Whose machine refused the last dial. */
+  readonly #refusing = new Set<PeerId>()
+  #vanished = false
   readonly #pending = new Set<Pending>()
 
   constructor(net: FakeNetwork, clock: SimClock, peer: PeerId, store: StoreId) {
@@ -138,6 +141,7 @@ export class FakeTransport implements Transport {
   /** The machine is gone without a trace: nobody's connection closes. */
   vanish(): void {
     this.started = false
+    this.#vanished = true
     this.kept.clear()
     this.clock.kill()
   }
@@ -159,7 +163,9 @@ export class FakeTransport implements Transport {
     })
     const other = this.net.transports.get(peer)
     const usable = other !== undefined && this.net.passes(this, other) && this.net.passes(other, this)
+    this.#refusing.delete(peer)
     if (!usable || !other.started || !this.started || other.clock.isDead) {
+      if (usable && !other.started && !other.#vanished) this.#refusing.add(peer)
       throw new KilovoltError('KV_UNREACHABLE', `nobody answers at ${address}`)
     }
     if (!this.#links.has(peer)) {
@@ -239,8 +245,8 @@ export class FakeTransport implements Transport {
     return this.#links.has(peer)
   }
 
-  isRefusing(): boolean {
-    return false
+  isRefusing(peer: PeerId): boolean {
+    return this.#refusing.has(peer)
   }
 
   links(): readonly PeerId[] {

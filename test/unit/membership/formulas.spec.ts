@@ -10,15 +10,19 @@ describe('the timeout of a suspicion', () => {
     [2, 3000],
     [3, 3000],
     [10, 3000],
-    [32, 4515],
-    [100, 6000],
-    [1000, 9000]
+    [100, 3000],
+    [320, 4515],
+    [1000, 6000]
   ]
   for (const [members, minMs] of minima) {
     it(`is at least ${minMs} ms with ${members} members probed every 500 ms`, () => {
-      assert.equal(suspicionMinMs(members, 500), minMs)
+      assert.equal(suspicionMinMs(members, 500, false), minMs)
     })
   }
+
+  it('is a third shorter when nothing listens any more where the member was', () => {
+    for (const [members, minMs] of minima) assert.equal(suspicionMinMs(members, 500, true), Math.round((minMs * 2) / 3))
+  })
 
   const timeouts: readonly (readonly [confirmations: number, needed: number, timeoutMs: number])[] = [
     [0, 0, 3000],
