@@ -1,7 +1,12 @@
 import type { StoreId } from '../model/node-id.ts'
+import { claim } from '../placement/claim.ts'
 import type { Topology } from '../placement/topology.ts'
 
-/** Whether nothing moves, every partition has its copies on nodes that live, and every member that takes a share holds one. */
+/**
+ * Whether nothing moves or is to move, every partition has its copies on nodes that live, and every member that takes a share
+ * holds it. Rows move in waves: between two of them nothing is under way, and yet there are shares to be handed over, which the
+ * claim tells as it does to the leader.
+ */
 export function isSettled(topology: Topology | undefined, isAlive: (store: StoreId) => boolean = () => true): boolean {
   if (topology === undefined) return false
   // First what is seldom true while anything is under way: this is asked at each change of the topology and the members.
@@ -12,6 +17,17 @@ export function isSettled(topology: Topology | undefined, isAlive: (store: Store
   return (
     takers.length > 0 &&
     topology.rows.every(({ slots }) => slots.length >= copies && slots.every(isAlive)) &&
-    takers.every(({ storeId }) => holders.has(storeId))
+    takers.every(({ storeId }) => holders.has(storeId)) &&
+    isAsClaimed(topology, holders)
   )
+}
+
+function isAsClaimed({ rows, members, replicas }: Topology, holders: ReadonlySet<StoreId>): boolean {
+  const current = rows.map(({ slots }) => slots)
+  // The place of a member that is down is kept for it, until it is evicted.
+  const claimants = [...members.values()].filter(
+    ({ storeId, status }) => status === 'up' || (status === 'down' && holders.has(storeId))
+  )
+  const target = claim({ current, members: claimants, partitions: rows.length, replicas })
+  return current.every((slots, partition) => slots.join() === target[partition]!.join())
 }

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import type { StoreId } from '../../../src/model/node-id.ts'
+import { isSettled } from '../../../src/node/settled.ts'
+import { claim } from '../../../src/placement/claim.ts'
+import type { Row, Topology } from '../../../src/placement/topology.ts'
+import { store, topology } from '../cluster/fixtures.ts'
+
+const THREE = [1, 2, 3].map(n => ({ n }))
+const FOUR = [1, 2, 3, 4].map(n => ({ n }))
+
+/** Rows as they are claimed for these members. */
+function claimed(here: Topology): Row[] {
+  const current = here.rows.map(({ slots }) => slots)
+  const target = claim({ current, members: [...here.members.values()], partitions: 64, replicas: 3 })
+  return target.map(slots => ({ slots, change: undefined, rowEpoch: 1 }))
+}
+
+/** A cluster of these members whose rows are where they belong. */
+function standing(members: readonly { readonly n: number; readonly weight?: number }[]): Topology {
+  const empty = topology(members, { slots: [] })
+  return { ...empty, rows: claimed(empty) }
+}
+
+describe('whether a cluster is settled', () => {
+  it('is so when every member holds its share', () => {
+    assert.equal(isSettled(undefined), false)
+    for (const members of [THREE.slice(0, 1), THREE, FOUR]) assert.equal(isSettled(standing(members)), true)
+    assert.equal(isSettled(standing([...THREE, { n: 4, weight: 0 }])), true, 'who takes no share lacks none')
+  })
+
+  it('is not so while a row changes, or an owner is dead', () => {
+    const here = standing(FOUR)
+    const [first, ...others] = here.rows
+    const change = { next: first!.slots, copies: [] }
+    assert.equal(isSettled({ ...here, rows: [{ ...first!, change }, ...others] }), false)
+    const isAlive = (id: StoreId): boolean => id !== store(2)
+    assert.equal(isSettled(here, isAlive), false)
+  })
+
+  it('is not so between two waves of moves, when nothing is under way and a newcomer has a part of its share', () => {
+    const before = standing(THREE)
+    const here = { ...before, members: standing(FOUR).members }
+    const after = claimed(here)
+    assert.equal(isSettled(here), false, 'it has nothing yet')
+    const moving = after.flatMap(({ slots }, partition) => (slots.includes(store(4)) ? [partition] : []))
+    const wave = new Set(moving.slice(0, -1))
+    const between = here.rows.map((row, partition) => (wave.has(partition) ? after[partition]! : row))
+    assert.equal(isSettled({ ...here, rows: between }), false)
+    assert.equal(isSettled({ ...here, rows: after }), true)
+  })
+
+  it('is not so while somebody who leaves has anything left', () => {
+    const here = standing(FOUR)
+    const members = new Map(here.members)
+    members.set(store(4), { ...members.get(store(4))!, status: 'leaving' })
+    assert.equal(isSettled({ ...here, members }), false)
+    const left = { ...here, members }
+    const rows = claimed({ ...left, members: standing(THREE).members })
+    assert.equal(isSettled({ ...left, rows }), true)
+  })
+})
