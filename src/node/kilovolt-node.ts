@@ -9,15 +9,8 @@ import { formatStamp } from '../model/stamp.ts'
 import { copiesLeft } from '../placement/topology.ts'
 import type { NodeCore } from './node-core.ts'
 import type { NodeEvents } from './events.ts'
-import {
-  type BatchOperation,
-  type Entry,
-  type Keyspace,
-  type KeyspaceOptions,
-  NodeKeyspace,
-  type ReadOptions,
-  type WriteOptions
-} from './keyspace.ts'
+import type { BatchOperation, Entry, Keyspace, KeyspaceOptions, ReadOptions, WriteOptions } from './keyspace.ts'
+import { NodeKeyspace } from './node-keyspace.ts'
 import { listMembers, type MemberInfo, memberInfo } from './members.ts'
 import type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, WaitOptions } from './node.ts'
 import { type RingView, TopologyRingView } from './ring-view.ts'

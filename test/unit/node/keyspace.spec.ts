@@ -5,13 +5,8 @@ import { isKilovoltError, KilovoltError } from '../../../src/base/errors.ts'
 import { encodeRecord, type RecordBytes } from '../../../src/model/record.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import { createCodec, type EncodingName } from '../../../src/node/encodings.ts'
-import {
-  type BackendOptions,
-  type BackendResults,
-  type BackendSource,
-  type KeyspaceBackend,
-  NodeKeyspace
-} from '../../../src/node/keyspace.ts'
+import type { BackendOptions, BackendResults, BackendSource, KeyspaceBackend } from '../../../src/node/backend.ts'
+import { NodeKeyspace } from '../../../src/node/node-keyspace.ts'
 
 /** A map with the coordinator's verbs. */
 class MapBackend implements KeyspaceBackend, BackendSource {
