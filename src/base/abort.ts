@@ -16,6 +16,20 @@ export function throwIfAborted(signal: AbortSignal | undefined, what: string): v
   if (signal?.aborted === true) throw abortError(signal, what)
 }
 
+/** The error for what was under way in a node that stops. */
+export function stoppedError(): KilovoltError {
+  return new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+}
+
+/**
+ * Rejects when the node stops, of which `stopped` is the signal: to be called after each wait that the signal ends.
+ *
+ * @throws KilovoltError `KV_NODE_STOPPED`
+ */
+export function throwIfStopped(stopped: AbortSignal): void {
+  if (stopped.aborted) throw stoppedError()
+}
+
 /** Runs `fn` once when the signal aborts (at once if it has); returns a function that takes the listener away again. */
 export function onAbort(signal: AbortSignal | undefined, fn: () => void): () => void {
   if (signal === undefined) return () => {}

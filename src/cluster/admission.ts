@@ -1,10 +1,11 @@
-import { abortError, onAbort } from '../base/abort.ts'
+import { abortError, onAbort, stoppedError } from '../base/abort.ts'
 import { createDeferred } from '../base/deferred.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
 import type { Membership } from '../membership/membership.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
 import type { Founding, FoundingPicture } from './founding.ts'
+import { LOOK_EVERY_MS } from './look-until.ts'
 import type { FoundingState, Survey } from './survey.ts'
 
 /** What discovery tells about the bootstrap list. */
@@ -37,9 +38,6 @@ export interface AdmissionOptions {
   readonly joinTimeoutMs: number
 }
 
-/** How often a provisional node looks around, ms. */
-const LOOK_EVERY_MS = 50
-
 /** The way of a provisional node into a cluster: looks around until it may found one or somebody lets it in. */
 export class Admission {
   readonly #deps: AdmissionDeps
@@ -62,7 +60,7 @@ export class Admission {
     interrupted.promise.catch(() => {})
     const forgets = [
       onAbort(signal, () => interrupted.reject(abortError(signal!, 'joining'))),
-      onAbort(this.#deps.stopped, () => interrupted.reject(new KilovoltError('KV_NODE_STOPPED', 'the node stops')))
+      onAbort(this.#deps.stopped, () => interrupted.reject(stoppedError()))
     ]
     try {
       await Promise.race([this.#lookAround(() => signal?.aborted === true), interrupted.promise])

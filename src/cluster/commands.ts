@@ -2,6 +2,12 @@ import type { ClusterId, StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { MemberStatus, RowCopy, TopologyMember } from '../placement/topology.ts'
 
+/**
+ * How long a command may take, and whatever else has to wait for the leader of the meta group, ms: it outlasts an election,
+ * even one that has to be held again (2 s at most each), and what is then late is tried again.
+ */
+export const PROPOSE_TIMEOUT_MS = 5000
+
 /** A member as it introduces itself; the log adds the rest. */
 export type NewMember = Omit<TopologyMember, 'status' | 'joinedEpoch'>
 

@@ -1,15 +1,16 @@
 import { KilovoltError } from '../base/errors.ts'
 import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, type StoreId } from '../model/node-id.ts'
-import { type Clock, pause } from '../runtime/clock.ts'
+import type { Clock } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Random } from '../runtime/random.ts'
 import type { Transport } from '../transport/transport.ts'
 import { Admission, type BootstrapPicture } from './admission.ts'
 import type { ClusterPhase } from './cluster.ts'
-import type { Command, NewMember } from './commands.ts'
+import { type Command, type NewMember, PROPOSE_TIMEOUT_MS } from './commands.ts'
 import type { Former } from './former.ts'
 import { Founding, type FoundingOptions } from './founding.ts'
+import { lookUntil } from './look-until.ts'
 import type { MetaLog } from './meta-log.ts'
 import type { MetaPeers } from './meta-peers.ts'
 import { type FoundingState, Survey } from './survey.ts'
@@ -46,9 +47,6 @@ export interface EntryOptions extends Omit<FoundingOptions, 'lanWaitMs'> {
   readonly joinTimeoutMs: number
 }
 
-/** How often a node that starts looks whether it knows its cluster, ms. */
-const LOOK_EVERY_MS = 50
-const PROPOSE_TIMEOUT_MS = 5000
 const LAN_WAIT_MS = 2000
 
 /** How a node that starts gets into a cluster: it founds one, joins one, or finds its own in its store. */
@@ -105,16 +103,12 @@ export class Entry {
       // It may have ended between the first entry of the log and the one that founds the cluster.
       if (log.topology === undefined) await tenure.propose(this.#founding())
     }
-    const deadline = clock.monotonicMs() + this.#options.joinTimeoutMs
-    while (log.topology === undefined) {
-      if (stopped.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
-      if (clock.monotonicMs() >= deadline) {
-        throw new KilovoltError('KV_JOIN_TIMEOUT', 'the other voters of this node’s cluster did not answer in time', {
-          retryable: true
-        })
-      }
-      await pause(clock, LOOK_EVERY_MS, stopped)
-    }
+    const deadlineMs = clock.monotonicMs() + this.#options.joinTimeoutMs
+    const late = (): KilovoltError =>
+      new KilovoltError('KV_JOIN_TIMEOUT', 'the other voters of this node’s cluster did not answer in time', {
+        retryable: true
+      })
+    await lookUntil(() => log.topology !== undefined, { clock, stopped, deadlineMs, late })
   }
 
   async #found(): Promise<void> {

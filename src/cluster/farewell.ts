@@ -1,11 +1,13 @@
-import { abortError } from '../base/abort.ts'
+import { abortError, throwIfStopped } from '../base/abort.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
+import type { TopologyMember } from '../placement/topology.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { ClusterPhase } from './cluster.ts'
-import type { NewMember } from './commands.ts'
+import { type NewMember, PROPOSE_TIMEOUT_MS } from './commands.ts'
 import type { Former } from './former.ts'
+import { LOOK_EVERY_MS } from './look-until.ts'
 import type { MetaLog } from './meta-log.ts'
 import type { MetaPeers } from './meta-peers.ts'
 import type { Migration } from './migration.ts'
@@ -33,10 +35,6 @@ export interface FarewellOptions {
   readonly self: StoreId
 }
 
-/** How often a leaving node looks whether it is free, ms. */
-const LOOK_EVERY_MS = 50
-const PROPOSE_TIMEOUT_MS = 5000
-
 /** A node's way out of its cluster for good: it hands everything over, then is struck from the log. */
 export class Farewell {
   readonly #deps: FarewellDeps
@@ -55,30 +53,42 @@ export class Farewell {
     become('leaving')
     for (;;) {
       await this.#arrive(isLate)
+      // It may have come to another cluster since the last look.
+      become('leaving')
       if (this.#isFree()) break
       if (isLate()) {
         await this.#stay()
         if (signal?.aborted === true) throw abortError(signal, 'leaving')
-        throw new KilovoltError(
-          'KV_TIMEOUT',
-          `the data was not handed over within ${timeoutMs} ms; the node stays and goes on`,
-          { retryable: true }
-        )
+        throw this.#lateError(timeoutMs)
       }
       await this.#step(Math.max(1, deadline - clock.monotonicMs()))
       await pause(clock, LOOK_EVERY_MS, stopped)
-      if (stopped.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+      throwIfStopped(stopped)
     }
     become('left')
   }
 
   /** On its way between two clusters there is nobody to hand anything over to. */
   async #arrive(isLate: () => boolean): Promise<void> {
-    const { clock, stopped, become, migration, log } = this.#deps
-    if (log.kinship.dissolvedInto === undefined && !migration.isUnderWay) return
-    become('member')
+    const { clock, stopped, migration } = this.#deps
+    if (!this.#isOnItsWay) return
+    this.#goOn()
     while (migration.isUnderWay && !isLate() && !stopped.aborted) await pause(clock, LOOK_EVERY_MS, stopped)
-    become('leaving')
+    throwIfStopped(stopped)
+  }
+
+  /** Whether this node's cluster has ended, and it is not in another one yet. */
+  get #isOnItsWay(): boolean {
+    const { log, migration } = this.#deps
+    return log.kinship.dissolvedInto !== undefined || migration.isUnderWay
+  }
+
+  /** Is again what it would be if it did not leave. */
+  #goOn(): void {
+    const { log, migration, become } = this.#deps
+    // Whoever becomes a member where the log has ended sets out, unless it has already.
+    const hasSetOut = log.kinship.dissolvedInto !== undefined && migration.isUnderWay
+    become(hasSetOut ? 'joining' : 'member')
   }
 
   /** Whether nobody expects anything of this node any more, or could take it. */
@@ -86,10 +96,29 @@ export class Farewell {
     const { log, former } = this.#deps
     const { self } = this.#options
     const { topology } = log
+    // What it holds goes to others than those whom the log that has ended knows: none may be left there, or not even a log.
+    if (this.#isOnItsWay) return false
     if (topology === undefined || (!topology.members.has(self) && former.isEmpty)) return true
-    // The last one has nobody to hand over to, and neither have those that all leave together.
-    return [...topology.members.values()].every(
-      ({ storeId, status }) => storeId === self || (status !== 'up' && status !== 'down')
+    // The last one has nobody to hand over to, and neither have those that all leave together. Who arrives will be somebody.
+    return this.#others.every(({ status }) => status === 'leaving' || status === 'evicted')
+  }
+
+  get #others(): readonly TopologyMember[] {
+    const members = this.#deps.log.topology?.members.values() ?? []
+    return [...members].filter(({ storeId }) => storeId !== this.#options.self)
+  }
+
+  #lateError(timeoutMs: number): KilovoltError {
+    const arriving = this.#others.filter(({ status }) => status === 'arriving').length
+    const isAwaiting = arriving > 0 && this.#others.every(({ status }) => status !== 'up')
+    const why = isAwaiting
+      ? `: there is nobody to take it before ${arriving} nodes have come that are expected from another cluster. Leave ` +
+        'again then, or stop() at once, without what only this node has'
+      : ''
+    return new KilovoltError(
+      'KV_TIMEOUT',
+      `the data was not handed over within ${timeoutMs} ms; the node stays and goes on${why}`,
+      { retryable: true }
     )
   }
 
@@ -109,8 +138,10 @@ export class Farewell {
 
   /** Takes a leave back. */
   async #stay(): Promise<void> {
-    const { logger, peers, become, describe } = this.#deps
-    become('member')
+    const { logger, peers, describe } = this.#deps
+    this.#goOn()
+    // It says so where it arrives; nothing is said any more in a log that has ended.
+    if (this.#isOnItsWay) return
     try {
       await peers.propose({ kind: 'updateMember', member: describe() }, PROPOSE_TIMEOUT_MS)
     } catch (error) {

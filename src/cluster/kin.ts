@@ -12,7 +12,7 @@ import { MessageType } from '../transport/message-type.ts'
 import type { Responder, Transport } from '../transport/transport.ts'
 import { answer, ask, ASK_TIMEOUT_MS } from './ask.ts'
 import { placesOf } from './caretaker.ts'
-import type { Command } from './commands.ts'
+import { type Command, PROPOSE_TIMEOUT_MS } from './commands.ts'
 import { Fate, type FateReport, type Fates } from './fates.ts'
 import { outranks, readCluster, readClusters, type Standing, writeClusters } from './kinship.ts'
 import type { MetaLog } from './meta-log.ts'
@@ -40,11 +40,10 @@ export interface KinDeps {
   readonly depart: (departure: Departure) => void
 }
 
-const LOOK_EVERY_MS = 2000
+/** How often a node looks for other clusters of its name, and whether its own goes on, ms. */
+const KIN_EVERY_MS = 2000
 /** At most so long after another cluster was met it is dealt with, ms: all of its members are met at about the same time. */
 const LOOK_SOON_MS = 100
-/** A grant must be used within this time, ms, or it is asked for again. */
-const PROPOSE_TIMEOUT_MS = 5000
 /** A cluster that was granted to come and is still there after this long may be asked anew, ms. */
 const PIN_MS = 30_000
 /** A cluster that was granted to come and was not heard of since, ms. */
@@ -102,7 +101,7 @@ export class Kin {
       this.#again ||= this.#isLooking
       this.#schedule(random.int(LOOK_SOON_MS))
     })
-    this.#schedule(LOOK_EVERY_MS)
+    this.#schedule(KIN_EVERY_MS)
   }
 
   stop(): void {
@@ -139,7 +138,7 @@ export class Kin {
       logger.debug('dealing with other clusters is tried again', { error: messageOf(error) })
     }
     this.#isLooking = false
-    this.#schedule(this.#again ? random.int(LOOK_SOON_MS) : LOOK_EVERY_MS + random.int(LOOK_EVERY_MS / 4))
+    this.#schedule(this.#again ? random.int(LOOK_SOON_MS) : KIN_EVERY_MS + random.int(KIN_EVERY_MS / 4))
   }
 
   async #look(): Promise<void> {
@@ -203,6 +202,7 @@ export class Kin {
     for (const [into, { peerId }] of others) {
       const [granted] = (await ask(transport, peerId, MessageType.MERGE, request)) ?? []
       if (granted !== 1 || !this.#isStillIn(own)) continue
+      // A grant that is not used by then is asked for again.
       await propose({ kind: 'dissolve', into, epoch: own.epoch }, PROPOSE_TIMEOUT_MS)
       return
     }

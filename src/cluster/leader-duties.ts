@@ -8,7 +8,7 @@ import type { Clock, Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Transport } from '../transport/transport.ts'
 import { Caretaker, type CaretakerOptions } from './caretaker.ts'
-import type { RowRef } from './commands.ts'
+import { PROPOSE_TIMEOUT_MS, type RowRef } from './commands.ts'
 import { chooseVoters } from './voters.ts'
 import { encodeCommand } from './wire.ts'
 
@@ -25,7 +25,6 @@ export interface LeaderDutiesDeps {
 
 /** How often the leader looks after members and rows, ms. */
 const CARE_EVERY_MS = 100
-const PROPOSE_TIMEOUT_MS = 5000
 const VOTERS_TIMEOUT_MS = 20_000
 
 /** Looks after members, rows and voters while this node leads the meta group: the shell of {@link Caretaker}. */

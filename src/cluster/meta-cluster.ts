@@ -87,7 +87,7 @@ export class MetaCluster implements Cluster {
       clock,
       log: this.#log,
       leader: () => this.leader,
-      isMember: () => this.#phase === 'member' || this.#phase === 'leaving',
+      isMember: () => !this.#isAway,
       propose: command => this.#tenure.propose(command),
       copied: (storeId, rows) => this.#tenure.copied(storeId, rows),
       peerOf: id => this.#peerOf(id)
@@ -214,9 +214,13 @@ export class MetaCluster implements Cluster {
     )
   }
 
-  /** Whether this node is in no cluster, or about to leave the one it is in. */
+  /**
+   * Whether this node is in no cluster, or in one that has ended. Who is to leave is there until it has left: it may be
+   * waiting for those who come from another cluster, and so has to deal with that.
+   */
   get #isAway(): boolean {
-    return this.#migration.isUnderWay || this.#phase !== 'member'
+    const isIn = this.#phase === 'member' || this.#phase === 'leaving'
+    return this.#migration.isUnderWay || this.isOver || !isIn
   }
 
   get phase(): ClusterPhase {

@@ -3,6 +3,7 @@ import { KilovoltError, messageOf } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import type { StateMachine } from '../consensus/group.ts'
+import type { StoreId } from '../model/node-id.ts'
 import type { Topology } from '../placement/topology.ts'
 import type { Clock, Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
@@ -159,6 +160,20 @@ export class MetaLog implements StateMachine {
     if (reader.u8() !== Delta.SNAPSHOT) throw new KilovoltError('KV_PROTOCOL', 'a snapshot was expected')
     state.restore(new Uint8Array(reader.rest()))
     return state
+  }
+
+  /**
+   * Takes over the whole state, which a member has sent to a newcomer. Not one that has ended, or does not have the newcomer
+   * in it: with that it could join no other cluster any more.
+   *
+   * @throws KilovoltError `KV_NOT_JOINED`, `KV_PROTOCOL`; the log stays as it was
+   */
+  enter(bytes: Uint8Array, newcomer: StoreId): void {
+    const { topology, kinship } = MetaLog.readState(bytes)
+    if (kinship.dissolvedInto !== undefined) throw new KilovoltError('KV_NOT_JOINED', 'the cluster has ended')
+    if (topology?.members.has(newcomer) !== true)
+      throw new KilovoltError('KV_NOT_JOINED', 'the cluster did not admit this node')
+    this.applyDelta(bytes)
   }
 
   /** Applies what another member sent. @throws KilovoltError `KV_PROTOCOL` */

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import { stoppedError, throwIfStopped } from '../base/abort.ts'
 import { createDeferred } from '../base/deferred.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
@@ -22,6 +23,7 @@ export interface MetaPeersDeps {
   readonly log: MetaLog
   /** The leader of the meta group as known here. */
   readonly leader: () => StoreId | undefined
+  /** Whether this node is in a cluster, and that has not ended. */
   readonly isMember: () => boolean
   /** Proposes as the leader; rejects with `KV_NOT_LEADER` elsewhere. */
   readonly propose: (command: Command) => Promise<number>
@@ -118,7 +120,7 @@ export class MetaPeers {
     throw last
   }
 
-  /** Asks some member to have this node admitted, and takes over the state. */
+  /** Asks some member to have this node admitted, and takes over the state; whose cluster has ended is passed over. */
   async join(member: NewMember, timeoutMs: number): Promise<void> {
     const { membership, log } = this.#deps
     const members = [...membership.view.values()].filter(
@@ -129,7 +131,7 @@ export class MetaPeers {
     for (const { peerId } of this.#rotate(members)) {
       if (!this.#deps.transport.isLinked(peerId)) continue
       try {
-        return log.applyDelta(await this.#ask(peerId, MessageType.JOIN, body, timeoutMs))
+        return log.enter(await this.#ask(peerId, MessageType.JOIN, body, timeoutMs), member.storeId)
       } catch (error) {
         last = error
       }
@@ -161,7 +163,7 @@ export class MetaPeers {
     const { clock, log } = this.#deps
     const deadline = clock.monotonicMs() + timeoutMs
     while (log.epoch < epoch) {
-      if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+      throwIfStopped(this.#abort.signal)
       if (clock.monotonicMs() >= deadline) {
         throw new KilovoltError(
           'KV_TIMEOUT',
@@ -258,12 +260,14 @@ export class MetaPeers {
   }
 
   #onJoin({ from, body }: IncomingMessage, respond: Responder): void {
-    if (!this.#deps.isMember())
-      return respond.refuse(new KilovoltError('KV_NOT_JOINED', 'this node is no member itself'))
+    const { isMember, log } = this.#deps
+    const refuse = (): void => respond.refuse(new KilovoltError('KV_NOT_JOINED', 'this node is no member itself'))
+    if (!isMember()) return refuse()
     const member = readMember(new Reader(body))
     if (member.peerId !== from) return respond.refuse(impostor(`${from} asks to admit ${member.peerId}`))
     this.propose({ kind: 'addMember', member, former: [] }, ATTEMPT_MS).then(
-      () => respond.reply(this.#deps.log.encodeDelta(-1)),
+      // The log may have ended meanwhile.
+      () => (isMember() ? respond.reply(log.encodeDelta(-1)) : refuse()),
       (error: unknown) => respond.refuse(asError(error))
     )
   }
@@ -361,7 +365,7 @@ export class MetaPeers {
 
   #ask(peer: PeerId, type: MessageType, body: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
     // Whoever goes from one peer to the next must not go on when the node has stopped meanwhile.
-    if (this.#abort.signal.aborted) return Promise.reject(new KilovoltError('KV_NODE_STOPPED', 'the node stops'))
+    if (this.#abort.signal.aborted) return Promise.reject(stoppedError())
     const { promise, resolve, reject } = createDeferred<Uint8Array>()
     this.#deps.transport.request(peer, { type, class: 'control', body, timeoutMs }, outcome => {
       if (outcome.kind === 'reply') resolve(new Uint8Array(outcome.body))

@@ -1,4 +1,4 @@
-import { abortError, unlessAborted } from '../base/abort.ts'
+import { abortError, stoppedError, throwIfStopped, unlessAborted } from '../base/abort.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { Membership } from '../membership/membership.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, type StoreId } from '../model/node-id.ts'
@@ -12,6 +12,7 @@ import type { Command } from './commands.ts'
 import { Fate, type Fates } from './fates.ts'
 import type { Former } from './former.ts'
 import type { Departure } from './kin.ts'
+import { LOOK_EVERY_MS } from './look-until.ts'
 import type { MetaLog } from './meta-log.ts'
 import type { MetaPeers } from './meta-peers.ts'
 import { MetaState } from './meta-state.ts'
@@ -39,9 +40,8 @@ export interface MigrationDeps {
   readonly onArrival: () => void
 }
 
-/** Pause before another cluster is looked for again, ms; shorter while somebody waits for this node to start. */
+/** Pause before another cluster is looked for again, ms; {@link LOOK_EVERY_MS} while somebody waits for this node to start. */
 const AGAIN_MS = 1000
-const LOOK_EVERY_MS = 50
 /** How long the members of a cluster that has dissolved compare their copies for the last time at most, ms. */
 const CLOSE_MS = 60_000
 const CLOSE_AGAIN_MS = 200
@@ -160,7 +160,7 @@ export class Migration {
 
   /** A node that stops waits for nobody's answer. */
   #unlessStopped<T>(answer: Promise<T>): Promise<T> {
-    return unlessAborted(answer, this.#deps.stopped, stopError)
+    return unlessAborted(answer, this.#deps.stopped, stoppedError)
   }
 
   /**
@@ -183,7 +183,7 @@ export class Migration {
           return await this.comeOver(clusterId)
         } catch (error) {
           if (signal?.aborted === true) throw abortError(signal, 'joining')
-          if (this.#deps.stopped.aborted) throw stopError()
+          throwIfStopped(this.#deps.stopped)
           if (clock.monotonicMs() >= deadline) throw lateError(clusterId, into, timeoutMs, error)
           await pause(clock, LOOK_EVERY_MS, this.#deps.stopped)
         }
@@ -234,10 +234,6 @@ export class Migration {
     this.#ended.clear()
     this.#deps.onArrival()
   }
-}
-
-function stopError(): KilovoltError {
-  return new KilovoltError('KV_NODE_STOPPED', 'the node stops')
 }
 
 function lateError(ended: ClusterId, into: ClusterId | undefined, timeoutMs: number, cause: unknown): KilovoltError {

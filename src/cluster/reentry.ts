@@ -5,6 +5,7 @@ import type { Logger } from '../runtime/logger.ts'
 import type { Mover } from './cluster.ts'
 import type { NewMember } from './commands.ts'
 import type { Former } from './former.ts'
+import { lookUntil } from './look-until.ts'
 import type { MetaLog } from './meta-log.ts'
 import type { MetaPeers } from './meta-peers.ts'
 
@@ -32,8 +33,6 @@ export interface ReentryOptions {
   readonly joinTimeoutMs: number
 }
 
-/** How often a node looks whether all was taken that it held, ms. */
-const LOOK_EVERY_MS = 50
 /** Pause before a forgotten node asks again to be let in, ms. */
 const RENEW_AGAIN_MS = 1000
 
@@ -79,20 +78,17 @@ export class Reentry {
    */
   async rejoin(timeoutMs: number): Promise<void> {
     const { clock, stopped, strays, former, mover } = this.#deps
-    const deadline = clock.monotonicMs() + timeoutMs
-    while (strays()?.size !== 0) {
-      if (stopped.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
-      if (clock.monotonicMs() >= deadline) {
-        const left = strays()?.size ?? 'unknown'
-        throw new KilovoltError('KV_TIMEOUT', `what is left of ${left} partitions was not taken back`, {
-          retryable: true
-        })
-      }
-      await pause(clock, LOOK_EVERY_MS, stopped)
+    const deadlineMs = clock.monotonicMs() + timeoutMs
+    const late = (): KilovoltError => {
+      const left = strays()?.size ?? 'unknown'
+      return new KilovoltError('KV_TIMEOUT', `what is left of ${left} partitions was not taken back`, {
+        retryable: true
+      })
     }
+    await lookUntil(() => strays()?.size === 0, { clock, stopped, deadlineMs, late })
     // What was settled in another cluster is not in this one.
     if (!former.isEmpty) await mover.forgetPast()
-    await this.#comeIn(Math.max(1, deadline - clock.monotonicMs()))
+    await this.#comeIn(Math.max(1, deadlineMs - clock.monotonicMs()))
   }
 
   /** Says where this node can be reached; goes on for as long as the cluster does not have it as a member. Never rejects. */

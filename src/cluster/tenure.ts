@@ -13,7 +13,7 @@ import type { Store, StoreChange } from '../storage/store.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { CaretakerOptions } from './caretaker.ts'
 import type { Mover } from './cluster.ts'
-import type { Command, RowRef } from './commands.ts'
+import { type Command, PROPOSE_TIMEOUT_MS, type RowRef } from './commands.ts'
 import { Copier } from './copier.ts'
 import { LeaderDuties } from './leader-duties.ts'
 import type { MetaLog } from './meta-log.ts'
@@ -45,7 +45,6 @@ export interface TenureOptions extends CaretakerOptions {
 
 /** The group that decides on members and owners. */
 export const META_GROUP = 0
-const PROPOSE_TIMEOUT_MS = 5000
 /** How long a leader that stops waits for a voter to take over, ms. */
 const HAND_OVER_MS = 500
 

@@ -95,7 +95,7 @@ export function requiredAnswers(sets: readonly (readonly StoreId[])[], requireme
 }
 
 /** Answers that a set of this size must give; at least one, so that a row without owners is never a success. */
-function neededOf(size: number, requirement: Requirement): number {
+export function neededOf(size: number, requirement: Requirement): number {
   switch (requirement) {
     case 'one':
       return 1

@@ -33,6 +33,8 @@ const VALUE_AT_WITH_EXPIRY = 22
 export const STAMP_START: number = HLC_AT
 /** End of the stamp inside a record. */
 export const STAMP_END: number = ACTOR_AT + ACTOR_BYTES
+/** Length of a stamp inside a record. */
+export const STAMP_BYTES: number = STAMP_END - STAMP_START
 /** Length of the shortest record. */
 export const RECORD_BYTES_MIN: number = VALUE_AT
 
@@ -164,6 +166,12 @@ export function compareRecordStamps(a: RecordBytes, b: RecordBytes): number {
     if (difference !== 0) return difference
   }
   return 0
+}
+
+/** Whether the bytes are the stamp of the record. */
+export function hasStamp(record: RecordBytes, stamp: Uint8Array): boolean {
+  for (let i = 0; i < STAMP_BYTES; i++) if (record[STAMP_START + i] !== stamp[i]) return false
+  return stamp.length === STAMP_BYTES
 }
 
 /**

@@ -6,7 +6,6 @@ import { GossipMembership } from '../membership/gossip-membership.ts'
 import { hlcFromMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { Ring } from '../model/partition.ts'
-import type { RecordBytes } from '../model/record.ts'
 import type { RoundReport } from '../repair/anti-entropy.ts'
 import { Healer } from '../repair/healer.ts'
 import { Importer } from '../repair/importer.ts'
@@ -33,7 +32,7 @@ import { loadTrees, saveTrees } from '../storage/tree-store.ts'
 import { type Hello, WIRE_VERSION, WIRE_VERSION_MIN } from '../transport/hello.ts'
 import { Mesh } from '../transport/mesh.ts'
 import { createMover } from './mover.ts'
-import type { BackendOptions } from './keyspace.ts'
+import type { KeyspaceBackend } from './keyspace.ts'
 import { adviseStop, type StopAdvice } from './safe-to-stop.ts'
 import type { CoreEvents, NodeConfig, NodeCore, NodeParts } from './node-core.ts'
 import { describeStatus, type NodeStatus } from './status.ts'
@@ -255,23 +254,9 @@ class Assembly implements NodeCore {
     })
   }
 
-  get(
-    keyspace: Uint8Array,
-    key: Uint8Array,
-    options: BackendOptions
-  ): RecordBytes | undefined | Promise<RecordBytes | undefined> {
+  get data(): KeyspaceBackend {
     this.#assertRunning()
-    return this.#coordinator.get(keyspace, key, options)
-  }
-
-  put(
-    keyspace: Uint8Array,
-    key: Uint8Array,
-    value: Uint8Array | undefined,
-    options: BackendOptions
-  ): Promise<{ readonly existed: boolean }> {
-    this.#assertRunning()
-    return this.#coordinator.put(keyspace, key, value, options)
+    return this.#coordinator
   }
 
   safeToStop(): StopAdvice {

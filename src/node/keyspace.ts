@@ -1,5 +1,5 @@
 import { type AbortOptions, throwIfAborted } from '../base/abort.ts'
-import { copyBytes, toHex, utf8 } from '../base/bytes.ts'
+import { toLatin1, utf8 } from '../base/bytes.ts'
 import { type ErrorCode, KilovoltError, isKilovoltError, messageOf } from '../base/errors.ts'
 import { assertKey, assertValue, KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import type { ConsistencyLevel, Requirement } from '../model/quorum.ts'
@@ -81,7 +81,10 @@ export interface Keyspace<V = unknown, K = string> {
   getEntry(key: K, options?: ReadOptions): Promise<Entry<V> | undefined>
   /** Whether the key has a value. Errors as for {@link Keyspace.get}. */
   has(key: K, options?: ReadOptions): Promise<boolean>
-  /** Values of many keys, in the same order. Rejects when any of them could not be read. */
+  /**
+   * Values of many keys, in the same order; they share messages, and no more than 2,048 are under way at once. Rejects with the
+   * error of the first key that could not be read.
+   */
   getMany(keys: readonly K[], options?: ReadOptions): Promise<(V | undefined)[]>
   /**
    * Stores a value. Once it resolves, the value (or a newer one) is what reads of the same level return.
@@ -97,12 +100,13 @@ export interface Keyspace<V = unknown, K = string> {
   /**
    * Several operations, not atomically. When some fail the others are done all the same.
    *
-   * @throws KilovoltError `KV_BATCH_FAILED`; `details.failures` names each key with its error
+   * @throws KilovoltError `KV_BATCH_FAILED`; `details.failures` names each key with its error. What is wrong with the call as a
+   *   whole is told as such: `KV_CONFIG`, `KV_ABORTED` before anything was sent, `KV_NODE_STOPPED`
    */
   batch(operations: readonly BatchOperation<V, K>[], options?: WriteOptions): Promise<void>
 }
 
-/** What a keyspace needs of the node: the coordinator's two verbs, in bytes. */
+/** What a keyspace needs of the node: the coordinator's verbs, in bytes. */
 export interface KeyspaceBackend {
   get(
     keyspace: Uint8Array,
@@ -116,6 +120,30 @@ export interface KeyspaceBackend {
     value: Uint8Array | undefined,
     options: BackendOptions
   ): Promise<{ readonly existed: boolean }>
+  /** Does not reject for single keys. */
+  getMany(
+    keyspace: Uint8Array,
+    keys: readonly Uint8Array[],
+    options: BackendOptions
+  ): Promise<BackendResults<RecordBytes>>
+  /** Copies the values before it returns; does not reject for single keys. No two keys are the same. */
+  putMany(
+    keyspace: Uint8Array,
+    writes: readonly { readonly key: Uint8Array; readonly value: Uint8Array | undefined }[],
+    options: BackendOptions
+  ): Promise<BackendResults<{ readonly existed: boolean }>>
+}
+
+/** What operations on several keys have come to, in their order; what failed is listed by its place. */
+export interface BackendResults<T> {
+  readonly results: readonly (T | undefined)[]
+  readonly failures: ReadonlyMap<number, unknown>
+}
+
+/** Where a keyspace finds its backend, at each call anew. */
+export interface BackendSource {
+  /** Throws `KV_NODE_STOPPED` when the node has stopped. */
+  readonly data: KeyspaceBackend
 }
 
 /** Options of an operation after defaults. */
@@ -127,44 +155,46 @@ export interface BackendOptions {
 
 /** One operation of a batch in bytes; no value deletes. */
 interface EncodedOperation<K> {
-  readonly key: K
-  readonly keyBytes: Uint8Array
+  /** The key as the caller has it. */
+  readonly name: K
+  readonly key: Uint8Array
   readonly value: Uint8Array | undefined
 }
 
-/** Operations of one getMany or batch that are under way at once. */
-const FAN_OUT_MAX = 256
 const LEVELS: readonly string[] = ['any', 'one', 'quorum', 'all'] satisfies ConsistencyLevel[]
 
 /** A keyspace over a node's coordinator. */
 export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   readonly name: string
-  readonly #backend: KeyspaceBackend
+  readonly #source: BackendSource
   readonly #nameBytes: Uint8Array
   readonly #keys: Codec<K>
   readonly #values: Codec<V>
   readonly #read: Requirement | 'any'
   readonly #write: Requirement | 'any'
+  /** What most calls come to, made once. */
+  readonly #plainRead: BackendOptions
+  readonly #plainWrite: BackendOptions
 
   /** @throws KilovoltError `KV_CONFIG` for bad options */
-  constructor(backend: KeyspaceBackend, name: string, options: KeyspaceOptions<V, K> = {}) {
+  constructor(source: BackendSource, name: string, options: KeyspaceOptions<V, K> = {}) {
     assertKeyspaceOptions(name, options)
     this.name = name
-    this.#backend = backend
+    this.#source = source
     this.#nameBytes = utf8(name)
     this.#keys = createCodec<K>(options.keyEncoding ?? 'utf8', 'keyEncoding')
     this.#values = createCodec<V>(options.valueEncoding ?? 'json', 'valueEncoding')
     const level = requirement(options.consistency, undefined) ?? 'quorum'
     this.#read = requirement(undefined, options.r) ?? level
     this.#write = requirement(undefined, options.w) ?? level
+    this.#plainRead = { requirement: this.#read, timeoutMs: undefined, signal: undefined }
+    this.#plainWrite = { requirement: this.#write, timeoutMs: undefined, signal: undefined }
   }
 
   async get(key: K, options: ReadOptions = NO_OPTIONS): Promise<V | undefined> {
     const found = this.#fetch(key, options)
     // What is known at once is spared a turn.
-    const record = found instanceof Promise ? await found : found
-    const value = record === undefined ? undefined : recordValue(record)
-    return value === undefined ? undefined : this.#values.decode(value)
+    return this.#valueOf(found instanceof Promise ? await found : found)
   }
 
   async getEntry(key: K, options: ReadOptions = NO_OPTIONS): Promise<Entry<V> | undefined> {
@@ -179,20 +209,18 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   }
 
   async getMany(keys: readonly K[], options: ReadOptions = NO_OPTIONS): Promise<(V | undefined)[]> {
-    const values: (V | undefined)[] = Array.from({ length: keys.length })
-    await eachBounded(keys, async (key, index) => {
-      values[index] = await this.get(key, options)
-    })
-    return values
+    const call = this.#readOptions(options, 'getMany')
+    const { results, failures } = await this.#source.data.getMany(this.#nameBytes, keys.map(this.#keyBytes), call)
+    if (failures.size > 0) throw failures.get(Math.min(...failures.keys()))
+    return results.map(record => this.#valueOf(record))
   }
 
   async put(key: K, value: V, options: WriteOptions = NO_OPTIONS): Promise<void> {
-    const bytes = this.#values.encode(value)
-    await this.#store(this.#keys.encode(key), bytes, options)
+    await this.#store(key, this.#valueBytes(value), options)
   }
 
   async delete(key: K, options: WriteOptions = NO_OPTIONS): Promise<boolean> {
-    return (await this.#store(this.#keys.encode(key), undefined, options)).existed
+    return (await this.#store(key, undefined, options)).existed
   }
 
   async batch(operations: readonly BatchOperation<V, K>[], options: WriteOptions = NO_OPTIONS): Promise<void> {
@@ -200,15 +228,11 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
       if (type !== 'put' && type !== 'del')
         throw new TypeError(`a batch operation is 'put' or 'del', not ${String(type)}`)
     }
+    const call = this.#writeOptions(options, 'batch')
     const failures: { key: K; error: unknown }[] = []
-    // Everything is turned into bytes of our own before anything is waited for: then the caller may change what it gave.
-    await eachBounded(this.#encodeBatch(operations, failures), async ({ key, keyBytes, value }) => {
-      try {
-        await this.#store(keyBytes, value, options)
-      } catch (error) {
-        failures.push({ key, error })
-      }
-    })
+    const writes = this.#encodeBatch(operations, failures)
+    const gathered = await this.#source.data.putMany(this.#nameBytes, writes, call)
+    for (const [index, error] of gathered.failures) failures.push({ key: writes[index]!.name, error })
     if (failures.length > 0) throw batchError(failures, operations.length)
   }
 
@@ -219,44 +243,52 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   ): readonly EncodedOperation<K>[] {
     const last = new Map<string, EncodedOperation<K>>()
     for (const operation of operations) {
-      const { key } = operation
+      const { key: name } = operation
       try {
-        const keyBytes = copyBytes(this.#keys.encode(key))
-        const value = operation.type === 'put' ? copyBytes(this.#values.encode(operation.value)) : undefined
-        last.set(toHex(keyBytes), { key, keyBytes, value })
+        const key = this.#keyBytes(name)
+        const value = operation.type === 'put' ? this.#valueBytes(operation.value) : undefined
+        last.set(toLatin1(key), { name, key, value })
       } catch (error) {
-        failures.push({ key, error })
+        failures.push({ key: name, error })
       }
     }
     return [...last.values()]
   }
 
   #fetch(key: K, options: ReadOptions): RecordBytes | undefined | Promise<RecordBytes | undefined> {
-    throwIfAborted(options.signal, 'get')
-    const { signal, timeoutMs } = checkedOptions(options)
-    const keyBytes = this.#keys.encode(key)
-    assertKey(keyBytes)
-    return this.#backend.get(this.#nameBytes, keyBytes, {
-      requirement: requirement(options.consistency, options.r) ?? this.#read,
-      timeoutMs,
-      signal
-    })
+    const call = options === NO_OPTIONS ? this.#plainRead : this.#readOptions(options, 'get')
+    return this.#source.data.get(this.#nameBytes, this.#keyBytes(key), call)
   }
 
-  #store(
-    keyBytes: Uint8Array,
-    value: Uint8Array | undefined,
-    options: WriteOptions
-  ): Promise<{ readonly existed: boolean }> {
-    throwIfAborted(options.signal, value === undefined ? 'delete' : 'put')
-    const { signal, timeoutMs } = checkedOptions(options)
-    assertKey(keyBytes)
-    if (value !== undefined) assertValue(value)
-    return this.#backend.put(this.#nameBytes, keyBytes, value, {
-      requirement: requirement(options.consistency, options.w) ?? this.#write,
-      timeoutMs,
-      signal
-    })
+  #store(key: K, value: Uint8Array | undefined, options: WriteOptions): Promise<{ readonly existed: boolean }> {
+    const what = value === undefined ? 'delete' : 'put'
+    const call = options === NO_OPTIONS ? this.#plainWrite : this.#writeOptions(options, what)
+    return this.#source.data.put(this.#nameBytes, this.#keyBytes(key), value, call)
+  }
+
+  readonly #keyBytes = (key: K): Uint8Array => {
+    const bytes = this.#keys.encode(key)
+    assertKey(bytes)
+    return bytes
+  }
+
+  #valueBytes(value: V): Uint8Array {
+    const bytes = this.#values.encode(value)
+    assertValue(bytes)
+    return bytes
+  }
+
+  #valueOf(record: RecordBytes | undefined): V | undefined {
+    const value = record === undefined ? undefined : recordValue(record)
+    return value === undefined ? undefined : this.#values.decode(value)
+  }
+
+  #readOptions(options: ReadOptions, what: string): BackendOptions {
+    return backendOptions(options, requirement(options.consistency, options.r) ?? this.#read, what)
+  }
+
+  #writeOptions(options: WriteOptions, what: string): BackendOptions {
+    return backendOptions(options, requirement(options.consistency, options.w) ?? this.#write, what)
   }
 }
 
@@ -282,6 +314,12 @@ function checkedOptions(options: OperationOptions): OperationOptions {
     throw new KilovoltError('KV_CONFIG', `"timeoutMs" must be from 1 to 600000, not ${timeoutMs}`)
   }
   return options
+}
+
+function backendOptions(options: OperationOptions, level: Requirement | 'any', what: string): BackendOptions {
+  throwIfAborted(options.signal, what)
+  const { signal, timeoutMs } = checkedOptions(options)
+  return { requirement: level, timeoutMs, signal }
 }
 
 function unknownOption(option: string, owner: string, known: ReadonlySet<string>): KilovoltError {
@@ -315,21 +353,4 @@ function batchError(failures: readonly { key: unknown; error: unknown }[], total
       details: { failures }
     }
   )
-}
-
-/** Runs `fn` for each item, a bounded number at once; stops handing out items after the first rejection. */
-async function eachBounded<T>(items: readonly T[], fn: (item: T, index: number) => Promise<void>): Promise<void> {
-  let next = 0
-  const worker = async (): Promise<void> => {
-    while (next < items.length) {
-      const index = next++
-      try {
-        await fn(items[index]!, index)
-      } catch (error) {
-        next = items.length
-        throw error
-      }
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(FAN_OUT_MAX, items.length) }, worker))
 }

@@ -5,7 +5,7 @@ import type { Hash64, Ring } from '../model/partition.ts'
 import type { Host } from '../transport/host.ts'
 import type { Horizons } from '../storage/horizons.ts'
 import type { Identity } from '../storage/identity.ts'
-import type { KeyspaceBackend } from './keyspace.ts'
+import type { BackendSource } from './keyspace.ts'
 import type { KilovoltError } from '../base/errors.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { LoopMonitor } from '../runtime/loop-monitor.ts'
@@ -75,7 +75,7 @@ export interface CoreEvents {
 }
 
 /** An assembled node: the parts that the façade and the simulator look at, and its life. */
-export interface NodeCore extends KeyspaceBackend {
+export interface NodeCore extends BackendSource {
   readonly config: NodeConfig
   readonly storeId: StoreId
   readonly clock: Clock

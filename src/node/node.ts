@@ -108,7 +108,8 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
   repair(options?: RepairOptions): Promise<RepairReport>
   /**
    * Hands this node's data over to the others, says goodbye and stops. When that is not done in time it rejects with
-   * `KV_TIMEOUT` and the node goes on serving: call again, or `stop()`. The last node of a cluster just stops.
+   * `KV_TIMEOUT` and the node goes on serving: call again, or `stop()`. The last node of a cluster just stops, unless others are
+   * on their way to it.
    */
   leave(options?: WaitOptions): Promise<LeaveReport>
   /**

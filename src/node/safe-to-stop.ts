@@ -1,7 +1,7 @@
 import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { majority } from '../placement/rules.ts'
-import { isRowReplica, type Topology } from '../placement/topology.ts'
+import { isRowReplica, type Topology, type TopologyMember } from '../placement/topology.ts'
 
 /** Whether a node may be stopped now, and if not, why. */
 export interface StopAdvice {
@@ -35,12 +35,23 @@ export function adviseStop({ self, topology, isAlive, soleRecords, strays }: Sto
   // Of a member the owners have all that was acknowledged; who comes from another cluster brings it along.
   const status = topology?.members.get(self)?.status
   const brought = topology !== undefined && (status ?? 'arriving') === 'arriving' ? (strays?.size ?? 0) : 0
+  const awaiting = awaitedBy({ self, topology, isAlive })
   const reasons = [
     counts.only > 0 && `it has the only copy of ${counts.only} partitions`,
     counts.withoutQuorum > 0 && `${counts.withoutQuorum} partitions would be without a quorum`,
     counts.changing > 0 && `${counts.changing} partitions are moving to or from it`,
+    awaiting > 0 && `only it is there for ${awaiting} nodes that are expected from another cluster`,
     brought > 0 && `it brings ${brought} partitions along, which their owners have not got yet`,
     soleRecords > 0 && `it keeps ${soleRecords} records that no owner has`
   ].filter(reason => reason !== false)
   return { safe: reasons.length === 0, reasons }
+}
+
+/** How many nodes of another cluster are expected that find nobody when this one has stopped. */
+function awaitedBy({ self, topology, isAlive }: Pick<StopInput, 'self' | 'topology' | 'isAlive'>): number {
+  const members = [...(topology?.members.values() ?? [])]
+  const isArriving = ({ status }: TopologyMember): boolean => status === 'arriving'
+  const isHere = members.some(member => member.storeId === self && !isArriving(member))
+  const isLast = members.every(({ storeId, status }) => storeId === self || status !== 'up' || !isAlive(storeId))
+  return isHere && isLast ? members.filter(isArriving).length : 0
 }

@@ -1,4 +1,4 @@
-import { abortError } from '../base/abort.ts'
+import { abortError, throwIfStopped } from '../base/abort.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { PeerId, StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
@@ -98,7 +98,7 @@ export class AntiEntropy {
     this.#rounds = round.catch(() => {})
     const report = await round
     if (signal?.aborted === true) throw abortError(signal, 'repair')
-    this.#assertRunning()
+    throwIfStopped(this.#abort.signal)
     return report
   }
 
@@ -198,10 +198,6 @@ export class AntiEntropy {
 
   #isOver(signal: AbortSignal | undefined): boolean {
     return this.#abort.signal.aborted || signal?.aborted === true
-  }
-
-  #assertRunning(): void {
-    if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
   }
 }
 

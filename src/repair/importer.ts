@@ -1,4 +1,4 @@
-import { KilovoltError } from '../base/errors.ts'
+import { throwIfStopped } from '../base/abort.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
@@ -50,7 +50,7 @@ export class Importer {
         await Promise.all(page.slice(at, at + AT_ONCE).map(stored => this.#deps.bring(stored, stored.record)))
       count += page.length
       await pause(clock, REST_MS, this.#abort.signal)
-      if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+      throwIfStopped(this.#abort.signal)
     }
     if (count > 0) logger.debug('a partition of another cluster was brought along', { partition, records: count })
   }

@@ -1,5 +1,4 @@
-import { abortError } from '../base/abort.ts'
-import { KilovoltError } from '../base/errors.ts'
+import { abortError, throwIfStopped } from '../base/abort.ts'
 import type { PeerId, StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { PlacementRules } from '../placement/rules.ts'
@@ -174,6 +173,6 @@ export class Mending {
 
   async #rest(): Promise<void> {
     await pause(this.#deps.clock, REST_MS, this.#abort.signal)
-    if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+    throwIfStopped(this.#abort.signal)
   }
 }

@@ -1,3 +1,4 @@
+import { throwIfStopped } from '../base/abort.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import { hlcFromMs } from '../model/hlc.ts'
 import type { PeerId, StoreId } from '../model/node-id.ts'
@@ -148,7 +149,7 @@ export class Purge {
     for (const [partition, { slots, change, rowEpoch }] of rows.entries()) {
       if (slots[0] !== self || change !== undefined) continue
       await builder.ensure(partition)
-      this.#assertRunning()
+      throwIfStopped(this.#abort.signal)
       if (trees.mortalsIn(partition) !== 0 && (await this.#holdsSpent(partition, stamp)))
         found.push({ partition, rowEpoch })
     }
@@ -264,7 +265,7 @@ export class Purge {
     }
   ): Promise<ReadonlySet<PartitionId>> {
     const { self, transport, topology } = this.#deps
-    this.#assertRunning()
+    throwIfStopped(this.#abort.signal)
     // Rows of another cluster say nothing about those of this one, even if their epochs are the same.
     if (topology()?.clusterId !== clusterId)
       throw new KilovoltError('KV_UNREACHABLE', 'this node has gone over to another cluster')
@@ -277,16 +278,12 @@ export class Purge {
         return decodePartitions(answer.body)
       })
     )
-    this.#assertRunning()
+    throwIfStopped(this.#abort.signal)
     return new Set(answers.flat())
   }
 
   async #rest(): Promise<void> {
     await pause(this.#deps.clock, REST_MS, this.#abort.signal)
-    this.#assertRunning()
-  }
-
-  #assertRunning(): void {
-    if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+    throwIfStopped(this.#abort.signal)
   }
 }

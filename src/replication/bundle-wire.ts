@@ -3,7 +3,7 @@ import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import { EMPTY_BYTES, equalBytes } from '../base/bytes.ts'
 import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX } from '../model/key.ts'
-import { recordHlc, STAMP_END, STAMP_START } from '../model/record.ts'
+import { type RecordBytes, recordHlc, STAMP_BYTES, STAMP_END, STAMP_START } from '../model/record.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import { type GetReply, type GetRequest, type PutReply, type PutRequest, readRecord } from './wire.ts'
 
@@ -21,7 +21,6 @@ import { type GetReply, type GetRequest, type PutReply, type PutRequest, readRec
 const KNOWN = 1
 const OTHER_KEYSPACE = 2
 const EXEMPT = 1
-const STAMP_BYTES = STAMP_END - STAMP_START
 /** Operations in one message. */
 export const BUNDLE_MAX = 512
 /** Bytes of answers after which the rest of the reads are left to be asked by themselves. */
@@ -67,14 +66,19 @@ export function writeAnswerOf(reply: PutReply | undefined): WriteAnswer {
   }
 }
 
-export function encodeGets(requests: readonly GetRequest[]): Uint8Array {
-  const writer = new Writer(requests.length * 48 + 8).varint(requests.length)
+/** A read to be asked for, with what this node holds of it: replicas that have nothing newer answer in a byte. */
+export interface ReadToAsk extends RecordKey {
+  readonly own: RecordBytes | undefined
+}
+
+export function encodeGets(reads: readonly ReadToAsk[]): Uint8Array {
+  const writer = new Writer(reads.length * 48 + 8).varint(reads.length)
   let before: Uint8Array = EMPTY_BYTES
-  for (const request of requests) {
-    const { known } = request
-    writePlace(writer, request, before, known === undefined ? 0 : KNOWN)
-    if (known !== undefined) writer.raw(known)
-    before = request.keyspace
+  for (const read of reads) {
+    const { own } = read
+    writePlace(writer, read, before, own === undefined ? 0 : KNOWN)
+    if (own !== undefined) writer.range(own, STAMP_START, STAMP_END)
+    before = read.keyspace
   }
   return writer.finish()
 }
@@ -82,13 +86,10 @@ export function encodeGets(requests: readonly GetRequest[]): Uint8Array {
 /** @throws KilovoltError `KV_PROTOCOL` */
 export function decodeGets(bytes: Uint8Array): GetRequest[] {
   const reader = new Reader(bytes)
+  const place = new PlaceReader(reader)
   const requests: GetRequest[] = []
-  let keyspace: Uint8Array = EMPTY_BYTES
   for (let left = reader.count(BUNDLE_MAX, 4); left > 0; left--) {
-    const flags = reader.u8()
-    const partition = reader.u16()
-    if ((flags & OTHER_KEYSPACE) !== 0) keyspace = reader.bytes(KEYSPACE_BYTES_MAX)
-    const key = reader.bytes(KEY_BYTES_MAX)
+    const { flags, partition, keyspace, key } = place.next()
     const known = (flags & KNOWN) === 0 ? undefined : reader.raw(STAMP_BYTES)
     requests.push({ partition, keyspace, key, exempt: false, known })
   }
@@ -111,14 +112,11 @@ export function encodePuts(requests: readonly PutRequest[], exempt: boolean): Ui
 /** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
 export function decodePuts(bytes: Uint8Array): PutRequest[] {
   const reader = new Reader(bytes)
-  const exempt = (reader.u8() & EXEMPT) !== 0
+  const place = new PlaceReader(reader)
   const requests: PutRequest[] = []
-  let keyspace: Uint8Array = EMPTY_BYTES
+  const exempt = (reader.u8() & EXEMPT) !== 0
   for (let left = reader.count(BUNDLE_MAX, 4); left > 0; left--) {
-    const flags = reader.u8()
-    const partition = reader.u16()
-    if ((flags & OTHER_KEYSPACE) !== 0) keyspace = reader.bytes(KEYSPACE_BYTES_MAX)
-    const key = reader.bytes(KEY_BYTES_MAX)
+    const { partition, keyspace, key } = place.next()
     const record = readRecord(reader, reader.varint())
     requests.push({ partition, keyspace, key, record, exempt, repair: false })
   }
@@ -150,10 +148,7 @@ export function encodeReadAnswers(answers: readonly ReadAnswer[]): Uint8Array {
 
 /** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
 export function decodeReadAnswers(bytes: Uint8Array, count: number): ReadAnswer[] {
-  const reader = new Reader(bytes)
-  const answers: ReadAnswer[] = []
-  for (let i = 0; i < count; i++) answers.push(readReadAnswer(reader))
-  return answers
+  return readEach(new Reader(bytes), count, readReadAnswer)
 }
 
 function readReadAnswer(reader: Reader): ReadAnswer {
@@ -195,10 +190,7 @@ export function encodeWriteAnswers(answers: readonly WriteAnswer[]): Uint8Array 
 
 /** @throws KilovoltError `KV_PROTOCOL` */
 export function decodeWriteAnswers(bytes: Uint8Array, count: number): WriteAnswer[] {
-  const reader = new Reader(bytes)
-  const answers: WriteAnswer[] = []
-  for (let i = 0; i < count; i++) answers.push(readWriteAnswer(reader))
-  return answers
+  return readEach(new Reader(bytes), count, readWriteAnswer)
 }
 
 function readWriteAnswer(reader: Reader): WriteAnswer {
@@ -220,6 +212,12 @@ function readWriteAnswer(reader: Reader): WriteAnswer {
   }
 }
 
+function readEach<T>(reader: Reader, count: number, read: (reader: Reader) => T): T[] {
+  const items: T[] = []
+  for (let i = 0; i < count; i++) items.push(read(reader))
+  return items
+}
+
 const SAME = { kind: 'same' } as const
 const STORED = { kind: 'stored', existed: false } as const
 const STORED_OVER = { kind: 'stored', existed: true } as const
@@ -229,4 +227,26 @@ function writePlace(writer: Writer, { partition, keyspace, key }: RecordKey, bef
   writer.u8(flags | (isSame ? 0 : OTHER_KEYSPACE)).u16(partition)
   if (!isSame) writer.bytes(keyspace)
   writer.bytes(key)
+}
+
+/** Reads what {@link writePlace} has written, one after the other, without an object for each. */
+class PlaceReader implements RecordKey {
+  flags = 0
+  partition = 0
+  keyspace: Uint8Array = EMPTY_BYTES
+  key: Uint8Array = EMPTY_BYTES
+  readonly #reader: Reader
+
+  constructor(reader: Reader) {
+    this.#reader = reader
+  }
+
+  next(): this {
+    const reader = this.#reader
+    this.flags = reader.u8()
+    this.partition = reader.u16()
+    if ((this.flags & OTHER_KEYSPACE) !== 0) this.keyspace = reader.bytes(KEYSPACE_BYTES_MAX)
+    this.key = reader.bytes(KEY_BYTES_MAX)
+    return this
+  }
 }

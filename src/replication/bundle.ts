@@ -1,54 +1,31 @@
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { type Requirement, requiredAnswers } from '../model/quorum.ts'
+import type { Requirement } from '../model/quorum.ts'
 import { Deadline } from '../runtime/timer-wheel.ts'
-import type { RecordKey } from '../storage/record-store.ts'
 import type { MessageType } from '../transport/message-type.ts'
 import type { Outcome } from '../transport/transport.ts'
-import type { OperationDeps } from './operation.ts'
-import type { Route } from './routes.ts'
 import { BUNDLE_MAX } from './bundle-wire.ts'
-
-/** `running`; `done`: has its result; `failed`: has its error; `alone`: goes on by itself, outside of the bundle. */
-export type ItemState = 'running' | 'done' | 'failed' | 'alone'
-
-/** One operation of a bundle, while it is under way. */
-export abstract class Item<Result> {
-  readonly place: RecordKey
-  readonly promise: Promise<Result>
-  resolve!: (result: Result | Promise<Result>) => void
-  reject!: (error: unknown) => void
-  state: ItemState = 'running'
-  /** Its row, once it is asked for. */
-  route: Route | undefined
-  /** Answers needed, answers had, and replicas that may still answer. */
-  needed = 0
-  had = 0
-  left = 0
-  /** Replicas that were asked and may have done it, that have, and that have not: a bit each, by their place in the route. */
-  asked = 0
-  agreed = 0
-  missed = 0
-
-  constructor(place: RecordKey) {
-    this.place = place
-    this.promise = new Promise<Result>((resolve, reject) => {
-      this.resolve = resolve
-      this.reject = reject
-    })
-  }
-}
+import type { Item, ItemState } from './item.ts'
+import { Hedge, type OperationDeps } from './operation.ts'
+import type { Route } from './routes.ts'
 
 /** What a bundle is made for. */
 export interface BundleOptions {
   readonly requirement: Requirement
   readonly timeoutMs: number
+  /** Told of each operation that fails here; returns what it is to fail with. */
+  readonly failed: (error: unknown) => unknown
   /** Called once, when nothing of it is under way any more. */
   readonly onOver: () => void
 }
 
 /** Bytes of one message of a bundle, roughly: what is large delays what is small behind it. */
 const BUNDLE_BYTES_MAX = 1024 * 1024
+/**
+ * So many operations of a bundle, one after the other, ask the same replicas where they have a choice: fewer messages cost
+ * less, and larger ones keep the replicas from working at the same time.
+ */
+const STRIDE = 32
 
 /**
  * Operations that an app begins in the same turn of the event loop, over the replicas of their rows: each replica is asked
@@ -69,6 +46,9 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
   #running = 0
   #waiting = 0
   #ended = false
+  #hedging: Hedge | undefined
+  /** The last request, which most often says the same to the next replica. */
+  #encoded: { readonly items: readonly I[]; readonly body: Uint8Array } | undefined
 
   constructor(deps: OperationDeps, options: BundleOptions) {
     super()
@@ -83,16 +63,15 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
   }
 
   /** Takes an operation in, of some bytes on the wire. */
-  protected enter(item: I, bytes: number): Promise<Result> {
+  protected enter(item: I, bytes: number): void {
     this.#items.push(item)
     this.#bytes += bytes
-    return item.promise
   }
 
-  /** Begins: asks this node's copies and all others. To be called once. */
+  /** Begins: asks this node's copies and others. To be called once. */
   start(): void {
     if (this.#ended) return
-    const { self, clock, wheel, routes } = this.deps
+    const { clock, wheel, routes } = this.deps
     const latest = routes()
     this.#running = this.#items.length
     // The time of all begins now: the last one of a long turn has no less of it than the first.
@@ -100,22 +79,18 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
     wheel.add(this, this.#options.timeoutMs)
     const here: I[] = []
     const others = new Map<StoreId, I[]>()
-    for (const item of this.#items) {
-      const route = latest?.of(item.place.partition, this.requirement === 'one')
+    for (let i = 0; i < this.#items.length; i++) {
+      const item = this.#items[i]!
+      const route = latest?.of(item.partition, this.requirement === 'one')
       if (route?.isSteady !== true) {
         this.alone(item)
         continue
       }
-      this.#route(item, route)
-      for (let at = 0; at < route.replicas.length && item.state === 'running'; at++) {
-        const store = route.replicas[at]!
-        if (store === self) here.push(item)
-        else if (route.peers[at] === undefined || this.deps.isDead(store)) this.miss(item, at, true)
-        else add(others, store, item)
-      }
+      this.#begin(item, route, i, others)
+      if (route.locals === 1 && item.state === 'running') here.push(item)
     }
     this.#askHere(here, latest?.topology.epoch ?? 0)
-    for (const [store, items] of others) this.#ask(store, items)
+    this.#askAll(others)
     this.#endIfOver()
   }
 
@@ -131,6 +106,8 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
 
   protected abstract readonly what: 'read' | 'write'
   protected abstract readonly type: MessageType
+  /** Whether no more replicas are asked than are needed, unless those are slow. */
+  protected abstract readonly isSparing: boolean
   protected abstract encode(items: readonly I[]): Uint8Array
   protected abstract decode(body: Uint8Array, items: readonly I[]): readonly Answer[]
   protected abstract answerHere(
@@ -158,10 +135,9 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
 
   /** One answer less to wait for. */
   protected miss(item: I, at: number, isFailure: boolean): void {
-    item.missed |= 1 << at
-    item.left--
+    item.miss(at)
     this.onMiss(item, at, isFailure)
-    if (item.left < item.needed) this.alone(item)
+    if (item.isOutOfReach) this.alone(item)
   }
 
   /** That replica has certainly not done it. */
@@ -170,56 +146,111 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
   }
 
   protected succeed(item: I, result: Result): void {
-    if (this.#leave(item, 'done')) item.resolve(result)
+    if (this.#leave(item, 'done')) item.waiter.resolve(item.index, result)
   }
 
   protected fail(item: I, error: unknown): void {
-    if (this.#leave(item, 'failed')) item.reject(error)
+    if (this.#leave(item, 'failed')) item.waiter.reject(item.index, this.#options.failed(error))
   }
 
   protected alone(item: I): void {
-    if (this.#leave(item, 'alone')) item.resolve(this.goOn(item, this.remainingMs))
+    if (this.#leave(item, 'alone')) item.waiter.resolve(item.index, this.goOn(item, this.remainingMs))
   }
 
-  #route(item: I, route: Route): void {
-    item.route = route
-    item.needed = requiredAnswers(route.sets, this.requirement)[0]!
-    item.left = route.replicas.length
-    if (item.left < item.needed) this.alone(item)
+  /** Decides whom to ask for an operation. */
+  #begin(item: I, route: Route, index: number, others: Map<StoreId, I[]>): void {
+    item.begin(route, this.requirement)
+    const from = this.deps.snitch.rotation + Math.floor(index / STRIDE)
+    const count = this.isSparing ? item.needed - route.locals : Infinity
+    if (item.isOutOfReach) this.alone(item)
+    for (let i = 0; i < count && item.state === 'running' && this.#choose(item, from, others); i++);
   }
 
-  #askHere(all: readonly I[], epoch: number): void {
-    const items = all.filter(({ state }) => state !== 'alone')
+  /** Chooses one replica more; whether there is one. Who is dead is not asked. */
+  #choose(item: I, from: number, others: Map<StoreId, I[]>): boolean {
+    const route = item.route!
+    for (;;) {
+      const at = this.deps.snitch.next(route, item.tried, from)
+      if (at === -1) return false
+      item.tried |= 1 << at
+      const store = route.replicas[at]!
+      if (route.peers[at] !== undefined && !this.deps.isDead(store)) {
+        add(others, store, item)
+        return true
+      }
+      item.miss(at)
+      if (item.isOutOfReach) this.alone(item)
+    }
+  }
+
+  #askHere(items: readonly I[], epoch: number): void {
     if (items.length === 0) return
     // Oneself is first in each route.
     for (const item of items) item.asked |= 1
     this.#waiting++
     this.answerHere(items, epoch, (error, answers) => {
-      if (error !== undefined || answers === undefined) for (const item of items) this.miss(item, 0, true)
-      else for (let i = 0; i < items.length; i++) this.onAnswer(items[i]!, 0, answers[i]!)
+      for (let i = 0; i < items.length; i++) {
+        if (error !== undefined || answers === undefined) this.miss(items[i]!, 0, true)
+        else this.onAnswer(items[i]!, 0, answers[i]!)
+      }
       this.#waiting--
       this.#endIfOver()
     })
+  }
+
+  #askAll(others: ReadonlyMap<StoreId, readonly I[]>): void {
+    let lateMs = 0
+    for (const [store, items] of others) {
+      this.#ask(store, items)
+      lateMs = Math.max(lateMs, this.deps.snitch.lateAfterMs(store))
+    }
+    this.#encoded = undefined
+    if (this.isSparing && lateMs > 0 && this.#running > 0) this.#hedge(lateMs)
   }
 
   #ask(store: StoreId, all: readonly I[]): void {
-    // A read may be over by what this node holds; a write goes to everybody.
-    const items = all.filter(({ state }) => state === 'running' || (state === 'done' && this.what === 'write'))
+    const items = all.every(this.#isWanted) ? all : all.filter(this.#isWanted)
     if (items.length === 0) return
-    const places = items.map(({ route }) => route!.replicas.indexOf(store))
-    for (const [i, item] of items.entries()) item.asked |= 1 << places[i]!
+    for (const item of items) item.asked |= 1 << item.placeOf(store)
     this.#waiting++
-    const peer = items[0]!.route!.peers[places[0]!]!
-    const body = this.encode(items)
-    const timeoutMs = this.remainingMs
-    this.deps.transport.request(peer, { type: this.type, class: 'data', body, timeoutMs }, outcome => {
-      this.#onOutcome(items, places, outcome)
+    const { clock, snitch, transport } = this.deps
+    const askedMs = clock.monotonicMs()
+    const peer = items[0]!.route!.peers[items[0]!.placeOf(store)]!
+    const request = { type: this.type, class: 'data', body: this.#bodyOf(items), timeoutMs: this.remainingMs } as const
+    transport.request(peer, request, outcome => {
+      if (this.isSparing) snitch.ended(store, clock.monotonicMs() - askedMs, outcome)
+      this.#onOutcome(items, store, outcome)
       this.#waiting--
       this.#endIfOver()
     })
   }
 
-  #onOutcome(items: readonly I[], places: readonly number[], outcome: Outcome): void {
+  /** A read may be over by what this node holds; a write goes to everybody. */
+  readonly #isWanted = ({ state }: I): boolean => state === 'running' || (state === 'done' && !this.isSparing)
+
+  #bodyOf(items: readonly I[]): Uint8Array {
+    const last = this.#encoded
+    if (last?.items.length === items.length && items.every((item, i) => item === last.items[i])) return last.body
+    const body = this.encode(items)
+    this.#encoded = { items, body }
+    return body
+  }
+
+  /** Whoever is slow is not waited for alone. */
+  #hedge(lateMs: number): void {
+    this.#hedging ??= new Hedge()
+    this.#hedging.next = () => {
+      const late = new Set<StoreId>()
+      for (const item of this.#items) if (item.state === 'running') item.addPending(late)
+      for (const store of late) if (store !== this.deps.self) this.deps.snitch.late(store)
+      const others = new Map<StoreId, I[]>()
+      for (const item of this.#items) if (item.state === 'running') this.#choose(item, 0, others)
+      this.#askAll(others)
+    }
+    this.deps.wheel.add(this.#hedging, lateMs)
+  }
+
+  #onOutcome(items: readonly I[], store: StoreId, outcome: Outcome): void {
     let answers: readonly Answer[] | undefined
     try {
       if (outcome.kind === 'reply') answers = this.decode(outcome.body, items)
@@ -228,8 +259,9 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
     }
     // What never went out, or was turned away, has certainly not been done.
     const isDefinite = outcome.kind === 'unsent' || outcome.kind === 'refused'
-    for (const [i, item] of items.entries()) {
-      const at = places[i]!
+    for (let i = 0; i < items.length; i++) {
+      const item = items[i]!
+      const at = item.placeOf(store)
       if (isDefinite) this.spare(item, at)
       if (answers === undefined) this.miss(item, at, true)
       else this.onAnswer(item, at, answers[i]!)
@@ -239,7 +271,10 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
   #leave(item: I, state: ItemState): boolean {
     if (item.state !== 'running') return false
     item.state = state
-    if (--this.#running === 0) this.deps.wheel.cancel(this)
+    if (--this.#running === 0) {
+      this.deps.wheel.cancel(this)
+      if (this.#hedging !== undefined) this.deps.wheel.cancel(this.#hedging)
+    }
     return true
   }
 
@@ -254,12 +289,9 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
     this.#options.onOver()
   }
 
-  #timeoutError({ route, agreed, missed }: I): KilovoltError {
+  #timeoutError(item: I): KilovoltError {
     const unknown = this.what === 'write' ? ': its outcome is unknown, it may be stored or become so' : ''
-    const answers = (route?.replicas ?? []).map((store, at) => ({
-      store,
-      answer: (agreed >> at) & 1 ? 'ok' : (missed >> at) & 1 ? 'failed' : 'pending'
-    }))
+    const answers = (item.route?.replicas ?? []).map((store, at) => ({ store, answer: item.answerOf(at) }))
     return new KilovoltError(
       'KV_TIMEOUT',
       `a ${this.what} did not finish within ${this.#options.timeoutMs} ms${unknown}`,

@@ -5,18 +5,23 @@ import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { compareRecordStamps, encodeRecord, isLive, recordHlc, type RecordBytes, restamp } from '../model/record.ts'
 import { majority } from '../placement/rules.ts'
+import type { Stamp } from '../model/stamp.ts'
 import { TimerWheel } from '../runtime/timer-wheel.ts'
 import type { RecordKey, RecordStore } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
+import { type Gathered, gatherMany, Single } from './gather.ts'
 import { GetOperation, type Repair, type RepairOutcome } from './get-operation.ts'
 import type { Operation, OperationDeps, OperationOptions } from './operation.ts'
 import { type PutKind, PutOperation, type PutResult } from './put-operation.ts'
+import type { ReadBundle } from './read-bundle.ts'
 import { Routes } from './routes.ts'
-import { TurnBundles } from './turn-bundles.ts'
+import { Snitch } from './snitch.ts'
+import { BUNDLED_BYTES_MAX, TurnBundles } from './turn-bundles.ts'
+import type { LoneWrite, Stored, WriteBundle } from './write-bundle.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
 
 /** What a coordinator needs. */
-export interface CoordinatorDeps extends Omit<OperationDeps, 'wheel' | 'routes'> {
+export interface CoordinatorDeps extends Omit<OperationDeps, 'wheel' | 'routes' | 'snitch'> {
   readonly ring: Ring
   /** The local copies. */
   readonly records: Pick<RecordStore, 'get' | 'readsAtOnce'>
@@ -27,6 +32,12 @@ export interface CallOptions {
   readonly requirement: Requirement | 'any'
   readonly timeoutMs: number | undefined
   readonly signal: AbortSignal | undefined
+}
+
+/** One write of several; without a value it deletes. */
+export interface WriteOf {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | undefined
 }
 
 /** Figures since the node started. */
@@ -52,15 +63,22 @@ export class Coordinator {
   readonly #stats = { reads: 0, writes: 0, failed: 0, timedOut: 0, restamped: 0, readRepairs: 0 }
 
   constructor(deps: CoordinatorDeps, requestTimeoutMs: number) {
-    this.#deps = { ...deps, wheel: new TimerWheel(deps.clock), routes: () => this.#latestRoutes() }
+    const { clock } = deps
+    this.#deps = {
+      ...deps,
+      wheel: new TimerWheel(clock),
+      routes: () => this.#latestRoutes(),
+      snitch: new Snitch(clock)
+    }
     this.#requestTimeoutMs = requestTimeoutMs
     this.#turn = new TurnBundles(this.#deps, {
       timeoutMs: requestTimeoutMs,
       running: this.#running,
       repair: this.#repair,
-      readAlone: (place, requirement, timeoutMs) =>
-        this.#getByOperation(place, { requirement, timeoutMs, signal: undefined }),
-      writeAlone: (place, record, options) => this.#putByOperation(place, record, options, 'write')
+      visible: record => this.#visible(record),
+      failed: error => this.#failed(error),
+      readAlone: (place, options) => this.#getAlone(place, options),
+      writeAlone: (write, options) => this.#goOnWriting(write, options)
     })
   }
 
@@ -80,57 +98,153 @@ export class Coordinator {
     options: CallOptions
   ): RecordBytes | undefined | Promise<RecordBytes | undefined> {
     this.#stats.reads++
-    const place = this.#place(keyspace, key)
-    if (ownersOf(options.requirement) === 'one' && this.#isReadHere(place.partition)) {
-      const found = this.#deps.records.get(place)
+    const partition = this.#deps.ring.partitionOf(key)
+    if (ownersOf(options.requirement) === 'one' && this.#isReadHere(partition)) {
+      const found = this.#deps.records.get({ partition, keyspace, key })
       if (!(found instanceof Promise)) return this.#visible(found)
       // It has failed. Another copy may do: the operation tells.
       found.catch(() => {})
     }
-    return this.#getElsewhere(place, options)
+    const place = { partition, keyspace, key }
+    const bundle = this.#turn.readsFor(options)
+    if (bundle === undefined) return this.#getAlone(place, this.#options(options))
+    const single = new Single<RecordBytes | undefined>()
+    bundle.add(place, single, 0)
+    return single.promise
   }
 
-  async #getElsewhere(place: RecordKey, options: CallOptions): Promise<RecordBytes | undefined> {
+  /** As {@link Coordinator.get}, of several keys. */
+  getMany(
+    keyspace: Uint8Array,
+    keys: readonly Uint8Array[],
+    options: CallOptions
+  ): Promise<Gathered<RecordBytes | undefined>> {
+    return gatherMany<ReadBundle, RecordBytes | undefined>(keys.length, options.signal, {
+      open: () => this.#turn.reads(options),
+      add: (bundle, waiter, index) => {
+        const key = keys[index]!
+        if (bundle === undefined) return waiter.resolve(index, this.get(keyspace, key, options))
+        this.#stats.reads++
+        bundle.add({ partition: this.#deps.ring.partitionOf(key), keyspace, key }, waiter, index)
+      }
+    })
+  }
+
+  async #getAlone(place: RecordKey, options: OperationOptions): Promise<RecordBytes | undefined> {
+    const blocking = this.#isBlocking(options.requirement)
     try {
-      const bundle = this.#turn.readsFor(options)
-      return this.#visible(await (bundle?.add(place) ?? this.#getByOperation(place, this.#options(options))))
+      return this.#visible(await this.#track(new GetOperation(this.#deps, place, options, this.#repair, blocking)))
     } catch (error) {
       throw this.#failed(error)
     }
-  }
-
-  #getByOperation(place: RecordKey, options: OperationOptions): Promise<RecordBytes | undefined> {
-    const blocking = this.#isBlocking(options.requirement)
-    return this.#track(new GetOperation(this.#deps, place, options, this.#repair, blocking))
   }
 
   /** Stores a value, or a tombstone when it is `undefined`. The value is copied before this returns. */
-  async put(
-    keyspace: Uint8Array,
-    key: Uint8Array,
-    value: Uint8Array | undefined,
-    options: CallOptions
-  ): Promise<{ readonly existed: boolean }> {
+  put(keyspace: Uint8Array, key: Uint8Array, value: Uint8Array | undefined, options: CallOptions): Promise<Stored> {
     this.#stats.writes++
+    const place = { partition: this.#deps.ring.partitionOf(key), keyspace, key }
+    const stamp = this.#deps.stamps.next()
+    if (!(stamp instanceof Promise)) return this.#store(place, encodeRecord({ stamp, value }), options)
+    // The caller's memory is the caller's again as soon as it is waited for anything.
+    const own = value && copyBytes(value)
+    return stamp.then(
+      later => this.#store(place, encodeRecord({ stamp: later, value: own }), options),
+      (error: unknown) => {
+        throw this.#failed(error)
+      }
+    )
+  }
+
+  #store(place: RecordKey, record: RecordBytes, options: CallOptions): Promise<Stored> {
+    const bundle = this.#turn.writesFor(options, record.length)
+    if (bundle === undefined) return this.#storeAlone(place, record, options)
+    const single = new Single<Stored>()
+    bundle.add(place, record, single, 0)
+    return single.promise
+  }
+
+  #storeAlone(place: RecordKey, record: RecordBytes, options: CallOptions): Promise<Stored> {
+    return this.#putAlone(place, record, this.#options(options), options.requirement === 'any' ? 'any' : 'write')
+  }
+
+  /** As {@link Coordinator.put}, of several keys; the values are copied before this returns. */
+  putMany(keyspace: Uint8Array, writes: readonly WriteOf[], options: CallOptions): Promise<Gathered<Stored>> {
+    this.#stats.writes += writes.length
+    const records = this.#recordsOf(writes)
+    return records instanceof Promise
+      ? records.then(later => this.#storeMany(keyspace, writes, later, options))
+      : this.#storeMany(keyspace, writes, records, options)
+  }
+
+  #storeMany(
+    keyspace: Uint8Array,
+    writes: readonly WriteOf[],
+    records: readonly RecordBytes[],
+    options: CallOptions
+  ): Promise<Gathered<Stored>> {
+    return gatherMany<WriteBundle, Stored>(writes.length, options.signal, {
+      open: () => this.#turn.writes(options),
+      add: (bundle, waiter, index) => {
+        const { key } = writes[index]!
+        const record = records[index]!
+        const place = { partition: this.#deps.ring.partitionOf(key), keyspace, key }
+        if (bundle !== undefined && record.length <= BUNDLED_BYTES_MAX) bundle.add(place, record, waiter, index)
+        else waiter.resolve(index, this.#storeAlone(place, record, options))
+      }
+    })
+  }
+
+  #recordsOf(writes: readonly WriteOf[]): readonly RecordBytes[] | Promise<readonly RecordBytes[]> {
+    const { stamps } = this.#deps
+    const records: RecordBytes[] = []
+    for (const { value } of writes) {
+      const stamp = stamps.next()
+      if (stamp instanceof Promise) return this.#recordsLater(writes.slice(records.length), records, stamp)
+      records.push(encodeRecord({ stamp, value }))
+    }
+    return records
+  }
+
+  /** The caller's memory is the caller's again as soon as it is waited for anything. */
+  async #recordsLater(
+    rest: readonly WriteOf[],
+    records: RecordBytes[],
+    first: Promise<Stamp>
+  ): Promise<readonly RecordBytes[]> {
+    const values = rest.map(({ value }) => value && copyBytes(value))
     try {
-      const next = this.#deps.stamps.next()
-      // The caller's memory is the caller's again as soon as it is waited for anything.
-      const own = next instanceof Promise && value !== undefined ? copyBytes(value) : value
-      const stamp = next instanceof Promise ? await next : next
-      const record = encodeRecord({ stamp, value: own })
-      const place = this.#place(keyspace, key)
-      const bundle = this.#turn.writesFor(options, record.length)
-      const { existed, restamps } = await (bundle?.add(place, record) ??
-        this.#putByOperation(place, record, this.#options(options), options.requirement === 'any' ? 'any' : 'write'))
-      this.#stats.restamped += restamps
-      return { existed }
+      for (const [i, value] of values.entries()) {
+        records.push(encodeRecord({ stamp: await (i === 0 ? first : this.#deps.stamps.next()), value }))
+      }
+      return records
     } catch (error) {
       throw this.#failed(error)
     }
   }
 
-  #putByOperation(place: RecordKey, record: RecordBytes, options: OperationOptions, kind: PutKind): Promise<PutResult> {
-    return this.#track(new PutOperation(this.#deps, place, record, options, kind))
+  async #putAlone(place: RecordKey, record: RecordBytes, options: OperationOptions, kind: PutKind): Promise<PutResult> {
+    try {
+      const result = await this.#track(new PutOperation(this.#deps, place, record, options, kind))
+      this.#stats.restamped += result.restamps
+      return result
+    } catch (error) {
+      throw this.#failed(error)
+    }
+  }
+
+  /** A write of a bundle goes on by itself. */
+  async #goOnWriting({ place, record, isBehind }: LoneWrite, options: OperationOptions): Promise<Stored> {
+    // Else it stays the same record: who has it already takes it for that, and not for a second write of the value.
+    return this.#putAlone(place, isBehind ? await this.#restamped(record) : record, options, 'write')
+  }
+
+  async #restamped(record: RecordBytes): Promise<RecordBytes> {
+    this.#stats.restamped++
+    try {
+      return restamp(record, await this.#deps.stamps.next())
+    } catch (error) {
+      throw this.#failed(error)
+    }
   }
 
   /**
@@ -194,10 +308,6 @@ export class Coordinator {
     return this.#routes
   }
 
-  #place(keyspace: Uint8Array, key: Uint8Array): RecordKey {
-    return { partition: this.#deps.ring.partitionOf(key), keyspace, key }
-  }
-
   #options({ requirement, timeoutMs, signal }: CallOptions): OperationOptions {
     return { requirement: ownersOf(requirement), timeoutMs: timeoutMs ?? this.#requestTimeoutMs, signal }
   }
@@ -213,7 +323,8 @@ export class Coordinator {
   readonly #repair: Repair = (key, store, record, epoch, timeoutMs, done) => {
     const { self, replica, transport, topology } = this.#deps
     this.#stats.readRepairs++
-    const request: PutRequest = { ...key, record, exempt: false, repair: true }
+    const { partition, keyspace, key: name } = key
+    const request: PutRequest = { partition, keyspace, key: name, record, exempt: false, repair: true }
     if (store === self) {
       replica.put(request, epoch, (_error, reply) => done(outcomeOf(reply)))
       return

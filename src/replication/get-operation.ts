@@ -22,8 +22,8 @@ export type Repair = (
 ) => void
 
 /**
- * One read; what it finds is the newest record, tombstones included. All replicas are asked; when the level is met the newest record wins. If some of those that answered are
- * behind, the read first sees to it that a quorum holds what it is going to return (blocking read repair): otherwise a
+ * One read; what it finds is the newest record, tombstones included. As many replicas are asked as the level needs, others
+ * when those fail or are slow; when the level is met the newest record wins. If some of those that answered are behind, the read first sees to it that a quorum holds what it is going to return (blocking read repair): otherwise a
  * later read, through another quorum, could return something older. Replicas that hold it already count, so that a slow
  * or failing one delays nothing as long as a quorum is there. A replica that answers later is mended in the background.
  *
@@ -32,8 +32,9 @@ export type Repair = (
 export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
   protected readonly what = 'read'
   protected readonly type: MessageType = MessageType.GET
-  protected get oneByOne(): boolean {
-    return this.requirement === 'one'
+  /** As many as the level needs; all while the row changes, when more than one set counts. */
+  protected get atOnce(): number {
+    return this.route.isSteady || this.requirement === 'one' ? this.tally.needed[0]! : Infinity
   }
 
   readonly #repair: Repair

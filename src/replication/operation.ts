@@ -1,7 +1,7 @@
 import { abortError, onAbort } from '../base/abort.ts'
 import { createDeferred } from '../base/deferred.ts'
 import { KilovoltError } from '../base/errors.ts'
-import type { StoreId } from '../model/node-id.ts'
+import type { PeerId, StoreId } from '../model/node-id.ts'
 import { type Requirement, Tally } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { PlacementRules } from '../placement/rules.ts'
@@ -13,6 +13,7 @@ import type { MessageType } from '../transport/message-type.ts'
 import type { Outcome, Transport } from '../transport/transport.ts'
 import type { Replica } from './replica.ts'
 import type { Route, Routes } from './routes.ts'
+import type { Snitch } from './snitch.ts'
 
 /** What operations share. */
 export interface OperationDeps {
@@ -27,6 +28,8 @@ export interface OperationDeps {
   readonly topology: () => Topology | undefined
   /** Routes of the latest topology; `undefined` before this node is a member. */
   readonly routes: () => Routes | undefined
+  /** Whom reads ask first. */
+  readonly snitch: Snitch
   readonly catchUp: (epoch: number, timeoutMs: number) => Promise<unknown>
   /** Whether gossip holds a member for dead: it is not asked, but counted as failed at once. */
   readonly isDead: (store: StoreId) => boolean
@@ -55,15 +58,11 @@ export interface ReplicaAnswer {
   readonly answer: string
 }
 
-/** How long a replica that is asked alone may take before the next one is asked, ms. */
-const ALONE_TIMEOUT_MS = 1000
-/** A replica that is asked alone and has not answered for so long is hedged: the next one is asked as well, ms. */
-const HEDGE_MS = 50
 /** Phases that one operation may take: each is a refreshed topology or a new stamp. */
 const PHASES_MAX = 12
 
 /** What is done when a replica has not answered for a while. */
-class Hedge extends Deadline {
+export class Hedge extends Deadline {
   next: () => void = () => {}
 
   override expire(): void {
@@ -71,7 +70,10 @@ class Hedge extends Deadline {
   }
 }
 
-/** An operation over the replicas of one row: asks all, counts, ends at the level, the deadline, or when out of reach. */
+/**
+ * An operation over the replicas of one row: asks all, or as many as it needs and others when those fail or are slow;
+ * counts; ends at the level, the deadline, or when out of reach.
+ */
 export abstract class Operation<Reply, Result> extends Deadline {
   protected readonly deps: OperationDeps
   protected readonly key: RecordKey
@@ -84,8 +86,8 @@ export abstract class Operation<Reply, Result> extends Deadline {
   readonly #deferred = createDeferred<Result>()
   readonly #forgetAbort: (() => void) | undefined
   #answers: (string | undefined)[] = []
-  /** Place of the replica to be asked next. */
-  #next = 0
+  /** Replicas that have been asked, or need not be: a bit each, by their place in the route. */
+  #tried = 0
   #body: Uint8Array | undefined
   #hedging: Hedge | undefined
   #phase = 0
@@ -114,8 +116,8 @@ export abstract class Operation<Reply, Result> extends Deadline {
   /** "read" or "write", for messages. */
   protected abstract readonly what: 'read' | 'write'
   protected abstract readonly type: MessageType
-  /** Whether replicas are asked one after another until the level is met, instead of all at once. */
-  protected abstract readonly oneByOne: boolean
+  /** How many replicas are asked at once; others only when those fail or are slow. {@link Infinity}: all. */
+  protected abstract readonly atOnce: number
   protected abstract encode(): Uint8Array
   protected abstract decode(body: Uint8Array): Reply
   protected abstract askSelf(done: (error: KilovoltError | undefined, reply: Reply | undefined) => void): void
@@ -135,7 +137,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
     return this.#deferred.promise
   }
 
-  /** Takes the latest topology and asks every replica of the row. */
+  /** Takes the latest topology and asks the replicas of the row. */
   protected phase(): void {
     const routes = this.deps.routes()
     if (routes === undefined) {
@@ -150,20 +152,36 @@ export abstract class Operation<Reply, Result> extends Deadline {
     this.tally = new Tally(this.route.sets, this.requirement)
     this.#answers = []
     this.#body = undefined
-    this.#next = 0
-    const { length } = this.route.replicas
-    const last = this.oneByOne ? Math.min(1, length) : length
-    while (this.#next < last && phase === this.#phase && !this.#ended) this.#askNext()
+    this.#tried = 0
+    const count = Math.min(this.atOnce, this.route.replicas.length)
+    for (let i = 0; i < count && phase === this.#phase && !this.#ended; i++) this.#askNext()
     // More copies may be asked for than the row has.
     if (!this.#ended && this.tally.state === 'lost') this.outOfReach()
   }
 
+  /** Whether some replicas are asked only when others fail or are slow. */
+  get #isSparing(): boolean {
+    return this.atOnce < this.route.replicas.length
+  }
+
+  /** This node first: what it holds is known at once. */
+  #nextPlace(): number {
+    const { replicas, locals } = this.route
+    if (locals === 1 && this.#tried === 0) return 0
+    // At `one` nobody takes turns: what an app has read there once it does not miss again for no reason.
+    const from = this.requirement === 'one' ? 0 : this.deps.snitch.rotation
+    if (this.#isSparing) return this.deps.snitch.next(this.route, this.#tried, from)
+    for (let at = 0; at < replicas.length; at++) if (((this.#tried >> at) & 1) === 0) return at
+    return -1
+  }
+
   #askNext(): void {
-    const at = this.#next++
-    const store = this.route.replicas[at]
-    if (store === undefined) return
+    const at = this.#nextPlace()
+    if (at === -1) return
+    this.#tried |= 1 << at
+    const store = this.route.replicas[at]!
     const phase = this.#phase
-    const { self, transport, isDead } = this.deps
+    const { self, isDead } = this.deps
     if (store === self) {
       this.askSelf((error, reply) => {
         if (phase !== this.#phase || this.#ended) return
@@ -175,30 +193,56 @@ export abstract class Operation<Reply, Result> extends Deadline {
     const peer = this.route.peers[at]
     if (peer === undefined || isDead(store)) return this.no(store, 'down', false)
     this.#body ??= this.encode()
-    // Who is asked alone must not use up the whole time while others could answer.
-    const isAlone = this.oneByOne && this.#next < this.route.replicas.length
-    if (isAlone) this.#hedge(phase)
-    const timeoutMs = isAlone ? Math.min(this.remainingMs, ALONE_TIMEOUT_MS) : this.answerWithinMs
-    transport.request(peer, { type: this.type, class: 'data', body: this.#body, timeoutMs }, outcome => {
+    if (this.#isSparing) this.#askSparingly(peer, store, phase)
+    else this.#send(peer, store, phase)
+  }
+
+  /** Others can be asked: who fails, or is late, is not asked first for a while. */
+  #askSparingly(peer: PeerId, store: StoreId, phase: number): void {
+    const { snitch, clock } = this.deps
+    const askedMs = clock.monotonicMs()
+    this.#hedge(store, phase)
+    this.#send(peer, store, phase, outcome => snitch.ended(store, clock.monotonicMs() - askedMs, outcome))
+  }
+
+  #send(peer: PeerId, store: StoreId, phase: number, heard?: (outcome: Outcome) => void): void {
+    const { transport } = this.deps
+    const timeoutMs = this.answerWithinMs
+    transport.request(peer, { type: this.type, class: 'data', body: this.#body!, timeoutMs }, outcome => {
+      heard?.(outcome)
       if (phase !== this.#phase) return
       if (this.#ended) this.onLate(store, outcome)
       else this.#onOutcome(store, outcome)
     })
   }
 
-  /** The next replica is asked when nobody has answered for a while: a slow one is as bad as a dead one (Dean and Barroso 2013). */
-  #hedge(phase: number): void {
-    const { wheel } = this.deps
+  #hedge(store: StoreId, phase: number): void {
+    const { wheel, snitch } = this.deps
     this.#hedging ??= new Hedge()
     this.#hedging.next = () => {
-      if (phase === this.#phase && !this.#ended) this.#askNext()
+      if (phase !== this.#phase || this.#ended) return
+      for (const late of this.#pending()) snitch.late(late)
+      this.#askNext()
     }
-    wheel.add(this.#hedging, HEDGE_MS)
+    wheel.add(this.#hedging, snitch.lateAfterMs(store))
+  }
+
+  #stopHedging(): void {
+    if (this.#hedging !== undefined) this.deps.wheel.cancel(this.#hedging)
+  }
+
+  /** The others that have been asked and may still answer. */
+  #pending(): readonly StoreId[] {
+    const { replicas, locals } = this.route
+    return replicas.filter(
+      (_, at) => at >= locals && this.#answers[at] === undefined && ((this.#tried >> at) & 1) === 1
+    )
   }
 
   /** Refreshes the topology to an epoch, then begins the next phase. */
   protected refresh(epoch: number): void {
     const phase = this.#phase
+    this.#stopHedging()
     this.deps.catchUp(epoch, this.remainingMs).then(
       () => {
         if (phase === this.#phase && !this.#ended) this.phase()
@@ -229,14 +273,17 @@ export abstract class Operation<Reply, Result> extends Deadline {
   protected yes(store: StoreId): boolean {
     this.note(store, 'ok')
     this.#mayHaveRun = true
-    return this.tally.yes(store) === 'won'
+    if (this.tally.yes(store) !== 'won') return false
+    this.#stopHedging()
+    return true
   }
 
   protected no(store: StoreId, answer: string, mayHaveRun: boolean): void {
     this.note(store, answer)
     if (mayHaveRun) this.#mayHaveRun = true
-    if (this.tally.no(store) === 'lost') this.outOfReach()
-    else if (this.oneByOne && !this.#ended) this.#askNext()
+    const state = this.tally.no(store)
+    if (state === 'lost') this.outOfReach()
+    else if (state === 'pending' && this.#isSparing && !this.#ended) this.#askNext()
   }
 
   protected succeed(result: Result): void {
@@ -308,7 +355,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
   #listAnswers(): ReplicaAnswer[] {
     return (this.#phase === 0 ? [] : this.route.replicas).map((store, i) => ({
       store,
-      answer: this.#answers[i] ?? (i < this.#next ? 'pending' : 'unasked')
+      answer: this.#answers[i] ?? ((this.#tried >> i) & 1 ? 'pending' : 'unasked')
     }))
   }
 
@@ -316,7 +363,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
     if (this.#ended) return false
     this.#ended = true
     this.deps.wheel.cancel(this)
-    if (this.#hedging !== undefined) this.deps.wheel.cancel(this.#hedging)
+    this.#stopHedging()
     this.#forgetAbort?.()
     return true
   }

@@ -34,7 +34,7 @@ const RESTAMPS_MAX = 5
 export class PutOperation extends Operation<PutReply, PutResult> {
   protected readonly what = 'write'
   protected readonly type: MessageType = MessageType.PUT
-  protected readonly oneByOne = false
+  protected readonly atOnce: number = Infinity
   readonly #kind: PutKind
   #record: RecordBytes
   #isKeeping = false

@@ -1,17 +1,22 @@
-import { compareRecords, type RecordBytes, STAMP_END, STAMP_START } from '../model/record.ts'
 import type { KilovoltError } from '../base/errors.ts'
+import { compareRecords, type RecordBytes } from '../model/record.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Repair } from './get-operation.ts'
-import { Bundle, type BundleOptions, Item } from './bundle.ts'
+import { Bundle, type BundleOptions } from './bundle.ts'
 import { decodeReadAnswers, encodeGets, type ReadAnswer } from './bundle-wire.ts'
+import type { Waiter } from './gather.ts'
+import { Item } from './item.ts'
 import type { OperationDeps } from './operation.ts'
 import type { GetRequest } from './wire.ts'
 
 type Found = RecordBytes | undefined
 
-/** One read of a bundle. */
-class Read extends Item<Found> {
+/** One read of a bundle, and the request of it. */
+class Read extends Item<Found> implements GetRequest {
+  readonly exempt = false
+  /** Nothing is known when this node's copy is asked; what that holds goes to the others with {@link Read.own}. */
+  readonly known = undefined
   /** What all have said that have answered so far; `undefined` for nothing. */
   found: Found
   /** What this node holds itself, once that is known. */
@@ -21,17 +26,21 @@ class Read extends Item<Found> {
 /** What a bundle of reads is made for. */
 export interface ReadBundleOptions extends BundleOptions {
   readonly repair: Repair
+  /** What of a record a reader sees. */
+  readonly visible: (found: Found) => Found
   /** Does one read by itself. */
   readonly readAlone: (place: RecordKey, timeoutMs: number) => Promise<Found>
 }
 
 /**
- * Reads that go together. One is done here when as many replicas as it needs say the same: there is nothing to mend before
- * the answer then. A replica that answers later and is behind is mended in the background.
+ * Reads that go together. As many replicas are asked as are needed, others when those are slow. A read is done here when they
+ * say the same: there is nothing to mend before the answer then. A replica that answers later and is behind is mended in the
+ * background.
  */
 export class ReadBundle extends Bundle<Read, Found, ReadAnswer> {
   protected readonly what = 'read'
   protected readonly type: MessageType = MessageType.GETS
+  protected readonly isSparing = true
   readonly #options: ReadBundleOptions
 
   constructor(deps: OperationDeps, options: ReadBundleOptions) {
@@ -39,12 +48,13 @@ export class ReadBundle extends Bundle<Read, Found, ReadAnswer> {
     this.#options = options
   }
 
-  add(place: RecordKey): Promise<Found> {
-    return this.enter(new Read(place), place.key.length)
+  /** Takes a read in; the waiter is told of it by this number. */
+  add(place: RecordKey, waiter: Waiter<Found>, index: number): void {
+    this.enter(new Read(place, waiter, index), place.key.length)
   }
 
   protected encode(items: readonly Read[]): Uint8Array {
-    return encodeGets(items.map(item => requestOf(item, item.own?.subarray(STAMP_START, STAMP_END))))
+    return encodeGets(items)
   }
 
   protected decode(body: Uint8Array, items: readonly Read[]): readonly ReadAnswer[] {
@@ -56,11 +66,8 @@ export class ReadBundle extends Bundle<Read, Found, ReadAnswer> {
     epoch: number,
     done: (error: KilovoltError | undefined, answers: readonly ReadAnswer[] | undefined) => void
   ): void {
-    const requests = items.map(item => requestOf(item, undefined))
-    this.deps.replica.getMany(requests, epoch, (error, answers) => {
-      for (const [i, answer] of answers?.entries() ?? []) {
-        if (answer?.kind === 'record') items[i]!.own = answer.record
-      }
+    this.deps.replica.getMany(items, epoch, (error, answers) => {
+      if (answers !== undefined) noteOwn(items, answers)
       done(error, answers)
     })
   }
@@ -73,25 +80,33 @@ export class ReadBundle extends Bundle<Read, Found, ReadAnswer> {
     if (item.state !== 'running') return this.#onLate(item, at, record)
     if (item.had > 0 && !isSame(item.found, record)) return this.alone(item)
     item.found = record
-    if (this.agree(item, at)) this.succeed(item, record)
+    if (this.agree(item, at)) this.succeed(item, this.#options.visible(record))
   }
 
-  protected onMiss(): void {}
+  /** Others were not asked yet. */
+  protected onMiss(item: Read): void {
+    this.alone(item)
+  }
 
-  protected goOn({ place }: Read, timeoutMs: number): Promise<Found> {
-    return this.#options.readAlone(place, timeoutMs)
+  protected goOn(item: Read, timeoutMs: number): Promise<Found> {
+    return this.#options.readAlone(item, timeoutMs)
   }
 
   /** Whoever answers when the level is met already, and is behind, is mended. */
-  #onLate({ place, route, found, state }: Read, at: number, record: Found): void {
+  #onLate(item: Read, at: number, record: Found): void {
+    const { route, found, state } = item
     if (state !== 'done' || found === undefined || (record !== undefined && compareRecords(record, found) >= 0)) return
     const epoch = this.deps.routes()?.topology.epoch ?? 0
-    this.#options.repair(place, route!.replicas[at]!, found, epoch, this.remainingMs, () => {})
+    this.#options.repair(item, route!.replicas[at]!, found, epoch, this.remainingMs, () => {})
   }
 }
 
-function requestOf({ place: { partition, keyspace, key } }: Read, known: Uint8Array | undefined): GetRequest {
-  return { partition, keyspace, key, exempt: false, known }
+/** What this node holds goes to the others by its stamp. */
+function noteOwn(items: readonly Read[], answers: readonly ReadAnswer[]): void {
+  for (let i = 0; i < items.length; i++) {
+    const answer = answers[i]
+    if (answer?.kind === 'record') items[i]!.own = answer.record
+  }
 }
 
 function isSame(a: Found, b: Found): boolean {

@@ -1,8 +1,7 @@
-import { compareBytes } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
 import { hlcFromMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { isLive, type RecordBytes, recordHlc, STAMP_END, STAMP_START } from '../model/record.ts'
+import { hasStamp, isLive, type RecordBytes, recordHlc } from '../model/record.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -119,7 +118,7 @@ export class Replica {
   getMany(requests: readonly GetRequest[], epoch: number, done: ReplicaDone<readonly ReadAnswer[]>): void {
     this.#requests += requests.length
     const go = (): void => this.#getMany(requests, epoch, done)
-    if (requests.some(request => this.#isAhead(request, epoch))) return this.#catchUp(epoch, done, go)
+    if (this.#isAnyAhead(requests, epoch)) return this.#catchUp(epoch, done, go)
     go()
   }
 
@@ -127,7 +126,7 @@ export class Replica {
   putMany(requests: readonly PutRequest[], epoch: number, done: ReplicaDone<readonly (PutReply | undefined)[]>): void {
     for (const { repair } of requests) if (!repair) this.#requests++
     const go = (): void => this.#putMany(requests, epoch, done)
-    if (requests.some(request => this.#isAhead(request, epoch))) return this.#catchUp(epoch, done, go)
+    if (this.#isAnyAhead(requests, epoch)) return this.#catchUp(epoch, done, go)
     go()
   }
 
@@ -229,6 +228,10 @@ export class Replica {
     return !exempt && epoch > (this.#deps.topology()?.epoch ?? Infinity)
   }
 
+  #isAnyAhead(requests: readonly (PutRequest | GetRequest)[], epoch: number): boolean {
+    return epoch > (this.#deps.topology()?.epoch ?? Infinity) && requests.some(({ exempt }) => !exempt)
+  }
+
   #catchUp<T>(epoch: number, done: ReplicaDone<T>, go: () => void): void {
     this.#deps
       .catchUp(epoch, this.#options.requestTimeoutMs)
@@ -266,13 +269,15 @@ export class Replica {
   }
 }
 
+const SAME: GetReply = { kind: 'same' }
+
 function encodeWriteReplies(replies: readonly (PutReply | undefined)[]): Uint8Array {
   return encodeWriteAnswers(replies.map(writeAnswerOf))
 }
 
 function answer(record: RecordBytes, known: Uint8Array | undefined): GetReply {
   // Nothing newer than what the coordinator has: it need not travel.
-  if (known !== undefined && compareBytes(record.subarray(STAMP_START, STAMP_END), known) === 0) return { kind: 'same' }
+  if (known !== undefined && hasStamp(record, known)) return SAME
   return { kind: 'record', record }
 }
 

@@ -6,13 +6,21 @@ import { type Row, rowOf, rowReplicas, type Topology } from '../placement/topolo
 /** Whom an operation on a partition asks, and what its level is counted against. */
 export interface Route {
   readonly row: Row
-  /** Oneself first, if among them: what the local copy holds is known before the others are asked. */
+  /**
+   * Oneself first, if among them: what the local copy holds is known before the others are asked. The others by their names;
+   * where one copy is enough, in the order of the row, so that not all ask the same one.
+   */
   readonly replicas: readonly StoreId[]
+  /** How many of the replicas are this node: 1 when it is the first of them, else 0. */
+  readonly locals: 0 | 1
   /** Where each of the replicas can be reached; `undefined` for oneself and for who is no member any more. */
   readonly peers: readonly (PeerId | undefined)[]
   /** The sets of which a quorum needs a majority each. */
   readonly sets: readonly (readonly StoreId[])[]
-  /** Whether it is as simple as a bundle takes it for: the row is at rest, and each replica has a bit of a number to itself. */
+  /**
+   * Whether it is as simple as a bundle takes it for: the row is at rest, all replicas count, in one set, and each of them has a
+   * bit of a number to itself.
+   */
   readonly isSteady: boolean
 }
 
@@ -44,10 +52,15 @@ export class Routes {
     const row = rowOf(this.topology, partition)
     const asked = ownersOnly ? row.slots : rowReplicas(row)
     const others = asked.filter(store => store !== this.#self)
-    const replicas = others.length < asked.length ? [this.#self, ...others] : others
+    // The same order for all rows: reads of one turn that may choose go to the same store, in one message.
+    if (!ownersOnly) others.sort()
+    const locals = others.length < asked.length ? 1 : 0
+    const replicas = locals === 1 ? [this.#self, ...others] : others
     const peers = replicas.map(store => (store === this.#self ? undefined : this.topology.members.get(store)?.peerId))
+    const sets = this.#rules.quorumSets(row)
+    const isOneSet = sets.length === 1 && sets[0]!.length === replicas.length
     const isSteady =
-      row.change === undefined && replicas.length <= BITS_MAX && new Set(replicas).size === replicas.length
-    return { row, replicas, peers, sets: this.#rules.quorumSets(row), isSteady }
+      row.change === undefined && isOneSet && replicas.length <= BITS_MAX && new Set(replicas).size === replicas.length
+    return { row, replicas, locals, peers, sets, isSteady }
   }
 }

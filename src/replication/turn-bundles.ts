@@ -1,13 +1,12 @@
 import type { KilovoltError } from '../base/errors.ts'
 import type { Requirement } from '../model/quorum.ts'
-import { type RecordBytes, restamp } from '../model/record.ts'
+import type { RecordBytes } from '../model/record.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import type { BundleOptions } from './bundle.ts'
 import type { Repair } from './get-operation.ts'
 import type { OperationDeps, OperationOptions } from './operation.ts'
-import type { PutResult } from './put-operation.ts'
 import { ReadBundle } from './read-bundle.ts'
-import { WriteBundle } from './write-bundle.ts'
+import { type LoneWrite, type Stored, WriteBundle } from './write-bundle.ts'
 
 /** What the bundles of a coordinator share. */
 export interface TurnBundlesOptions {
@@ -16,12 +15,12 @@ export interface TurnBundlesOptions {
   /** What is under way, so that a stop can end it. */
   readonly running: Set<{ cancel(error: KilovoltError): void }>
   readonly repair: Repair
-  readonly readAlone: (
-    place: RecordKey,
-    requirement: Requirement,
-    timeoutMs: number
-  ) => Promise<RecordBytes | undefined>
-  readonly writeAlone: (place: RecordKey, record: RecordBytes, options: OperationOptions) => Promise<PutResult>
+  /** What of a record a reader sees. */
+  readonly visible: (found: RecordBytes | undefined) => RecordBytes | undefined
+  /** Told of each operation that fails; returns what it is to fail with. */
+  readonly failed: (error: unknown) => unknown
+  readonly readAlone: (place: RecordKey, options: OperationOptions) => Promise<RecordBytes | undefined>
+  readonly writeAlone: (write: LoneWrite, options: OperationOptions) => Promise<Stored>
 }
 
 /** What an operation was called with, as far as it matters here. */
@@ -29,6 +28,11 @@ interface Call {
   readonly requirement: Requirement | 'any'
   readonly timeoutMs: number | undefined
   readonly signal: AbortSignal | undefined
+}
+
+/** A call at a level of owners. */
+interface OwnersCall extends Call {
+  readonly requirement: Requirement
 }
 
 /** Level and deadline: what goes together has the same. */
@@ -41,7 +45,7 @@ interface Startable {
 }
 
 /** Larger values go by themselves: those that share a message with them would wait for them. */
-const VALUE_BYTES_MAX = 64 * 1024
+export const BUNDLED_BYTES_MAX: number = 64 * 1024
 
 /**
  * Gathers the operations that begin in one turn of the event loop. The first of a turn goes at once and by itself, so that an
@@ -64,39 +68,28 @@ export class TurnBundles {
 
   /** Where a read is to go; `undefined` when it is to go by itself. */
   readsFor(call: Call): ReadBundle | undefined {
-    const { requirement } = call
-    // At `one` a single replica is asked, and the next one when it does not answer soon.
-    if (!this.#isBundled(call) || requirement === 'any' || requirement === 'one') return undefined
-    const key = keyOf(requirement, call.timeoutMs)
+    if (!isOfReads(call) || !this.#isBundled(call)) return undefined
+    const key = keyOf(call)
     const present = this.#reads.get(key)
-    if (present?.isFull === false) return present
-    const { repair, readAlone } = this.#options
-    const bundle: ReadBundle = new ReadBundle(this.#deps, {
-      ...this.#shared(requirement, call.timeoutMs, () => bundle),
-      repair,
-      readAlone: (place, timeoutMs) => readAlone(place, requirement, timeoutMs)
-    })
-    return this.#opened(this.#reads, key, bundle)
+    return present?.isFull === false ? present : this.#opened(this.#reads, key, this.#readBundle(call))
   }
 
-  /** Where a write is to go; `undefined` when it is to go by itself. */
+  /** Where a write of so many bytes is to go; `undefined` when it is to go by itself. */
   writesFor(call: Call, bytes: number): WriteBundle | undefined {
-    const { requirement } = call
-    if (!this.#isBundled(call) || requirement === 'any' || bytes > VALUE_BYTES_MAX) return undefined
-    const key = keyOf(requirement, call.timeoutMs)
+    if (!isOfWrites(call) || bytes > BUNDLED_BYTES_MAX || !this.#isBundled(call)) return undefined
+    const key = keyOf(call)
     const present = this.#writes.get(key)
-    if (present?.isFull === false) return present
-    const { stamps } = this.#deps
-    const { writeAlone } = this.#options
-    const bundle: WriteBundle = new WriteBundle(this.#deps, {
-      ...this.#shared(requirement, call.timeoutMs, () => bundle),
-      writeAlone: async ({ place, record, timeoutMs, isRepeat, isBehind }) => {
-        const options = { requirement, timeoutMs, signal: undefined, isRepeat }
-        // Else it stays the same record: who has it already takes it for that, and not for a second write of the value.
-        return writeAlone(place, isBehind ? restamp(record, await stamps.next()) : record, options)
-      }
-    })
-    return this.#opened(this.#writes, key, bundle)
+    return present?.isFull === false ? present : this.#opened(this.#writes, key, this.#writeBundle(call))
+  }
+
+  /** A bundle for the reads of one call, which starts it; `undefined` when they are to go by themselves. */
+  reads(call: Call): ReadBundle | undefined {
+    return isOfReads(call) && !this.#isStopped ? this.#readBundle(call) : undefined
+  }
+
+  /** A bundle for the writes of one call, which starts it; `undefined` when they are to go by themselves. */
+  writes(call: Call): WriteBundle | undefined {
+    return isOfWrites(call) && !this.#isStopped ? this.#writeBundle(call) : undefined
   }
 
   /** Takes nothing more: what comes goes by itself. What was taken is among those that run, and ended as such. */
@@ -117,16 +110,42 @@ export class TurnBundles {
     return signal === undefined
   }
 
-  #shared(requirement: Requirement, ownTimeoutMs: number | undefined, self: () => Startable): BundleOptions {
-    const { timeoutMs, running } = this.#options
-    return { requirement, timeoutMs: ownTimeoutMs ?? timeoutMs, onOver: () => running.delete(self()) }
+  #readBundle(call: OwnersCall): ReadBundle {
+    const { requirement, signal } = call
+    const { repair, visible, readAlone } = this.#options
+    const bundle: ReadBundle = new ReadBundle(this.#deps, {
+      ...this.#shared(call, () => bundle),
+      repair,
+      visible,
+      readAlone: (place, timeoutMs) => readAlone(place, { requirement, timeoutMs, signal })
+    })
+    this.#options.running.add(bundle)
+    return bundle
+  }
+
+  #writeBundle(call: OwnersCall): WriteBundle {
+    const { requirement, signal } = call
+    const { writeAlone } = this.#options
+    const bundle: WriteBundle = new WriteBundle(this.#deps, {
+      ...this.#shared(call, () => bundle),
+      writeAlone: write => {
+        const { timeoutMs, isRepeat } = write
+        return writeAlone(write, { requirement, timeoutMs, signal, isRepeat })
+      }
+    })
+    this.#options.running.add(bundle)
+    return bundle
+  }
+
+  #shared({ requirement, timeoutMs: ownTimeoutMs }: OwnersCall, self: () => Startable): BundleOptions {
+    const { timeoutMs, running, failed } = this.#options
+    return { requirement, timeoutMs: ownTimeoutMs ?? timeoutMs, failed, onOver: () => running.delete(self()) }
   }
 
   #opened<B extends Startable>(bundles: Map<BundleKey, B>, key: BundleKey, bundle: B): B {
     // One that is full already need not wait for the end of the turn.
     bundles.get(key)?.start()
     bundles.set(key, bundle)
-    this.#options.running.add(bundle)
     return bundle
   }
 
@@ -137,9 +156,20 @@ export class TurnBundles {
       bundles.clear()
       for (const bundle of due) bundle.start()
     }
+    // Not before: what goes together, and what has gone by itself in this turn, asks the same replicas.
+    this.#deps.snitch.rotate()
   }
 }
 
-function keyOf(requirement: Requirement, timeoutMs: number | undefined): BundleKey {
+/** At `one` a single replica is asked, and the next one when it does not answer soon. */
+function isOfReads(call: Call): call is OwnersCall {
+  return call.requirement !== 'any' && call.requirement !== 'one'
+}
+
+function isOfWrites(call: Call): call is OwnersCall {
+  return call.requirement !== 'any'
+}
+
+function keyOf({ requirement, timeoutMs }: OwnersCall): BundleKey {
   return timeoutMs === undefined ? requirement : `${requirement} within ${timeoutMs}`
 }

@@ -2,7 +2,7 @@ import { KilovoltError } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX, VALUE_BYTES_MAX } from '../model/key.ts'
-import { assertRecord, type RecordBytes, STAMP_END, STAMP_START } from '../model/record.ts'
+import { assertRecord, type RecordBytes, STAMP_BYTES } from '../model/record.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 
 /**
@@ -16,7 +16,6 @@ import type { RecordKey } from '../storage/record-store.ts'
 const EXEMPT = 1
 const REPAIR = 2
 const KNOWN = 2
-const STAMP_BYTES = STAMP_END - STAMP_START
 const RECORD_BYTES_MAX = VALUE_BYTES_MAX + 64
 
 // Objects are written out, field by field, on the way of every operation: V8 takes a hundred times as long to spread one.

@@ -2,22 +2,34 @@ import type { KilovoltError } from '../base/errors.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
-import { Bundle, type BundleOptions, Item } from './bundle.ts'
+import { Bundle, type BundleOptions } from './bundle.ts'
 import { decodeWriteAnswers, encodePuts, type WriteAnswer, writeAnswerOf } from './bundle-wire.ts'
+import type { Waiter } from './gather.ts'
+import { Item } from './item.ts'
 import type { OperationDeps } from './operation.ts'
-import type { PutResult } from './put-operation.ts'
 import type { PutRequest } from './wire.ts'
 
-/** One write of a bundle. */
-class Write extends Item<PutResult> {
+/** What a write found: whether some acknowledging replica held a live value before. */
+export interface Stored {
+  readonly existed: boolean
+}
+
+const STORED: Stored = { existed: false }
+const STORED_OVER: Stored = { existed: true }
+
+/** One write of a bundle, and the request of it. */
+class Write extends Item<Stored> implements PutRequest {
   readonly record: RecordBytes
+  readonly exempt: boolean
+  readonly repair = false
   existed = false
   /** Some replica wants a later stamp. */
   isBehind = false
 
-  constructor(place: RecordKey, record: RecordBytes) {
-    super(place)
+  constructor(place: RecordKey, record: RecordBytes, exempt: boolean, ...waiter: [Waiter<Stored>, number]) {
+    super(place, ...waiter)
     this.record = record
+    this.exempt = exempt
   }
 }
 
@@ -34,16 +46,17 @@ export interface LoneWrite {
 
 /** What a bundle of writes is made for. */
 export interface WriteBundleOptions extends BundleOptions {
-  readonly writeAlone: (write: LoneWrite) => Promise<PutResult>
+  readonly writeAlone: (write: LoneWrite) => Promise<Stored>
 }
 
 /**
  * Writes that go together. One is done here when as many replicas as it needs have stored it. One for which some replica
  * wants a later stamp goes on by itself, with such a stamp.
  */
-export class WriteBundle extends Bundle<Write, PutResult, WriteAnswer> {
+export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
   protected readonly what = 'write'
   protected readonly type: MessageType = MessageType.PUTS
+  protected readonly isSparing = false
   readonly #options: WriteBundleOptions
 
   constructor(deps: OperationDeps, options: WriteBundleOptions) {
@@ -51,12 +64,14 @@ export class WriteBundle extends Bundle<Write, PutResult, WriteAnswer> {
     this.#options = options
   }
 
-  add(place: RecordKey, record: RecordBytes): Promise<PutResult> {
-    return this.enter(new Write(place, record), place.key.length + record.length)
+  /** Takes a write in; the waiter is told of it by this number. */
+  add(place: RecordKey, record: RecordBytes, waiter: Waiter<Stored>, index: number): void {
+    const write = new Write(place, record, this.requirement === 'one', waiter, index)
+    this.enter(write, place.key.length + record.length)
   }
 
   protected encode(items: readonly Write[]): Uint8Array {
-    return encodePuts(this.#requests(items), this.requirement === 'one')
+    return encodePuts(items, this.requirement === 'one')
   }
 
   protected decode(body: Uint8Array, items: readonly Write[]): readonly WriteAnswer[] {
@@ -68,9 +83,7 @@ export class WriteBundle extends Bundle<Write, PutResult, WriteAnswer> {
     epoch: number,
     done: (error: KilovoltError | undefined, answers: readonly WriteAnswer[] | undefined) => void
   ): void {
-    this.deps.replica.putMany(this.#requests(items), epoch, (error, replies) =>
-      done(error, replies?.map(writeAnswerOf))
-    )
+    this.deps.replica.putMany(items, epoch, (error, replies) => done(error, replies?.map(writeAnswerOf)))
   }
 
   protected onAnswer(item: Write, at: number, answer: WriteAnswer): void {
@@ -103,11 +116,16 @@ export class WriteBundle extends Bundle<Write, PutResult, WriteAnswer> {
   }
 
   /** What was met before counts on: a first attempt may have taken the place of a value, which the second does not see. */
-  protected async goOn(item: Write, timeoutMs: number): Promise<PutResult> {
-    const { place, record, asked, isBehind } = item
-    const { writeAlone } = this.#options
-    const { existed, restamps } = await writeAlone({ place, record, timeoutMs, isRepeat: asked !== 0, isBehind })
-    return { existed: existed || item.existed, restamps: restamps + (isBehind ? 1 : 0) }
+  protected async goOn(item: Write, timeoutMs: number): Promise<Stored> {
+    const { record, asked, isBehind } = item
+    const { existed } = await this.#options.writeAlone({
+      place: item,
+      record,
+      timeoutMs,
+      isRepeat: asked !== 0,
+      isBehind
+    })
+    return existed || item.existed ? STORED_OVER : STORED
   }
 
   #acknowledged(item: Write, at: number): void {
@@ -115,22 +133,10 @@ export class WriteBundle extends Bundle<Write, PutResult, WriteAnswer> {
     for (let i = 0; i < item.route!.replicas.length; i++) {
       if (((item.missed >> i) & 1) === 1) this.#keepFor(item, i)
     }
-    this.succeed(item, { existed: item.existed, restamps: 0 })
+    this.succeed(item, item.existed ? STORED_OVER : STORED)
   }
 
-  #keepFor({ place, route, record }: Write, at: number): void {
-    this.deps.keepFor(route!.replicas[at]!, place, record)
-  }
-
-  #requests(items: readonly Write[]): PutRequest[] {
-    const exempt = this.requirement === 'one'
-    return items.map(({ place: { partition, keyspace, key }, record }) => ({
-      partition,
-      keyspace,
-      key,
-      record,
-      exempt,
-      repair: false
-    }))
+  #keepFor(item: Write, at: number): void {
+    this.deps.keepFor(item.route!.replicas[at]!, item, item.record)
   }
 }

@@ -1,4 +1,4 @@
-import { isKilovoltError } from '../base/errors.ts'
+import { isKilovoltError, type KilovoltError } from '../base/errors.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { Damage } from './damage.ts'
@@ -38,7 +38,8 @@ export class RecordReader {
     const storeKey = dataKey(partition, keyspace, key)
     const found = this.#deps.store.get(storeKey)
     if (found === undefined) return undefined
-    if (found instanceof Promise) return found.then(value => value && this.#opened(storeKey, value))
+    if (found instanceof Promise)
+      return found.then(value => value && (this.#intact(storeKey, value) ?? this.#lookAgain(storeKey)))
     try {
       return this.#opened(storeKey, found)
     } catch (error) {
@@ -50,9 +51,8 @@ export class RecordReader {
   getMany(keys: readonly RecordKey[]): readonly Read[] | Promise<readonly Read[]> {
     const storeKeys = keys.map(({ partition, keyspace, key }) => dataKey(partition, keyspace, key))
     const found = this.#deps.store.getMany(storeKeys)
-    const open = (values: readonly (Uint8Array | undefined)[]): readonly Read[] =>
-      values.map((value, i) => value && this.#read(storeKeys[i]!, value))
-    return 'then' in found ? found.then(open) : open(found)
+    if (!('then' in found)) return found.map((value, i) => value && this.#read(storeKeys[i]!, value))
+    return found.then(values => this.#readLater(storeKeys, values))
   }
 
   /** See {@link RecordStore.page}. */
@@ -74,7 +74,7 @@ export class RecordReader {
         if (bytes >= maxBytes) break
         gte = successor(key)
         const place = decodeDataKey(key)
-        const record = this.#intact(key, value)
+        const record = this.#intact(key, value) ?? (await this.#lookAgain(key).catch(() => undefined))
         if (record === undefined) {
           isWhole = false
           continue
@@ -107,8 +107,17 @@ export class RecordReader {
     try {
       return this.#opened(key, value)
     } catch (error) {
-      return isKilovoltError(error) ? error : storageError(error, 'reading a record')
+      return asFailure(error)
     }
+  }
+
+  async #readLater(keys: readonly Uint8Array[], values: readonly (Uint8Array | undefined)[]): Promise<readonly Read[]> {
+    const reads: Read[] = []
+    for (const [i, value] of values.entries()) {
+      const key = keys[i]!
+      reads.push(value && (this.#intact(key, value) ?? (await this.#lookAgain(key).catch(asFailure))))
+    }
+    return reads
   }
 
   /** @throws KilovoltError `KV_CORRUPT` */
@@ -121,11 +130,22 @@ export class RecordReader {
     }
   }
 
+  /** The record, unless it is damaged: nobody is told of that yet. */
   #intact(key: Uint8Array, value: Uint8Array): RecordBytes | undefined {
     try {
-      return this.#opened(key, value)
+      return this.#deps.form.open(key, value)
     } catch {
       return undefined
     }
   }
+
+  /** What was damaged when it was read may have been healed before that was seen: it counts only if it still is. */
+  async #lookAgain(key: Uint8Array): Promise<RecordBytes | undefined> {
+    const value = await this.#deps.store.get(key)
+    return value && this.#opened(key, value)
+  }
+}
+
+function asFailure(error: unknown): KilovoltError {
+  return isKilovoltError(error) ? error : storageError(error, 'reading a record')
 }

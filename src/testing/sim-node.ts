@@ -1,4 +1,7 @@
+import { fromUtf8, utf8 } from '../base/bytes.ts'
 import type { ConsistencyLevel } from '../model/quorum.ts'
+import { recordStamp, recordValue } from '../model/record.ts'
+import { formatStamp } from '../model/stamp.ts'
 import { assembleNode } from '../node/assemble.ts'
 import type { NodeConfig, NodeCore } from '../node/node-core.ts'
 import { KilovoltNode } from '../node/kilovolt-node.ts'
@@ -11,7 +14,7 @@ import { type Logger, silentLogger } from '../runtime/logger.ts'
 import { openIdentity } from '../storage/identity.ts'
 import type { SimClock } from './sim-clock.ts'
 import type { Process, SimMachine } from './sim-machine.ts'
-import type { ClientTarget } from './workload.ts'
+import type { ClientTarget, ManyRead } from './workload.ts'
 
 /** How a node on a machine is set up. */
 export interface SimNodeOptions {
@@ -134,6 +137,37 @@ export class SimNode implements ClientTarget {
   async delete(key: string, consistency: ConsistencyLevel, timeoutMs: number): Promise<void> {
     await this.#turn()
     await this.node.delete(key, this.#write(consistency, timeoutMs))
+  }
+
+  async readMany(keys: readonly string[], level: ConsistencyLevel, timeoutMs: number): Promise<readonly ManyRead[]> {
+    await this.#turn()
+    const requirement = level === 'quorum' ? (this.#options.quorum?.r ?? level) : level
+    const options = { requirement, timeoutMs, signal: undefined }
+    const { results, failures } = await this.core.data.getMany(utf8(''), keys.map(utf8), options)
+    return results.map((record, i) => {
+      if (failures.has(i)) return failures.get(i) as Error
+      const value = record === undefined ? undefined : recordValue(record)
+      if (record === undefined || value === undefined) return undefined
+      return { value: JSON.parse(fromUtf8(value)) as string, version: formatStamp(recordStamp(record)) }
+    })
+  }
+
+  async writeMany(
+    writes: readonly { readonly key: string; readonly value: string | undefined }[],
+    level: ConsistencyLevel,
+    timeoutMs: number
+  ): Promise<readonly (Error | undefined)[]> {
+    await this.#turn()
+    const requirement = level === 'quorum' ? (this.#options.quorum?.w ?? level) : level
+    const { failures } = await this.core.data.putMany(
+      utf8(''),
+      writes.map(({ key, value }) => ({
+        key: utf8(key),
+        value: value === undefined ? undefined : utf8(JSON.stringify(value))
+      })),
+      { requirement, timeoutMs, signal: undefined }
+    )
+    return writes.map((_, i) => failures.get(i) as Error | undefined)
   }
 
   #write(consistency: ConsistencyLevel, timeoutMs: number): WriteOptions {

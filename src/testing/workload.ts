@@ -27,11 +27,22 @@ export interface WorkloadOptions {
   readonly all?: number
 }
 
+/** What one read of several found, or why it failed. */
+export type ManyRead = { readonly value: string; readonly version: string } | Error | undefined
+
 /** A node as a client sees it. */
 export interface ClientTarget {
   get(key: string, level: ConsistencyLevel, timeoutMs: number): Promise<{ value: string; version: string } | undefined>
   put(key: string, value: string, level: ConsistencyLevel, timeoutMs: number): Promise<void>
   delete(key: string, level: ConsistencyLevel, timeoutMs: number): Promise<void>
+  /** Reads of one call. */
+  readMany(keys: readonly string[], level: ConsistencyLevel, timeoutMs: number): Promise<readonly ManyRead[]>
+  /** Writes of one call, deletions where there is no value; why each failed, if it did. */
+  writeMany(
+    writes: readonly { readonly key: string; readonly value: string | undefined }[],
+    level: ConsistencyLevel,
+    timeoutMs: number
+  ): Promise<readonly (Error | undefined)[]>
 }
 
 /** What a workload needs. */
@@ -137,7 +148,12 @@ export class Workload {
     const next = (): void => {
       if (--left === 0) this.#pause(client)
     }
-    for (let i = 0; i < count; i++) void this.#run(this.#draw(count === 1 ? client : `${client}.${i}`), target, next)
+    const starts = Array.from({ length: count }, (_, i) => this.#draw(count === 1 ? client : `${client}.${i}`))
+    if (count > 1 && random.int(3) === 0) {
+      const together = ofOneCall(starts)
+      left = together.length
+      void this.#runMany(together, target, next)
+    } else for (const start of starts) void this.#run(start, target, next)
   }
 
   #draw(client: string): Start {
@@ -154,28 +170,72 @@ export class Workload {
     return `${this.options.prefix}key-${number}`
   }
 
-  async #run(start: Start, target: ClientTarget, next: () => void): Promise<void> {
-    const { history } = this.#deps
-    const { timeoutMs } = this.options
-    const { kind, key, level } = start
+  #begin(start: Start, target: ClientTarget, next: () => void): Call {
     const value = String(this.#value++)
-    const operation = history.begin(kind === 'put' ? { ...start, value } : start)
+    const operation = this.#deps.history.begin(start.kind === 'put' ? { ...start, value } : start)
     const call: Call = { target, operation, next }
     this.#calls.add(call)
-    try {
-      if (kind === 'get') {
-        const found = await target.get(key, level, timeoutMs)
-        if (this.#calls.has(call)) history.returned(operation, found?.value, found?.version)
-      } else {
-        await (kind === 'put' ? target.put(key, value, level, timeoutMs) : target.delete(key, level, timeoutMs))
-        if (this.#calls.has(call)) history.acknowledged(operation)
-      }
-    } catch (error) {
-      if (!isKilovoltError(error)) throw error
-      if (this.#calls.has(call)) history.refused(operation, WITHOUT_EFFECT.includes(error.code) ? 'failed' : 'unknown')
-    }
-    if (this.#calls.delete(call)) call.next()
+    return call
   }
+
+  async #run(start: Start, target: ClientTarget, next: () => void): Promise<void> {
+    const { timeoutMs } = this.options
+    const { kind, key, level } = start
+    const call = this.#begin(start, target, next)
+    try {
+      if (kind === 'get') return this.#end(call, await target.get(key, level, timeoutMs))
+      const { value } = call.operation
+      await (kind === 'put' ? target.put(key, value!, level, timeoutMs) : target.delete(key, level, timeoutMs))
+      this.#end(call, undefined)
+    } catch (error) {
+      this.#end(call, error as Error)
+    }
+  }
+
+  /** Operations of one call: all of them read, or all of them write. */
+  async #runMany(starts: readonly Start[], target: ClientTarget, next: () => void): Promise<void> {
+    const { timeoutMs } = this.options
+    const { kind, level } = starts[0]!
+    const keys = starts.map(({ key }) => key)
+    const calls = starts.map(start => this.#begin(start, target, next))
+    const writes = calls.map(({ operation }) => ({ key: operation.key, value: valueOf(operation) }))
+    let results: readonly ManyRead[]
+    try {
+      results = await (kind === 'get'
+        ? target.readMany(keys, level, timeoutMs)
+        : target.writeMany(writes, level, timeoutMs))
+    } catch (error) {
+      results = calls.map(() => error as Error)
+    }
+    for (const [i, call] of calls.entries()) this.#end(call, results[i])
+  }
+
+  /** Notes what has come of an operation, unless nobody waits for it any more. */
+  #end(call: Call, result: ManyRead): void {
+    const { history } = this.#deps
+    const { operation } = call
+    if (result instanceof Error && !isKilovoltError(result)) throw result
+    if (!this.#calls.delete(call)) return
+    if (result instanceof Error) {
+      history.refused(operation, WITHOUT_EFFECT.includes(result.code) ? 'failed' : 'unknown')
+    } else if (operation.kind === 'get') history.returned(operation, result?.value, result?.version)
+    else history.acknowledged(operation)
+    call.next()
+  }
+}
+
+/** Those that can be one call with the first: of its kind, reading or writing, each of another key. */
+function ofOneCall(starts: readonly Start[]): readonly Start[] {
+  const { kind, level } = starts[0]!
+  const byKey = new Map<string, Start>()
+  for (const start of starts) {
+    if ((start.kind === 'get') === (kind === 'get') && !byKey.has(start.key)) byKey.set(start.key, { ...start, level })
+  }
+  return [...byKey.values()]
+}
+
+function valueOf({ kind, value }: Operation): string | undefined {
+  return kind === 'put' ? value : undefined
 }
 
 /** Index drawn with the given shares. */

@@ -6,6 +6,10 @@ describe('the host over libp2p', () => {
   describeHost(() => new Libp2pLab())
 })
 
+describe('the host over libp2p, with a secret', () => {
+  describeHost(() => new Libp2pLab({ secret: 'correct horse' }))
+})
+
 describe('the simulated host', () => {
   describeHost(() => new SimLab())
 })

@@ -22,17 +22,17 @@ export const canaries: readonly Canary[] = [
   {
     name: 'C1 left out: while a row changes, the old owners alone decide',
     sabotage: withRules({ quorumSets: row => [row.slots] }),
-    hint: 4
+    hint: 6
   },
   {
     name: 'C2 left out: replicas admit requests that are older than the row',
     sabotage: withRules({ fenceRequests: false }),
-    hint: 14
+    hint: 10
   },
   {
     name: 'C3 left out: sources copy before they have applied the epoch of the change',
     sabotage: withRules({ fenceSources: false }),
-    hint: 46
+    hint: 9
   },
   {
     name: 'a rebuilt copy is made from one source, which need not have all that was acknowledged',
@@ -68,7 +68,7 @@ export const canaries: readonly Canary[] = [
     name: 'H1 left out: new writes are let into a past that is being settled',
     sabotage: withRules({ closePast: false }),
     scenario: late,
-    hint: 30
+    hint: 6
   },
   {
     name: 'H3 left out: the past is settled although the owners have not been compared',
@@ -80,19 +80,19 @@ export const canaries: readonly Canary[] = [
     name: 'H2 and G1 left out: a hint is handed over after what took its place was purged',
     sabotage: withRules({ drainPast: false, refusePast: false }),
     scenario: purge,
-    hint: 1
+    hint: 25
   },
   {
     name: 'M3 without a last comparison: members of a cluster that has dissolved go as they are',
     sabotage: withRules({ closeFirst: false }),
     scenario: merge,
-    hint: 15
+    hint: 411
   },
   {
     name: 'G4 with new stamps: what is brought along from another cluster is as good as new',
     sabotage: withRules({ keepAge: false }),
     scenario: merge,
-    hint: 10
+    hint: 1
   }
 ]
 

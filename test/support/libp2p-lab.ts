@@ -12,6 +12,12 @@ const PATIENCE_MS = 10_000
 /** Real nodes on the loopback interface. */
 export class Libp2pLab implements Lab {
   readonly #hosts: Libp2pHost[] = []
+  readonly #defaults: Partial<Libp2pHostOptions>
+
+  /** @param defaults - settings of all hosts */
+  constructor(defaults: Partial<Libp2pHostOptions> = {}) {
+    this.#defaults = defaults
+  }
 
   async host(at?: LabHost): Promise<LabHost> {
     const listen = at?.host.addresses.map(address => address.replace(/\/p2p\/.*/u, ''))
@@ -35,6 +41,7 @@ export class Libp2pLab implements Lab {
       allow: undefined,
       clock: systemClock,
       logger: silentLogger,
+      ...this.#defaults,
       ...options
     })
     this.#hosts.push(host)

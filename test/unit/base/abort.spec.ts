@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { unlessAborted } from '../../../src/base/abort.ts'
+import { throwIfStopped, unlessAborted } from '../../../src/base/abort.ts'
 import { createDeferred } from '../../../src/base/deferred.ts'
 
 const given = (): Error => new Error('given up')
@@ -21,5 +21,14 @@ describe('waiting unless a signal aborts', () => {
     // Nobody waits for it any more, and it counts as handled.
     reject(new Error('too late'))
     await promise.catch(() => {})
+  })
+})
+
+describe('a node that stops', () => {
+  it('says so by a code of its own to what was under way, whatever the signal was aborted with', () => {
+    const abort = new AbortController()
+    throwIfStopped(abort.signal)
+    abort.abort(given())
+    assert.throws(() => throwIfStopped(abort.signal), { name: 'KilovoltError', code: 'KV_NODE_STOPPED' })
   })
 })

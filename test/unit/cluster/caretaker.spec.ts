@@ -3,10 +3,9 @@ import { Caretaker, type CaretakerInput } from '../../../src/cluster/caretaker.t
 import type { Command } from '../../../src/cluster/commands.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Row, Topology } from '../../../src/placement/topology.ts'
-import { store, topology } from './fixtures.ts'
+import { CARE, numbers, store, topology } from './fixtures.ts'
 
-const OPTIONS = { evictVolatileAfterMs: 15_000, evictDiskAfterMs: 300_000, warmUpMs: 10_000, gcGraceMs: 86_400_000 }
-const numbers = (n: number): { n: number }[] => Array.from({ length: n }, (_, i) => ({ n: i + 1 }))
+const OPTIONS = { ...CARE, warmUpMs: 10_000 }
 
 function look(
   caretaker: Caretaker,

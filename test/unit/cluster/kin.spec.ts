@@ -17,7 +17,7 @@ import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
-import { CLUSTER, member, store } from './fixtures.ts'
+import { CLUSTER, found, member, peer, seen, store } from './fixtures.ts'
 
 const OTHER = 'd'.repeat(32) as ClusterId
 const HEIR = 'e'.repeat(32) as ClusterId
@@ -55,8 +55,7 @@ class Bench {
 
   constructor(members: readonly number[] = [1, 2]) {
     const { clock, events, view, log, handlers } = this
-    const found = { clusterId: CLUSTER, name: 'test', partitions: 64, replicas: 3, foundedMs: 1000 }
-    this.commit({ kind: 'found', ...found, member: member(1) })
+    this.commit(found({ foundedMs: 1000 }))
     for (const n of members) if (n !== 1) this.commit({ kind: 'addMember', member: member(n), former: [] })
     for (const n of members) this.see(n, CLUSTER)
     const transport = {
@@ -115,17 +114,16 @@ class Bench {
   }
 
   see(n: number, clusterId: ClusterId | undefined, status: ViewMember['status'] = 'alive'): void {
-    const { storeId, peerId, addresses } = member(n)
-    const seen: ViewMember = { storeId, peerId, addresses, clusterId, status, incarnation: 1, epoch: 1 }
-    this.view.set(storeId, seen)
-    this.events.emit('change', seen)
+    const met = seen(n, { clusterId, status })
+    this.view.set(store(n), met)
+    this.events.emit('change', met)
   }
 
   /** What another member is told of a cluster. */
   fateHere(cluster: ClusterId): number | undefined {
     let answer: number | undefined
     const respond = { reply: (bytes: Uint8Array) => void (answer = bytes[0]), refuse: () => assert.fail('refused') }
-    this.handlers.get(MessageType.FATE)!({ from: 'peer-2' as PeerId, epoch: 0, body: idToBytes(cluster) }, respond)
+    this.handlers.get(MessageType.FATE)!({ from: peer(2), epoch: 0, body: idToBytes(cluster) }, respond)
     return answer
   }
 

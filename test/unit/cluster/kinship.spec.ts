@@ -5,7 +5,7 @@ import { outranks, type Standing } from '../../../src/cluster/kinship.ts'
 import { MetaState } from '../../../src/cluster/meta-state.ts'
 import { encodeCommand } from '../../../src/cluster/wire.ts'
 import type { ClusterId } from '../../../src/model/node-id.ts'
-import { member } from './fixtures.ts'
+import { found, member } from './fixtures.ts'
 
 const idOf = (n: number): ClusterId => n.toString(16).padStart(2, '0').repeat(16) as ClusterId
 
@@ -22,8 +22,7 @@ class Clusters {
     this.members = [...sizes]
     this.states = sizes.map((_, n) => {
       const state = new MetaState()
-      const found = { name: 'test', partitions: 64, replicas: 3, foundedMs: n, member: member(n + 1) }
-      this.#commit(state, { kind: 'found', clusterId: idOf(n + 1), ...found })
+      this.#commit(state, found({ clusterId: idOf(n + 1), foundedMs: n, member: member(n + 1) }))
       return state
     })
   }

@@ -5,9 +5,7 @@ import type { Membership } from '../../../src/membership/membership.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
-import { store, topology } from './fixtures.ts'
-
-const OPTIONS = { evictVolatileAfterMs: 15_000, evictDiskAfterMs: 300_000, warmUpMs: 0, gcGraceMs: 86_400_000 }
+import { CARE, store, topology } from './fixtures.ts'
 
 /** Duties of store 1, which leads three members; returns the changes of voters that it asks for within a second. */
 async function changesOfVoters(members: GroupMembers): Promise<(readonly string[])[]> {
@@ -30,7 +28,7 @@ async function changesOfVoters(members: GroupMembers): Promise<(readonly string[
       group: group as unknown as Group,
       topology: () => topology([{ n: 1 }, { n: 2 }, { n: 3 }])
     },
-    OPTIONS
+    CARE
   )
   duties.follow()
   await world.advance(1000)

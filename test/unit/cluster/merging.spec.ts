@@ -10,13 +10,20 @@ const KEYS = 40
 
 /** Two clusters of one name, founded on either side of a split, with records of their own in each. */
 class Apart extends ClusterLab {
-  async found(options: Partial<MemberOptions> & { readonly disk?: boolean } = {}): Promise<void> {
-    for (const name of LARGE) this.add(name, { ...options, bootstrap: name === 'a' ? 'founder' : 'others' })
-    for (const name of SMALL) this.add(name, { ...options, ...(name === 'd' ? { bootstrap: 'founder' } : {}) })
-    this.cluster.network.split([LARGE, SMALL])
-    this.start('a', 'd')
+  async found(
+    options: Partial<MemberOptions> & { readonly disk?: boolean } = {},
+    small: readonly string[] = SMALL,
+    large: readonly string[] = LARGE
+  ): Promise<void> {
+    for (const name of large) this.add(name, { ...options, bootstrap: name === 'a' ? 'founder' : 'others' })
+    for (const name of small) this.add(name, { ...options, ...(name === 'd' ? { bootstrap: 'founder' } : {}) })
+    this.cluster.network.split([large, small])
+    this.start('a')
+    // Of two that are as large the older one stays.
+    await this.until('the first is founded', () => this.cluster.nodes.length === 1)
+    this.start('d')
     await this.until('both are founded', () => this.cluster.nodes.length === 2)
-    this.start(...LARGE, ...SMALL)
+    this.start(...large, ...small)
     const isWhole = (names: readonly string[]): boolean =>
       names.every(
         name =>
@@ -24,7 +31,7 @@ class Apart extends ClusterLab {
           this.topology(name).members.size === names.length &&
           this.topology(name).rows.every(({ slots, change }) => change === undefined && slots.length === names.length)
       )
-    await this.until('each has all its copies', () => isWhole(LARGE) && isWhole(SMALL))
+    await this.until('each has all its copies', () => isWhole(large) && isWhole(small))
     await this.fill('large', 'a')
     await this.fill('small', 'd')
   }
@@ -45,6 +52,26 @@ class Apart extends ClusterLab {
     this.cluster.network.heal()
     const isOver = (): boolean => names.every(name => this.node(name).core.cluster.isOver)
     assert.ok(await this.world.run(isOver, { limitMs: 60_000 }), 'the smaller cluster ends')
+  }
+
+  /** They meet, and go on until the larger one expects the other's only member, which has not heard of that: not an event further. */
+  async expect(large: readonly string[]): Promise<void> {
+    await this.found({ disk: true }, ['d'], large)
+    // Only from its second start on it looks for others.
+    await this.world.settle(this.cluster.stop('d'))
+    this.start('d')
+    await this.until('it is back', () => this.cluster.node('d')?.core.cluster.leader !== undefined)
+    this.cluster.network.heal()
+    const isExpected = (): boolean => this.topology('a').members.get(this.node('d').core.storeId)?.status === 'arriving'
+    assert.ok(await this.world.run(isExpected, { limitMs: 60_000 }), 'the larger cluster expects the other')
+    assert.ok(!this.node('d').core.cluster.isOver)
+  }
+
+  /** The only member of the smaller cluster, with records of its own, learns that this has ended, and is cut off. */
+  async strand(): Promise<void> {
+    await this.found({}, ['d'])
+    await this.dissolve('d')
+    this.cluster.network.split([LARGE, ['d']])
   }
 
   /** Nobody can take in those of the smaller cluster any more, and they found theirs again. */
@@ -181,6 +208,160 @@ describe('clusters that become one', () => {
     assert.ok(lab.world.nowMs - fromMs < 1000, `it took ${lab.world.nowMs - fromMs} ms`)
     await assert.rejects(leaving, { code: 'KV_NODE_STOPPED' })
   })
+
+  it('a node that is alone on its way to the other one, and cut off, cannot leave before it has brought its records along', async () => {
+    await lab.strand()
+    const { cluster } = lab.node('d').core
+    await assert.rejects(lab.world.settle(cluster.leave(3000)), { code: 'KV_TIMEOUT' })
+    assert.equal(cluster.phase, 'joining', 'it goes on with its way')
+    lab.cluster.network.heal()
+    await lab.world.settle(lab.cluster.leave('d', 60_000))
+    await lab.settled(...LARGE)
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'a')
+  })
+
+  it('a node that is alone on its way to the other one, and cut off, stays when its leave is given up', async () => {
+    await lab.strand()
+    const abort = new AbortController()
+    const leaving = lab.node('d').core.cluster.leave(60_000, abort.signal)
+    leaving.catch(() => {})
+    await lab.world.advance(500)
+    abort.abort()
+    await assert.rejects(lab.world.settle(leaving), { code: 'KV_ABORTED' })
+    lab.cluster.network.heal()
+    await lab.settled(...LARGE, 'd')
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'a')
+  })
+
+  it('a node that is alone on its way to the other one has not left when it is stopped meanwhile', async () => {
+    await lab.strand()
+    const leaving = lab.node('d').core.cluster.leave(60_000)
+    leaving.catch(() => {})
+    await lab.world.advance(500)
+    await lab.world.settle(lab.cluster.stop('d'))
+    await assert.rejects(leaving, { code: 'KV_NODE_STOPPED' })
+  })
+
+  it('a node that cannot leave on its way says so in time, although nobody is there to be told that it stays', async () => {
+    await lab.found()
+    await lab.dissolve(...SMALL)
+    lab.cluster.network.split([LARGE, ['d'], ['e']])
+    const fromMs = lab.world.nowMs
+    await assert.rejects(lab.world.settle(lab.node('e').core.cluster.leave(3000)), { code: 'KV_TIMEOUT' })
+    assert.ok(lab.world.nowMs - fromMs < 3100, `it took ${lab.world.nowMs - fromMs} ms`)
+    lab.cluster.network.heal()
+    await lab.settled(...LARGE, ...SMALL)
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'a')
+  })
+
+  it('the only member of a cluster leaves when somebody is expected there, and hands its records over to that one first', async () => {
+    await lab.expect(['a'])
+    await lab.world.settle(lab.cluster.leave('a', 60_000))
+    await lab.settled('d')
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'd')
+  })
+
+  it('the only member of a cluster that leaves still lets those come who did not hear that they are expected', async () => {
+    await lab.expect(['a'])
+    lab.cluster.network.split([['a'], ['d']])
+    const leaving = lab.cluster.leave('a', 60_000)
+    await lab.world.advance(5000)
+    assert.ok(!lab.node('d').core.cluster.isOver, 'the grant is lost')
+    lab.cluster.network.heal()
+    await lab.world.settle(leaving)
+    await lab.settled('d')
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'd')
+  })
+
+  it('the only member of a cluster stays when those who are expected do not come in time, and says so', async () => {
+    await lab.expect(['a'])
+    lab.cluster.network.split([['a'], ['d']])
+    const { cluster } = lab.node('a').core
+    await assert.rejects(lab.world.settle(cluster.leave(3000)), (error: Error & { code?: string }) => {
+      assert.equal(error.code, 'KV_TIMEOUT')
+      for (const part of ['1 ', 'another cluster', 'stop()']) assert.ok(error.message.includes(part), error.message)
+      return true
+    })
+    assert.equal(cluster.phase, 'member')
+    const { reasons } = lab.node('a').core.safeToStop()
+    assert.ok(
+      reasons.some(reason => reason.includes('another cluster')),
+      reasons.join()
+    )
+    lab.cluster.network.heal()
+    await lab.settled('a', 'd')
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'a')
+  })
+
+  it('all members of a cluster that leave together wait for those who are expected', async () => {
+    await lab.expect(['a', 'b'])
+    lab.cluster.network.split([['a', 'b'], ['d']])
+    const leaving = Promise.all([lab.cluster.leave('a', 60_000), lab.cluster.leave('b', 60_000)])
+    await lab.world.advance(5000)
+    lab.cluster.network.heal()
+    await lab.world.settle(leaving)
+    await lab.settled('d')
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'd')
+  })
+
+  it('a member that leaves while others stay waits for nobody who is expected, and they expect it on', async () => {
+    await lab.expect(['a', 'b'])
+    lab.cluster.network.split([['a', 'b'], ['d']])
+    await lab.world.settle(lab.cluster.leave('a', 10_000))
+    assert.equal(lab.topology('b').members.get(lab.node('d').core.storeId)?.status, 'arriving')
+    await lab.assertFilled('large', 'b')
+    lab.cluster.network.heal()
+    await lab.settled('b', 'd')
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'd')
+  })
+
+  it('a member that is to leave, and was away when its cluster dissolved, goes over first', async () => {
+    await lab.found()
+    lab.cluster.network.heal()
+    lab.cluster.network.split([[...LARGE, 'd'], ['e']])
+    const leaving = lab.cluster.leave('e', 60_000)
+    const { clusterId } = lab.topology('a')
+    await lab.until('the other has gone over', () => lab.topology('d').clusterId === clusterId)
+    lab.cluster.network.heal()
+    await lab.world.settle(leaving)
+    await lab.settled(...LARGE, 'd')
+    for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'a')
+  })
+
+  for (const phase of ['member', 'leaving'] as const) {
+    it(`a newcomer that asks a node in phase ${phase} to be let in while its cluster ends joins the other one`, async () => {
+      await lab.found()
+      lab.add('n')
+      const { conditions } = lab.cluster.network
+      for (const other of [...LARGE, 'd']) {
+        conditions.block('n', other)
+        conditions.block(other, 'n')
+      }
+      // Whatever is proposed there comes to the leader only when that has ended the log.
+      conditions.block('e', 'd')
+      lab.start('n')
+      const leaving = phase === 'leaving' ? lab.cluster.leave('e', 60_000) : undefined
+      await lab.world.advance(1000)
+      for (const large of LARGE) {
+        for (const small of SMALL) {
+          conditions.unblock(large, small)
+          conditions.unblock(small, large)
+        }
+      }
+      const isOver = (): boolean => lab.node('d').core.cluster.isOver
+      assert.ok(await lab.world.run(isOver, { limitMs: 7000 }), 'the smaller cluster ends')
+      assert.equal(lab.node('e').core.cluster.phase, phase)
+      assert.ok(!lab.node('e').core.cluster.isOver, 'it has not heard of the end')
+      conditions.unblock('e', 'd')
+      await lab.world.advance(2000)
+      lab.cluster.network.heal()
+      await lab.until('it has joined', () => lab.cluster.node('n') !== undefined)
+      assert.equal(lab.node('n').process.generation, 0, 'it did not have to start again')
+      await lab.world.settle(leaving ?? Promise.resolve())
+      await lab.settled(...LARGE, 'd', 'n', ...(phase === 'leaving' ? [] : ['e']))
+      for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'n')
+    })
+  }
 
   it('a node that brings records along is restarted when the cluster it comes to has ended, and goes on to the third', async () => {
     for (const name of ['f', 'g']) lab.add(name, { disk: true, bootstrap: 'others' })

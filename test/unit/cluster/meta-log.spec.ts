@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import type { Command } from '../../../src/cluster/commands.ts'
 import { MetaLog } from '../../../src/cluster/meta-log.ts'
 import { encodeCommand } from '../../../src/cluster/wire.ts'
 import { isKilovoltError } from '../../../src/base/errors.ts'
@@ -11,17 +10,7 @@ import { seal } from '../../../src/storage/sealed.ts'
 import { SimDisk } from '../../../src/testing/sim-disk.ts'
 import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
-import { CLUSTER, member, store } from './fixtures.ts'
-
-const FOUND: Extract<Command, { kind: 'found' }> = {
-  kind: 'found',
-  clusterId: CLUSTER,
-  name: 'test',
-  partitions: 64,
-  replicas: 3,
-  foundedMs: 1,
-  member: member(1)
-}
+import { CLUSTER, found, member, store } from './fixtures.ts'
 
 const SNAPSHOT_KEY = metaKey(Uint8Array.of(0))
 
@@ -64,7 +53,7 @@ class Bench {
 
 function founded(log: MetaLog, clusterId: ClusterId = CLUSTER): MetaLog {
   log.apply(1, undefined)
-  log.apply(2, encodeCommand({ ...FOUND, clusterId }))
+  log.apply(2, encodeCommand(found({ clusterId })))
   return log
 }
 

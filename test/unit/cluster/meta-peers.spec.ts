@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Command, RowRef } from '../../../src/cluster/commands.ts'
+import type { RowRef } from '../../../src/cluster/commands.ts'
 import { MetaLog } from '../../../src/cluster/meta-log.ts'
 import { MetaPeers } from '../../../src/cluster/meta-peers.ts'
 import { encodeCommand, writeMember } from '../../../src/cluster/wire.ts'
@@ -14,9 +14,8 @@ import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
-import { CLUSTER, member, store } from './fixtures.ts'
+import { CLUSTER, found, member, peer, seen, store } from './fixtures.ts'
 
-const peer = (n: number): PeerId => `peer-${n}` as PeerId
 const COPIED: readonly RowRef[] = [{ partition: 3, rowEpoch: 7 }]
 
 /** Member 1 without a vote, linked to members 2 and 3, whose answers the test gives. */
@@ -26,6 +25,7 @@ class Bench {
   readonly asked: PeerId[] = []
   readonly copied: (readonly [StoreId, readonly RowRef[]])[] = []
   leads = false
+  isMember = true
   answer: (to: PeerId) => Outcome = () => ({ kind: 'reply', epoch: 0, body: new Uint8Array(0) })
   readonly log: MetaLog = new MetaLog({
     store: new SimStore({ disk: new SimDisk(this.world.random.fork('disk'), {}), clock: this.world.clock('disk') }),
@@ -47,7 +47,7 @@ class Bench {
         clock.soon(() => done(this.answer(to)))
       }
     }
-    const view = new Map([1, 2, 3].map(n => [store(n), { storeId: store(n), peerId: peer(n), clusterId: CLUSTER }]))
+    const view = new Map([1, 2, 3].map(n => [store(n), seen(n, { clusterId: CLUSTER })]))
     const membership = { self: view.get(store(1)), view, on: () => () => {} }
     this.peers = new MetaPeers({
       // The slices that it uses.
@@ -56,21 +56,12 @@ class Bench {
       clock,
       log,
       leader: () => (this.leads ? store(1) : undefined),
-      isMember: () => true,
+      isMember: () => this.isMember,
       propose: () => Promise.reject(new KilovoltError('KV_NOT_LEADER', 'not here')),
       copied: (by, rows) => void this.copied.push([by, rows]),
       peerOf: id => view.get(id)?.peerId
     })
-    const found: Command = {
-      kind: 'found',
-      clusterId: CLUSTER,
-      name: 'test',
-      partitions: 64,
-      replicas: 3,
-      foundedMs: 1,
-      member: member(1)
-    }
-    if (isFounded) log.apply(1, encodeCommand(found))
+    if (isFounded) log.apply(1, encodeCommand(found()))
     this.peers.listen()
   }
 
@@ -169,6 +160,64 @@ describe('talking to the other members', () => {
     bench.peers.stop()
     await bench.world.settle(pulled)
     assert.equal(bench.asked.length, 1)
+  })
+
+  describe('when somebody asks to be let in', () => {
+    const WINNER = 'd'.repeat(32) as ClusterId
+    const JOIN = writeMember(new Writer(64), member(2)).finish()
+    const DISSOLVE = encodeCommand({ kind: 'dissolve', into: WINNER, epoch: 9 })
+
+    /** What a member answers whose log has these entries after the first. */
+    function stateOf(clusterId: ClusterId, ...entries: readonly Uint8Array[]): Outcome {
+      const { log, peers } = new Bench(false)
+      const all = [encodeCommand(found({ clusterId, member: member(9) })), ...entries]
+      for (const [i, entry] of all.entries()) log.apply(i + 1, entry)
+      peers.stop()
+      return { kind: 'reply', epoch: 0, body: log.encodeDelta(-1) }
+    }
+
+    it('refuses as no member', () => {
+      bench.isMember = false
+      const answer = bench.ask(MessageType.JOIN, JOIN)
+      assert.ok(answer instanceof KilovoltError && answer.code === 'KV_NOT_JOINED')
+    })
+
+    it('refuses as one that is a member no more when the leader has answered', async () => {
+      bench.answer = () => {
+        bench.log.apply(2, DISSOLVE)
+        bench.isMember = false
+        return { kind: 'reply', epoch: 0, body: new Writer(8).varint(2).finish() }
+      }
+      let answer: Uint8Array | KilovoltError | undefined
+      const respond = {
+        reply: (bytes: Uint8Array) => void (answer = bytes),
+        refuse: (error: KilovoltError) => void (answer = error)
+      }
+      bench.handlers.get(MessageType.JOIN)!({ from: peer(2), epoch: 0, body: JOIN }, respond)
+      await bench.world.advance(1000)
+      assert.ok(answer instanceof KilovoltError && answer.code === 'KV_NOT_JOINED')
+    })
+
+    it('takes no log that has ended, or that does not know it, and asks the next one', async () => {
+      const letIn = encodeCommand({ kind: 'addMember', member: member(1), former: [] })
+      const here = stateOf(WINNER, letIn)
+      for (const useless of [stateOf(CLUSTER, DISSOLVE, letIn), stateOf(CLUSTER)]) {
+        const newcomer = new Bench(false)
+        newcomer.answer = to => (to === peer(2) ? useless : here)
+        // Whoever is asked first; the other one comes next time.
+        for (let i = 0; i < 2; i++) await newcomer.world.settle(newcomer.peers.join(member(1), 1000))
+        assert.ok(newcomer.asked.includes(peer(2)))
+        assert.equal(newcomer.log.topology?.clusterId, WINNER)
+        newcomer.peers.stop()
+
+        const stranger = new Bench(false)
+        stranger.answer = () => useless
+        const joining = stranger.world.settle(stranger.peers.join(member(1), 1000))
+        await assert.rejects(joining, { code: 'KV_NOT_JOINED' })
+        assert.equal(stranger.log.topology, undefined, 'it may still join another one')
+        stranger.peers.stop()
+      }
+    })
   })
 
   it('gives a member of its own cluster what it lacks, and one of another nothing', () => {

@@ -6,17 +6,9 @@ import { decodeCommand, encodeCommand } from '../../../src/cluster/wire.ts'
 import { isKilovoltError } from '../../../src/base/errors.ts'
 import type { ClusterId } from '../../../src/model/node-id.ts'
 import type { MemberStatus, Topology } from '../../../src/placement/topology.ts'
-import { CLUSTER, member, store } from './fixtures.ts'
+import { CLUSTER, found, member, store } from './fixtures.ts'
 
-const FOUND: Command = {
-  kind: 'found',
-  clusterId: CLUSTER,
-  name: 'test',
-  partitions: 64,
-  replicas: 3,
-  foundedMs: 1,
-  member: member(1)
-}
+const FOUND = found()
 
 const anyStore = fc.integer({ min: 1, max: 6 })
 const plain = { noNullPrototype: true }

@@ -17,7 +17,7 @@ import { SeededRandom } from '../../../src/runtime/seeded-random.ts'
 import { SimDisk } from '../../../src/testing/sim-disk.ts'
 import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
-import { CLUSTER, member, store, topology } from './fixtures.ts'
+import { CLUSTER, found, member, seen, store, topology } from './fixtures.ts'
 
 const WINNER = 'd'.repeat(32) as ClusterId
 const THIRD = 'e'.repeat(32) as ClusterId
@@ -25,16 +25,7 @@ const THIRD = 'e'.repeat(32) as ClusterId
 /** The state of a cluster of which store 9 is the only member. */
 function stateOf(clusterId: ClusterId): MetaState {
   const state = new MetaState()
-  const found: Command = {
-    kind: 'found',
-    clusterId,
-    name: 'test',
-    partitions: 64,
-    replicas: 3,
-    foundedMs: 1,
-    member: member(9)
-  }
-  state.apply(1, encodeCommand(found))
+  state.apply(1, encodeCommand(found({ clusterId, member: member(9) })))
   return state
 }
 
@@ -82,8 +73,7 @@ class Bench {
   }
 
   see(n: number, clusterId: ClusterId, status: Liveness = 'alive'): void {
-    const { storeId, peerId, addresses } = member(n)
-    this.view.set(storeId, { storeId, peerId, addresses, clusterId, status, incarnation: 1, epoch: 1 })
+    this.view.set(store(n), seen(n, { clusterId, status }))
   }
 
   /** Lets the way go on until it is over. */

@@ -6,20 +6,7 @@ import type { ViewMember } from '../../../src/model/view.ts'
 import type { SimClock } from '../../../src/testing/sim-clock.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import type { MessageHandler, Outcome, Transport } from '../../../src/transport/transport.ts'
-import { CLUSTER, store } from './fixtures.ts'
-
-function seen(n: number, more: Partial<ViewMember> = {}): ViewMember {
-  return {
-    storeId: store(n),
-    peerId: `peer-${n}` as PeerId,
-    addresses: [],
-    incarnation: 1,
-    status: 'alive',
-    clusterId: undefined,
-    epoch: 0,
-    ...more
-  }
-}
+import { CLUSTER, peer, seen, store } from './fixtures.ts'
 
 /** Node 1 in the midst of others whose surveys are asked directly. */
 class Bench {
@@ -35,7 +22,7 @@ class Bench {
   /** Another linked node; `undefined`: a member. */
   add(n: number, state: FoundingState | undefined, more: Partial<ViewMember> = {}): void {
     this.view.push(seen(n, more))
-    this.links.push(seen(n).peerId)
+    this.links.push(peer(n))
     this.#survey(n, () => state).listen()
   }
 
@@ -43,11 +30,11 @@ class Bench {
     const { clock, asked, handlers, links, view } = this
     const transport = {
       links: () => links,
-      handle: (_type: number, handler: MessageHandler) => void handlers.set(`peer-${n}`, handler),
+      handle: (_type: number, handler: MessageHandler) => void handlers.set(peer(n), handler),
       request: (to: PeerId, { body }: { body: Uint8Array }, done: (outcome: Outcome) => void) => {
         asked.push(to)
         handlers.get(to)?.(
-          { from: seen(n).peerId, epoch: 0, body },
+          { from: peer(n), epoch: 0, body },
           { reply: answer => done({ kind: 'reply', epoch: 0, body: answer }), refuse: () => {} }
         )
       }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Command, RowRef } from '../../../src/cluster/commands.ts'
+import type { RowRef } from '../../../src/cluster/commands.ts'
 import { MetaLog } from '../../../src/cluster/meta-log.ts'
 import { MetaState } from '../../../src/cluster/meta-state.ts'
 import { Tenure } from '../../../src/cluster/tenure.ts'
@@ -12,20 +12,9 @@ import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import type { Transport } from '../../../src/transport/transport.ts'
 import type { Mover } from '../../../src/cluster/cluster.ts'
-import { CLUSTER, member, store } from './fixtures.ts'
+import { CARE, CLUSTER, found, member, store } from './fixtures.ts'
 
 const OTHER = 'd'.repeat(32) as ClusterId
-const OPTIONS = {
-  self: store(1),
-  evictVolatileAfterMs: 15_000,
-  evictDiskAfterMs: 300_000,
-  warmUpMs: 0,
-  gcGraceMs: 86_400_000
-}
-
-function found(clusterId: ClusterId): Command {
-  return { kind: 'found', clusterId, name: 'test', partitions: 64, replicas: 3, foundedMs: 1, member: member(1) }
-}
 
 /** Store 1, alone in the world. */
 class Bench {
@@ -62,7 +51,7 @@ class Bench {
         onLeader: leader => void this.leaders.push(leader),
         report: rows => void this.reported.push(...rows)
       },
-      OPTIONS
+      { ...CARE, self: store(1) }
     )
   }
 
@@ -78,7 +67,7 @@ describe('the time of a node in one cluster', () => {
   beforeEach(async () => {
     bench = new Bench()
     tenure = bench.tenure()
-    await bench.settle(tenure.found(found(CLUSTER)))
+    await bench.settle(tenure.found(found()))
   })
 
   afterEach(async () => {
@@ -120,7 +109,7 @@ describe('the time of a node in one cluster', () => {
 
   it('is not begun twice on one store', async () => {
     const second = bench.tenure()
-    await assert.rejects(bench.settle(second.found(found(OTHER))), { code: 'KV_CONFIG' })
+    await assert.rejects(bench.settle(second.found(found({ clusterId: OTHER }))), { code: 'KV_CONFIG' })
     await bench.settle(second.stop())
   })
 
@@ -131,7 +120,7 @@ describe('the time of a node in one cluster', () => {
     assert.ok(cleared.length > 0)
     tenure = bench.tenure()
     await bench.settle(bench.log.adopt(new MetaState(), cleared))
-    await bench.settle(tenure.found(found(OTHER)))
+    await bench.settle(tenure.found(found({ clusterId: OTHER })))
     assert.equal(bench.log.topology?.clusterId, OTHER)
     assert.ok(bench.log.epoch < 5, 'its log begins anew')
   })

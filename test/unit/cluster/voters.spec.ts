@@ -3,14 +3,12 @@ import fc from 'fast-check'
 import { chooseVoters, voterTarget } from '../../../src/cluster/voters.ts'
 import type { StoreId } from '../../../src/model/node-id.ts'
 import type { MemberStatus, Topology } from '../../../src/placement/topology.ts'
-import { store, topology } from './fixtures.ts'
-
-const numbers = (n: number): { n: number }[] => Array.from({ length: n }, (_, i) => ({ n: i + 1 }))
+import { numbers, store, storeNumber, topology } from './fixtures.ts'
 
 function choose(of: Topology, voters: readonly number[], dead: Readonly<Record<number, number>> = {}): number[] {
   const deadForMs = (id: StoreId): number => Object.entries(dead).find(([n]) => store(Number(n)) === id)?.[1] ?? 0
   const chosen = chooseVoters({ topology: of, voters: voters.map(store), leader: store(voters[0]!), deadForMs })
-  return chosen.map(id => Number.parseInt(id.slice(0, 2), 16)).toSorted((a, b) => a - b)
+  return chosen.map(storeNumber).toSorted((a, b) => a - b)
 }
 
 describe('voters', () => {

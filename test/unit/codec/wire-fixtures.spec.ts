@@ -24,6 +24,7 @@ import {
   encodeReadAnswers,
   encodeWriteAnswers,
   type ReadAnswer,
+  type ReadToAsk,
   type WriteAnswer
 } from '../../../src/replication/bundle-wire.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
@@ -68,17 +69,13 @@ interface Bundled {
 }
 
 const NAMED = { keyspace: utf8('ks'), exempt: false } as const
-const gets = [
-  {
-    partition: 258,
-    keyspace: utf8(''),
-    key: utf8('key'),
-    exempt: false,
-    known: encodeRecord({ stamp, value }).slice(1, 16)
-  },
-  { ...NAMED, partition: 258, key: utf8('key'), known: undefined },
-  { ...NAMED, partition: 259, key: utf8('other'), known: undefined }
+/** As whoever asks has them, who holds the first of these records itself; and as they arrive. */
+const asked: readonly ReadToAsk[] = [
+  { partition: 258, keyspace: utf8(''), key: utf8('key'), own: encodeRecord({ stamp, value }) },
+  { partition: 258, keyspace: utf8('ks'), key: utf8('key'), own: undefined },
+  { partition: 259, keyspace: utf8('ks'), key: utf8('other'), own: undefined }
 ]
+const gets = asked.map(({ own, ...place }) => ({ ...place, exempt: false, known: own?.slice(1, 16) }))
 const puts = [
   { ...NAMED, partition: 258, key: utf8('key'), record: encodeRecord({ stamp, value }), repair: false },
   { ...NAMED, partition: 259, key: utf8('other'), record: encodeRecord({ stamp, value: undefined }), repair: false }
@@ -99,7 +96,7 @@ const writes: readonly WriteAnswer[] = [
 ]
 
 const bundles: Readonly<Record<string, Bundled>> = {
-  gets: { bytes: () => encodeGets(gets), decode: decodeGets, content: gets },
+  gets: { bytes: () => encodeGets(asked), decode: decodeGets, content: gets },
   'gets-reply': { bytes: () => encodeReadAnswers(reads), decode: bytes => decodeReadAnswers(bytes, 4), content: reads },
   puts: { bytes: () => encodePuts(puts, false), decode: decodePuts, content: puts },
   'puts-reply': {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
 import type { StoreId } from '../../../src/model/node-id.ts'
-import { type Requirement, requiredAnswers, Tally, type TallyState } from '../../../src/model/quorum.ts'
+import { neededOf, type Requirement, requiredAnswers, Tally, type TallyState } from '../../../src/model/quorum.ts'
 
 const stores = ['a', 'b', 'c', 'd', 'e', 'f', 'g'] as StoreId[]
 const [a, b, c, d] = stores as [StoreId, StoreId, StoreId, StoreId]
@@ -126,6 +126,32 @@ describe('Tally', () => {
       assert.equal(new Tally([[]], need).state, 'lost', String(need))
       assert.equal(new Tally([], need).state, 'lost', String(need))
     }
+  })
+})
+
+describe('neededOf', () => {
+  it('is one, a majority, everybody or so many of a set, and never nobody', () => {
+    const sizes = [0, 1, 2, 3, 4, 5, 7]
+    const of = (need: Requirement): number[] => sizes.map(size => neededOf(size, need))
+    assert.deepEqual(of('one'), [1, 1, 1, 1, 1, 1, 1])
+    assert.deepEqual(of('quorum'), [1, 1, 2, 2, 3, 3, 4])
+    assert.deepEqual(of('all'), [1, 1, 2, 3, 4, 5, 7])
+    assert.deepEqual(of(2), [2, 2, 2, 2, 2, 2, 2])
+    assert.deepEqual(of(0), [1, 1, 1, 1, 1, 1, 1])
+  })
+
+  it('is what wins, and one answer less does not', () => {
+    fc.assert(
+      fc.property(set, requirement, (members, need) => {
+        const needed = neededOf(members.length, need)
+        const tally = new Tally([members], need)
+        for (const [i, store] of members.entries()) {
+          assert.equal(tally.state, i < needed ? (needed > members.length ? 'lost' : 'pending') : 'won')
+          tally.yes(store)
+        }
+        assert.equal(tally.state, needed > members.length ? 'lost' : 'won')
+      })
+    )
   })
 })
 

@@ -7,6 +7,7 @@ import {
   compareRecords,
   compareRecordStamps,
   encodeRecord,
+  hasStamp,
   isLive,
   isTombstone,
   newest,
@@ -19,7 +20,10 @@ import {
   type RecordParts,
   recordStamp,
   recordValue,
-  restamp
+  restamp,
+  STAMP_BYTES,
+  STAMP_END,
+  STAMP_START
 } from '../../../src/model/record.ts'
 import { compareStamps, type Stamp } from '../../../src/model/stamp.ts'
 
@@ -69,6 +73,27 @@ describe('records', () => {
         assert.deepEqual(restamp(bytes, other), encodeRecord({ ...made, stamp: other }))
         assert.deepEqual(recordStamp(bytes), made.stamp)
       })
+    )
+  })
+
+  it('have the stamp that others are known by, and no other', () => {
+    fc.assert(
+      fc.property(record, fc.oneof(record, rival), fc.nat(STAMP_BYTES - 1), fc.nat(7), (bytes, other, at, bit) => {
+        const own = bytes.slice(STAMP_START, STAMP_END)
+        assert.equal(own.length, STAMP_BYTES)
+        assert.equal(hasStamp(bytes, own), true)
+        assert.equal(
+          hasStamp(bytes, other.subarray(STAMP_START, STAMP_END)),
+          compareStamps(recordStamp(bytes), recordStamp(other)) === 0
+        )
+        assert.equal(hasStamp(restamp(other, recordStamp(bytes)), own), true, 'whatever else it holds')
+        const wrong = own.slice()
+        wrong[at]! ^= 1 << bit
+        assert.equal(hasStamp(bytes, wrong), false)
+        assert.equal(hasStamp(bytes, own.subarray(0, at)), false, 'not a part of it')
+        assert.equal(hasStamp(bytes, Uint8Array.of(...own, 0)), false, 'nor more than that')
+      }),
+      runs
     )
   })
 

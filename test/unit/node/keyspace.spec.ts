@@ -5,10 +5,17 @@ import { isKilovoltError, KilovoltError } from '../../../src/base/errors.ts'
 import { encodeRecord, type RecordBytes } from '../../../src/model/record.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import { createCodec, type EncodingName } from '../../../src/node/encodings.ts'
-import { type BackendOptions, type KeyspaceBackend, NodeKeyspace } from '../../../src/node/keyspace.ts'
+import {
+  type BackendOptions,
+  type BackendResults,
+  type BackendSource,
+  type KeyspaceBackend,
+  NodeKeyspace
+} from '../../../src/node/keyspace.ts'
 
-/** A map with the coordinator's two verbs. */
-class MapBackend implements KeyspaceBackend {
+/** A map with the coordinator's verbs. */
+class MapBackend implements KeyspaceBackend, BackendSource {
+  readonly data = this
   readonly records = new Map<string, RecordBytes>()
   readonly seen: BackendOptions[] = []
   refuse: ((key: string) => boolean) | undefined
@@ -34,6 +41,32 @@ class MapBackend implements KeyspaceBackend {
     else this.records.set(id, encodeRecord({ stamp: { hlc: this.#hlc++, actor: '00112233445566ff' as Actor }, value }))
     return { existed }
   }
+
+  getMany(
+    keyspace: Uint8Array,
+    keys: readonly Uint8Array[],
+    options: BackendOptions
+  ): Promise<BackendResults<RecordBytes>> {
+    return each(keys, key => this.get(keyspace, key, options))
+  }
+
+  putMany(
+    keyspace: Uint8Array,
+    writes: readonly { key: Uint8Array; value: Uint8Array | undefined }[],
+    options: BackendOptions
+  ): Promise<BackendResults<{ existed: boolean }>> {
+    return each(writes, ({ key, value }) => this.put(keyspace, key, value, options))
+  }
+}
+
+async function each<T, R>(items: readonly T[], fn: (item: T) => Promise<R | undefined>): Promise<BackendResults<R>> {
+  const settled = await Promise.allSettled(items.map(fn))
+  const failures = new Map<number, unknown>()
+  const results = settled.map((one, i) => {
+    if (one.status === 'fulfilled') return one.value
+    failures.set(i, one.reason)
+  })
+  return { results, failures }
 }
 
 describe('a keyspace', () => {
@@ -108,6 +141,28 @@ describe('a keyspace', () => {
       await keyspace.getMany(keys.toReversed()),
       keys.map((_, i) => 999 - i)
     )
+  })
+
+  it('says of a call on many keys as a whole what is wrong with the call, and asks for nothing', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace(backend, '')
+    const puts = [{ type: 'put', key: 'a', value: 1 }] as const
+    const signal = AbortSignal.abort()
+    await assert.rejects(keyspace.batch(puts, { w: 0 }), { code: 'KV_CONFIG' })
+    await assert.rejects(keyspace.batch(puts, { signal }), { code: 'KV_ABORTED' })
+    await assert.rejects(keyspace.getMany(['a'], { ttl: 1 } as object), { code: 'KV_CONFIG' })
+    await assert.rejects(keyspace.getMany([], { signal }), { code: 'KV_ABORTED' })
+    await assert.rejects(keyspace.getMany(['a', 'b'.repeat(70_000)]), { code: 'KV_KEY_TOO_LARGE' })
+    assert.deepEqual(backend.seen, [])
+  })
+
+  it('fails to read many with the error of the first key that could not be read', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace(backend, '')
+    backend.get = async (_keyspace, key) => {
+      throw new KilovoltError('KV_TIMEOUT', `not ${Buffer.from(key).toString()}`)
+    }
+    await assert.rejects(keyspace.getMany(['a', 'b']), { code: 'KV_TIMEOUT', message: /not a/u })
   })
 
   it('refuses a name that is too long, and r or w that are no counts', () => {

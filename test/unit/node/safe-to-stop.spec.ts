@@ -33,6 +33,17 @@ describe('whether a node may be stopped', () => {
     assert.equal(advise(topology(MEMBERS), [], 0, 5).safe, true, 'the others have what a member holds of theirs')
   })
 
+  it('is not so for the only one who is there when others are expected from another cluster', () => {
+    const expected = [2, 3].map(n => ({ n, status: 'arriving' as const }))
+    assert.deepEqual(advise(topology([{ n: 1 }, ...expected], { slots: [1] })).reasons, [
+      'it has the only copy of 64 partitions',
+      'only it is there for 2 nodes that are expected from another cluster'
+    ])
+    const withDead = topology([{ n: 1 }, { n: 4 }, ...expected], { slots: [1] })
+    assert.equal(advise(withDead, [4]).reasons.length, 2)
+    assert.equal(advise(withDead).reasons.length, 1, 'they come to the other one')
+  })
+
   it('is not so when another owner is missing', () => {
     const { safe, reasons } = advise(topology(MEMBERS), [2])
     assert.deepEqual([safe, reasons], [false, ['64 partitions would be without a quorum']])

@@ -27,7 +27,7 @@ import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
 import { flipBit } from '../../support/flip-bit.ts'
-import { store, topology } from '../cluster/fixtures.ts'
+import { peer, store, storeNumber, topology } from '../cluster/fixtures.ts'
 
 const KEYSPACE = new Uint8Array()
 const EVERY_MS = 100_000
@@ -90,7 +90,7 @@ class Side {
         const fault = other.fault?.(type, other.asked.length)
         if (fault !== undefined) return answer(fault)
         other.handlers.get(type)!(
-          { from: `peer-${n}` as PeerId, epoch: this.topology.epoch, body },
+          { from: peer(n), epoch: this.topology.epoch, body },
           {
             reply: bytes => answer({ kind: 'reply', epoch: other.topology.epoch, body: bytes }),
             refuse: error => answer({ kind: 'refused', error })
@@ -134,13 +134,13 @@ class Side {
       {
         ...repair,
         random: world.random.fork(`repair ${n}`),
-        isAlive: id => !this.dead.has(Number.parseInt(id.slice(0, 2), 16))
+        isAlive: id => !this.dead.has(storeNumber(id))
       },
       { everyMs }
     )
     replica.listen(transport)
     new ExchangeServer(repair).listen()
-    sides.set(`peer-${n}`, this)
+    sides.set(peer(n), this)
   }
 
   put(key: string, hlc: number, value: string | null = `${key}@${hlc}`): Promise<void> {
@@ -440,7 +440,7 @@ describe('anti-entropy', () => {
     const ask = (type: MessageType, body: Uint8Array): Promise<string | undefined> =>
       new Promise(resolve => {
         const respond = { reply: () => resolve(undefined), refuse: ({ code }: KilovoltError) => resolve(code) }
-        two.handlers.get(type)!({ from: 'peer-1' as PeerId, epoch: 10, body }, respond)
+        two.handlers.get(type)!({ from: peer(1), epoch: 10, body }, respond)
       })
     for (const type of [MessageType.ROOTS, MessageType.LEAVES, MessageType.KEYS]) {
       assert.equal(await ask(type, Uint8Array.of(200, 1)), 'KV_PROTOCOL')

@@ -16,7 +16,7 @@ import { SimWorld } from '../../../src/testing/sim-world.ts'
 import type { Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
 import { apply, place, record, valueOf } from '../../conformance/record-store-suite.ts'
 import { flipBit } from '../../support/flip-bit.ts'
-import { store, topology } from '../cluster/fixtures.ts'
+import { peerNumber, store, storeNumber, topology } from '../cluster/fixtures.ts'
 
 const KEY = place(0, 'k')
 const CORRUPT: Outcome = { kind: 'refused', error: new KilovoltError('KV_CORRUPT', 'damaged as well') }
@@ -50,7 +50,7 @@ describe('healing', () => {
     owners(1, 2, 3)
     const request = (to: PeerId, _request: OutgoingRequest, done: (outcome: Outcome) => void): void => {
       asked++
-      const outcome = others[Number(to.slice('peer-'.length))]!
+      const outcome = others[peerNumber(to)]!
       clock.after(1, () => done(outcome))
     }
     healer = new Healer({
@@ -62,7 +62,7 @@ describe('healing', () => {
       logger: silentLogger,
       rules: SOUND_RULES,
       topology: () => here,
-      isAlive: (id: StoreId) => Number.parseInt(id.slice(0, 2), 16) in others
+      isAlive: (id: StoreId) => storeNumber(id) in others
     })
   })
 

@@ -14,7 +14,7 @@ import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import type { Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
 import { record } from '../../conformance/record-store-suite.ts'
-import { store, topology } from '../cluster/fixtures.ts'
+import { peerNumber, store, topology } from '../cluster/fixtures.ts'
 
 const STORED: PutReply = { kind: 'stored', existed: false }
 const ACTOR = '00000000000000aa' as Actor
@@ -53,7 +53,7 @@ describe('handing hints over', () => {
     }
     const transport = {
       request: (to: PeerId, { body }: OutgoingRequest, done: (outcome: Outcome) => void) => {
-        const result = note(Number(to.slice('peer-'.length)), decodePut(body))
+        const result = note(peerNumber(to), decodePut(body))
         const outcome =
           typeof result === 'object'
             ? { kind: 'reply', epoch: 10, body: encodePutReply(result) }

@@ -28,7 +28,7 @@ import { SimWorld } from '../../../src/testing/sim-world.ts'
 import type { MessageHandler, Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
 import { flipBit } from '../../support/flip-bit.ts'
 import { itTravels } from '../../support/wire-checks.ts'
-import { store, topology } from '../cluster/fixtures.ts'
+import { peer, store, topology } from '../cluster/fixtures.ts'
 
 const EPOCH = 10
 const ACTOR = '00000000000000aa' as Actor
@@ -81,7 +81,7 @@ class Side {
           return
         }
         other.handler!(
-          { from: `peer-${n}` as PeerId, epoch: EPOCH, body },
+          { from: peer(n), epoch: EPOCH, body },
           {
             reply: bytes => this.clock.soon(() => done({ kind: 'reply', epoch: EPOCH, body: bytes })),
             refuse: error => this.clock.soon(() => done({ kind: 'refused', error }))
@@ -106,7 +106,7 @@ class Side {
       }
     })
     this.transfer.listen()
-    others.set(`peer-${n}`, this)
+    others.set(peer(n), this)
   }
 
   put(record: StoredRecord): Promise<void> {

@@ -1,5 +1,6 @@
+import assert from 'node:assert/strict'
 import { toHex } from '../../../src/base/bytes.ts'
-import type { KilovoltError } from '../../../src/base/errors.ts'
+import { KilovoltError } from '../../../src/base/errors.ts'
 import type { Actor, PeerId, StoreId } from '../../../src/model/node-id.ts'
 import { Ring } from '../../../src/model/partition.ts'
 import type { Requirement } from '../../../src/model/quorum.ts'
@@ -16,7 +17,7 @@ import {
   type WriteAnswer
 } from '../../../src/replication/bundle-wire.ts'
 import { type CallOptions, Coordinator } from '../../../src/replication/coordinator.ts'
-import type { OperationDeps } from '../../../src/replication/operation.ts'
+import type { OperationDeps, ReplicaAnswer } from '../../../src/replication/operation.ts'
 import { Replica } from '../../../src/replication/replica.ts'
 import {
   decodeGet,
@@ -33,11 +34,11 @@ import type { SimClock } from '../../../src/testing/sim-clock.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
-import { store, topology } from '../cluster/fixtures.ts'
+import { peerNumber, store, topology } from '../cluster/fixtures.ts'
 
 export const KEYSPACE: Uint8Array = new Uint8Array()
 export const KEY: Uint8Array = Uint8Array.of(1)
-const ACTOR = '00000000000000aa' as Actor
+export const ACTOR = '00000000000000aa' as Actor
 
 /** A record of this time; a tombstone when it has no value. */
 export function record(hlc: number, value: string | undefined = `v${hlc}`): RecordBytes {
@@ -59,6 +60,8 @@ export interface Asked {
   readonly to: number
   readonly type: MessageType
   readonly timeoutMs: number
+  /** The request as it was encoded. */
+  readonly body: Uint8Array
   readonly put: PutRequest | undefined
   readonly get: GetRequest | undefined
   /** The reads of a bundle. */
@@ -90,6 +93,23 @@ export interface BenchOptions {
 
 const MEMBERS = [1, 2, 3, 4, 5, 9].map(n => ({ n }))
 
+/** A row that changes: 4 is to have the copy of 3. */
+export const MOVING: Row = {
+  slots: [1, 2, 3].map(store),
+  change: { next: [1, 2, 4].map(store), copies: [{ to: store(4), from: [store(3)] }] },
+  rowEpoch: 5
+}
+
+/** What comes after the topology of a bench: 4 and 5 own everything in the place of 1 and 2. */
+export const MOVED: Topology = topology(MEMBERS, { slots: [3, 4, 5], epoch: 12 })
+
+/** How an operation failed: what each replica is said to have answered, and what is said of the outcome. */
+export interface Failure {
+  readonly code: string
+  readonly answers: readonly string[]
+  readonly outcome: unknown
+}
+
 /** A coordinator with a local replica; what it asks of others the test answers. */
 export class Bench {
   readonly world: SimWorld = new SimWorld()
@@ -102,6 +122,8 @@ export class Bench {
   readonly caughtUp: number[] = []
   /** What catching up leads to. */
   next: Topology | KilovoltError | undefined
+  /** How long catching up takes, ms. */
+  catchesUpAfterMs = 0
   topology: Topology
   /** What this node holds, by the key in hex. */
   readonly held = new Map<string, RecordBytes>()
@@ -109,6 +131,8 @@ export class Bench {
   readonly damaged = new Map<string, KilovoltError>()
   /** What writes to the local database fail with. */
   writeFails: KilovoltError | undefined
+  /** Whether writes to the local database are done at once. */
+  storesAtOnce = false
   /** What stamps have to wait for. */
   stampsAfter: Promise<unknown> | undefined
   /** What reads of the local database fail with. */
@@ -141,6 +165,7 @@ export class Bench {
       isOver: () => false,
       catchUp: async (epoch: number) => {
         this.caughtUp.push(epoch)
+        if (this.catchesUpAfterMs > 0) await this.#pause(this.catchesUpAfterMs)
         if (this.next instanceof Error) throw this.next
         if (this.next !== undefined) this.topology = this.next
         return this.topology
@@ -186,7 +211,7 @@ export class Bench {
   }
 
   delete(requirement: Requirement, key: Uint8Array = KEY): Promise<{ readonly existed: boolean }> {
-    return settled(this.coordinator.put(KEYSPACE, key, undefined, call(requirement, {})))
+    return settled(this.coordinator.put(KEYSPACE, key, undefined, call(requirement)))
   }
 
   /** Begins a turn by an operation that comes to nothing, so that those that follow in it are gathered. */
@@ -197,6 +222,49 @@ export class Bench {
   /** Lets everything run that waits for nothing. */
   turn(): Promise<void> {
     return this.world.advance(1)
+  }
+
+  /** Stops it, and sees to it that no timer is left. */
+  async end(): Promise<void> {
+    this.coordinator.stop()
+    await this.turn()
+    assert.equal(this.clock.pending, 0, 'no timer is left')
+  }
+
+  /** How far an operation is, after everything has run that can. */
+  async state(promise: Promise<unknown>): Promise<'pending' | 'done' | 'failed'> {
+    let now: 'pending' | 'done' | 'failed' = 'pending'
+    promise.then(
+      () => (now = 'done'),
+      () => (now = 'failed')
+    )
+    await this.turn()
+    return now
+  }
+
+  /** What has come of operations, after everything has run that can: the result, the code of an error, or `pending`. */
+  async outcomes<T>(promises: readonly Promise<T>[]): Promise<(T | string)[]> {
+    const found: (T | string)[] = promises.map(() => 'pending')
+    for (const [i, promise] of promises.entries()) {
+      promise.then(
+        result => (found[i] = result),
+        (error: KilovoltError) => (found[i] = error.code)
+      )
+    }
+    await this.turn()
+    return found
+  }
+
+  /** How an operation has failed, after everything has run that can. */
+  async failure(promise: Promise<unknown>): Promise<Failure> {
+    await this.turn()
+    const error: unknown = await promise.then(
+      () => assert.fail('it should have failed'),
+      (reason: unknown) => reason
+    )
+    assert.ok(error instanceof KilovoltError, String(error))
+    const answers = (error.details['answers'] as readonly ReplicaAnswer[]).map(({ answer }) => answer)
+    return { code: error.code, answers, outcome: error.details['outcome'] }
   }
 
   /** Numbers of those who have been asked and have not answered. */
@@ -211,15 +279,22 @@ export class Bench {
     return this.asked.splice(at, 1)[0]!
   }
 
+  #pause(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      this.clock.after(ms, resolve)
+    })
+  }
+
   #transport(): Transport {
     const slice = {
       request: (to: PeerId, { type, body, timeoutMs }: OutgoingRequest, done: (outcome: Outcome) => void) => {
         const end = (outcome: Outcome): void => this.clock.soon(() => done(outcome))
         const answer = (bytes: Uint8Array): void => end({ kind: 'reply', epoch: this.topology.epoch, body: bytes })
         this.asked.push({
-          to: Number(to.slice('peer-'.length)),
+          to: peerNumber(to),
           type,
           timeoutMs,
+          body,
           put: type === MessageType.PUT ? decodePut(body) : undefined,
           get: type === MessageType.GET ? decodeGet(body) : undefined,
           gets: type === MessageType.GETS ? decodeGets(body) : undefined,
@@ -261,7 +336,9 @@ export class Bench {
         const order = current === undefined ? 1 : compareRecords(offered, current)
         if (order > 0) this.held.set(toHex(key), offered)
         const outcome = order > 0 ? 'applied' : order === 0 ? 'same' : 'stale'
-        this.clock.soon(() => done(undefined, { outcome, current }))
+        const answer = (): void => done(undefined, { outcome, current })
+        if (this.storesAtOnce) answer()
+        else this.clock.soon(answer)
       },
       copy: () => {},
       remove: () => {},
@@ -275,7 +352,8 @@ export class Bench {
   }
 }
 
-function call(requirement: Requirement | 'any', more: Partial<CallOptions>): CallOptions {
+/** Options as the façade gives them when the app gives none. */
+export function call(requirement: Requirement | 'any', more: Partial<CallOptions> = {}): CallOptions {
   return { requirement, timeoutMs: undefined, signal: undefined, ...more }
 }
 

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import type { Actor } from '../../../src/model/node-id.ts'
-import { encodeRecord, recordHlc, type RecordBytes, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
+import { encodeRecord, recordHlc, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
 import {
   BUNDLE_MAX,
   decodeGets,
@@ -13,49 +12,29 @@ import {
   encodeReadAnswers,
   encodeWriteAnswers,
   type ReadAnswer,
+  type ReadToAsk,
   type WriteAnswer,
   writeAnswerOf
 } from '../../../src/replication/bundle-wire.ts'
 import type { GetRequest, PutRequest } from '../../../src/replication/wire.ts'
-import { itTravels } from '../../support/wire-checks.ts'
+import { itTravels, plain } from '../../support/wire-checks.ts'
+import { ACTOR, anyBytes, anyKnown, anyPlace, anyReadReply, anyRecord, anyStored } from './arbitraries.ts'
 
-const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength })
-const records: fc.Arbitrary<RecordBytes> = fc
-  .record({
-    hlc: fc.nat(),
-    value: fc.option(bytes(64), { nil: undefined }),
-    expiresAt: fc.option(fc.nat(), { nil: undefined })
-  })
-  .map(({ hlc, value, expiresAt }) =>
-    encodeRecord({ stamp: { hlc, actor: '0123456789abcdef' as Actor }, value, expiresAt })
-  )
 // Few keyspaces, so that often one is the same as that before it.
-const place = { partition: fc.nat(0xffff), keyspace: fc.oneof(bytes(1), bytes(64)), key: bytes(64) }
-const gets: fc.Arbitrary<GetRequest[]> = fc.array(
-  fc.record({
-    ...place,
-    exempt: fc.constant(false),
-    known: fc.option(
-      records.map(record => record.slice(STAMP_START, STAMP_END)),
-      { nil: undefined }
-    )
-  })
+const place = { ...anyPlace, keyspace: fc.oneof(anyBytes(1), anyBytes(64)) }
+const gets: fc.Arbitrary<GetRequest[]> = fc.array(fc.record({ ...place, exempt: fc.constant(false), known: anyKnown }))
+const toAsk: fc.Arbitrary<ReadToAsk[]> = fc.array(
+  fc.record({ ...place, own: fc.option(anyRecord, { nil: undefined }) })
 )
 const puts: fc.Arbitrary<PutRequest[]> = fc
-  .tuple(fc.boolean(), fc.array(fc.record({ ...place, record: records, repair: fc.constant(false) })))
+  .tuple(fc.boolean(), fc.array(fc.record({ ...place, record: anyRecord, repair: fc.constant(false) })))
   .map(([exempt, writes]) => writes.map(write => ({ ...write, exempt })))
-const readAnswers: fc.Arbitrary<ReadAnswer[]> = fc.array(
-  fc.oneof(
-    fc.record({ kind: fc.constant('record' as const), record: records }),
-    fc.record({ kind: fc.constant('none' as const), horizon: fc.maxSafeNat() }),
-    fc.record({ kind: fc.constant('same' as const) }),
-    fc.constant(undefined)
-  ),
-  { minLength: 1 }
-)
+const readAnswers: fc.Arbitrary<ReadAnswer[]> = fc.array(fc.oneof(...anyReadReply, fc.constant(undefined)), {
+  minLength: 1
+})
 const writeAnswers: fc.Arbitrary<WriteAnswer[]> = fc.array(
   fc.oneof(
-    fc.record({ kind: fc.constant('stored' as const), existed: fc.boolean() }),
+    anyStored,
     fc.record({ kind: fc.constant('behind' as const), hlc: fc.maxSafeNat(), existed: fc.boolean() }),
     fc.record({ kind: fc.constant('fenced' as const) }),
     fc.record({ kind: fc.constant('failed' as const) })
@@ -73,10 +52,21 @@ function all<T>(decode: (bytes: Uint8Array, count: number) => T[], encode: (answ
   }
 }
 
+/** Reads as they are asked for by who holds records of these stamps. */
+function asked(requests: readonly GetRequest[]): ReadToAsk[] {
+  return requests.map(({ partition, keyspace, key, known }) => ({
+    partition,
+    keyspace,
+    key,
+    // A record of format 1 with a value.
+    own: known === undefined ? undefined : Uint8Array.of(1, ...known, 7, 7, 7)
+  }))
+}
+
 const isExempt = (requests: readonly PutRequest[]): boolean => requests[0]?.exempt === true
 
 describe('between coordinator and replica, for several operations at once', () => {
-  itTravels('a list of reads', gets, encodeGets, decodeGets)
+  itTravels('a list of reads', gets, requests => encodeGets(asked(requests)), decodeGets)
   itTravels('a list of writes', puts, requests => encodePuts(requests, isExempt(requests)), decodePuts)
   itTravels('a list of answers to reads', readAnswers, encodeReadAnswers, all(decodeReadAnswers, encodeReadAnswers))
   itTravels(
@@ -85,6 +75,20 @@ describe('between coordinator and replica, for several operations at once', () =
     encodeWriteAnswers,
     all(decodeWriteAnswers, encodeWriteAnswers)
   )
+
+  it('of what this node holds itself the stamp travels, and nothing else', () => {
+    fc.assert(
+      fc.property(toAsk, reads => {
+        const encoded = encodeGets(reads)
+        assert.deepEqual(
+          plain(decodeGets(encoded).map(({ known }) => known)),
+          plain(reads.map(({ own }) => own?.subarray(STAMP_START, STAMP_END)))
+        )
+        const stamped = reads.map(read => ({ ...read, own: read.own?.subarray(0, STAMP_END) }))
+        assert.deepEqual(plain(encodeGets(stamped)), plain(encoded))
+      })
+    )
+  })
 
   it('fewer answers than operations are refused, and more are left unread', () => {
     fc.assert(
@@ -102,8 +106,7 @@ describe('between coordinator and replica, for several operations at once', () =
       partition: 0,
       keyspace: new Uint8Array(),
       key: Uint8Array.of(1),
-      exempt: false,
-      known: undefined
+      own: undefined
     }))
     assert.equal(decodeGets(encodeGets(many.slice(1))).length, BUNDLE_MAX)
     const refusal = { code: 'KV_PROTOCOL', message: /a list of/u }
@@ -126,7 +129,7 @@ describe('between coordinator and replica, for several operations at once', () =
 
   it('records of more than a message may hold are left to be asked for by themselves', () => {
     const large = encodeRecord({
-      stamp: { hlc: 1, actor: '0123456789abcdef' as Actor },
+      stamp: { hlc: 1, actor: ACTOR },
       value: new Uint8Array(600_000)
     })
     const answers: ReadAnswer[] = Array.from({ length: 4 }, () => ({ kind: 'record', record: large }))
@@ -142,7 +145,7 @@ describe('between coordinator and replica, for several operations at once', () =
   })
 
   it('what this node says to itself is what others would hear', () => {
-    const current = encodeRecord({ stamp: { hlc: 77, actor: '0123456789abcdef' as Actor }, value: undefined })
+    const current = encodeRecord({ stamp: { hlc: 77, actor: ACTOR }, value: undefined })
     assert.deepEqual(
       [
         writeAnswerOf({ kind: 'stored', existed: true }),

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
-import type { Actor, PeerId, StoreId } from '../../../src/model/node-id.ts'
+import type { StoreId } from '../../../src/model/node-id.ts'
 import { Ring } from '../../../src/model/partition.ts'
-import { encodeRecord, type RecordBytes, recordValue } from '../../../src/model/record.ts'
+import { type RecordBytes, recordValue } from '../../../src/model/record.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { Coordinator } from '../../../src/replication/coordinator.ts'
@@ -20,11 +20,11 @@ import type { Clock } from '../../../src/runtime/clock.ts'
 import type { ApplyResult, Read, RecordKey, RecordStore } from '../../../src/storage/record-store.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Transport } from '../../../src/transport/transport.ts'
-import { store, topology } from '../cluster/fixtures.ts'
+import { peer, store, topology } from '../cluster/fixtures.ts'
+import { ACTOR, call, record } from './bench.ts'
 
 const NOW_MS = 1_800_000_000_000
 const DRIFT_MS = 10_000
-const ACTOR = '00000000000000aa' as Actor
 const SELF: StoreId = store(1)
 const KEY: RecordKey = { partition: 0, keyspace: new Uint8Array(), key: new Uint8Array([1]) }
 
@@ -33,10 +33,6 @@ const clock: Clock = {
   wallMs: () => NOW_MS,
   after: () => ({ cancel() {} }),
   soon: fn => queueMicrotask(fn)
-}
-
-function record(hlc: number): RecordBytes {
-  return encodeRecord({ stamp: { hlc, actor: ACTOR }, value: new Uint8Array([7]) })
 }
 
 /** One record, and what was observed. */
@@ -194,7 +190,7 @@ describe('a replica', () => {
     for (const handler of handlers.values()) {
       let code: string | undefined
       const respond = { reply: () => assert.fail(), refuse: (error: KilovoltError) => void (code = error.code) }
-      handler({ from: 'peer-2' as PeerId, epoch: 10, body: Uint8Array.of(1, 2, 3) }, respond)
+      handler({ from: peer(2), epoch: 10, body: Uint8Array.of(1, 2, 3) }, respond)
       assert.equal(code, 'KV_PROTOCOL')
     }
   })
@@ -323,19 +319,21 @@ describe('a replica that is asked for several at once', () => {
     replica.listen(transport as unknown as Transport)
     const ask = (type: MessageType, body: Uint8Array): Promise<Uint8Array> =>
       new Promise((resolve, reject) => {
-        handlers.get(type)!({ from: 'peer-2' as PeerId, epoch: 8, body }, { reply: resolve, refuse: reject })
+        handlers.get(type)!({ from: peer(2), epoch: 8, body }, { reply: resolve, refuse: reject })
       })
-    const gets = AMONG.map(place => ({ ...KEY, ...place, exempt: false, known: undefined }))
+    const gets = AMONG.map(place => ({ ...KEY, ...place, own: undefined }))
     const read = decodeReadAnswers(await ask(MessageType.GETS, encodeGets(gets)), gets.length)
     assert.deepEqual(
       read.map(answer => answer?.kind),
       ['record', undefined, undefined, undefined, 'record']
     )
-    const puts = gets.map(get => ({ ...get, record: record(hlcFromMs(NOW_MS)), repair: false }))
     for (const [exempt, third] of [
       [false, 'fenced'],
       [true, 'stored']
     ] as const) {
+      const puts = AMONG.map(place => {
+        return { ...KEY, ...place, record: record(hlcFromMs(NOW_MS)), exempt, repair: false }
+      })
       const written = decodeWriteAnswers(await ask(MessageType.PUTS, encodePuts(puts, exempt)), puts.length)
       assert.deepEqual(
         written.map(({ kind }) => kind),
@@ -361,9 +359,8 @@ describe('a coordinator', () => {
       },
       1000
     )
-    const options = { requirement: 'quorum', timeoutMs: undefined, signal: undefined } as const
-    await assert.rejects(async () => coordinator.get(KEY.keyspace, KEY.key, options), { code: 'KV_NOT_JOINED' })
-    await assert.rejects(coordinator.put(KEY.keyspace, KEY.key, undefined, options), { code: 'KV_NOT_JOINED' })
+    await assert.rejects(async () => coordinator.get(KEY.keyspace, KEY.key, call('quorum')), { code: 'KV_NOT_JOINED' })
+    await assert.rejects(coordinator.put(KEY.keyspace, KEY.key, undefined, call('quorum')), { code: 'KV_NOT_JOINED' })
     assert.equal(coordinator.stats().failed, 2)
   })
 
@@ -377,11 +374,7 @@ describe('a coordinator', () => {
         1000
       )
       const value = Uint8Array.of(1, 2, 3)
-      const put = coordinator.put(KEY.keyspace, KEY.key, value, {
-        requirement: 'one',
-        timeoutMs: undefined,
-        signal: undefined
-      })
+      const put = coordinator.put(KEY.keyspace, KEY.key, value, call('one'))
       value.fill(0)
       await put
       assert.deepEqual([...recordValue(applied[0]!)!], [1, 2, 3])

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Row } from '../../../src/placement/topology.ts'
 import { Routes } from '../../../src/replication/routes.ts'
-import { store, topology } from '../cluster/fixtures.ts'
+import { peer, store, storeNumber, topology } from '../cluster/fixtures.ts'
 
 const MEMBERS = [1, 2, 3, 4].map(n => ({ n }))
 
@@ -15,14 +15,37 @@ describe('the route of an operation', () => {
   const moving: Row = { ...still, change: { next: [1, 2, 4].map(store), copies: [] } }
 
   it('begins with oneself, who needs no peer', () => {
-    const { replicas, peers, sets } = routes(still, 2).of(0, false)
+    const { replicas, locals, peers, sets } = routes(still, 2).of(0, false)
     assert.deepEqual(replicas, [2, 1, 3].map(store))
     assert.deepEqual(peers, [undefined, 'peer-1', 'peer-3'])
+    assert.equal(locals, 1)
     assert.deepEqual(sets, [still.slots])
   })
 
-  it('is the owners in their order for who is none of them', () => {
-    assert.deepEqual(routes(still, 4).of(0, false).replicas, still.slots)
+  it('is the owners for who is none of them', () => {
+    for (const ownersOnly of [true, false]) {
+      const { replicas, locals } = routes(still, 4).of(0, ownersOnly)
+      assert.deepEqual([replicas, locals], [still.slots, 0])
+    }
+  })
+
+  it('has the others by their names, or for one copy in the order of the row', () => {
+    const row: Row = { ...still, slots: [3, 4, 1, 2].map(store) }
+    for (const [self, byName, byRow] of [
+      [4, [4, 1, 2, 3], [4, 3, 1, 2]],
+      [7, [1, 2, 3, 4], [3, 4, 1, 2]]
+    ] as const) {
+      const all = routes(row, self)
+      const [many, one] = [all.of(0, false), all.of(0, true)]
+      assert.deepEqual([many.replicas, one.replicas], [byName.map(store), byRow.map(store)])
+      for (const { replicas, peers } of [many, one]) {
+        assert.deepEqual(
+          peers,
+          replicas.map(id => (id === store(self) ? undefined : peer(storeNumber(id))))
+        )
+      }
+    }
+    assert.deepEqual(row.slots, [3, 4, 1, 2].map(store), 'the row itself is left as it is')
   })
 
   it('leads to the coming owners too while the row changes, but not for one copy', () => {

@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import type { Actor } from '../../../src/model/node-id.ts'
-import { encodeRecord, type RecordBytes, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
 import {
   decodeGet,
   decodeGetReply,
@@ -17,45 +15,23 @@ import {
   type PutRequest
 } from '../../../src/replication/wire.ts'
 import { itTravels } from '../../support/wire-checks.ts'
+import { anyKnown, anyPlace, anyReadReply, anyRecord, anyStored } from './arbitraries.ts'
 
-const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength })
-const records: fc.Arbitrary<RecordBytes> = fc
-  .record({
-    hlc: fc.nat(),
-    value: fc.option(bytes(64), { nil: undefined }),
-    expiresAt: fc.option(fc.nat(), { nil: undefined })
-  })
-  .map(({ hlc, value, expiresAt }) =>
-    encodeRecord({ stamp: { hlc, actor: '0123456789abcdef' as Actor }, value, expiresAt })
-  )
-const place = { partition: fc.nat(0xffff), keyspace: bytes(64), key: bytes(64) }
 const puts: fc.Arbitrary<PutRequest> = fc.record({
-  ...place,
-  record: records,
+  ...anyPlace,
+  record: anyRecord,
   exempt: fc.boolean(),
   repair: fc.boolean()
 })
-const gets: fc.Arbitrary<GetRequest> = fc.record({
-  ...place,
-  exempt: fc.boolean(),
-  known: fc.option(
-    records.map(record => record.slice(STAMP_START, STAMP_END)),
-    { nil: undefined }
-  )
-})
+const gets: fc.Arbitrary<GetRequest> = fc.record({ ...anyPlace, exempt: fc.boolean(), known: anyKnown })
 const fenced = fc.record({ kind: fc.constant('fenced' as const), epoch: fc.nat() })
 const putReplies: fc.Arbitrary<PutReply> = fc.oneof(
-  fc.record({ kind: fc.constant('stored' as const), existed: fc.boolean() }),
-  fc.record({ kind: fc.constant('stale' as const), current: records }),
+  anyStored,
+  fc.record({ kind: fc.constant('stale' as const), current: anyRecord }),
   fc.record({ kind: fc.constant('late' as const), floor: fc.nat() }),
   fenced
 )
-const getReplies: fc.Arbitrary<GetReply> = fc.oneof(
-  fc.record({ kind: fc.constant('record' as const), record: records }),
-  fc.record({ kind: fc.constant('none' as const), horizon: fc.nat() }),
-  fc.record({ kind: fc.constant('same' as const) }),
-  fenced
-)
+const getReplies: fc.Arbitrary<GetReply> = fc.oneof(...anyReadReply, fenced)
 
 describe('between coordinator and replica', () => {
   itTravels('a write', puts, encodePut, decodePut)

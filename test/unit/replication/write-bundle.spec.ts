@@ -2,21 +2,20 @@ import assert from 'node:assert/strict'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import type { Requirement } from '../../../src/model/quorum.ts'
 import { recordHlc } from '../../../src/model/record.ts'
-import type { Row } from '../../../src/placement/topology.ts'
 import type { WriteAnswer } from '../../../src/replication/bundle-wire.ts'
-import type { ReplicaAnswer } from '../../../src/replication/operation.ts'
-import { store, topology } from '../cluster/fixtures.ts'
-import { Bench, record, text } from './bench.ts'
+import { store, storeNumber } from '../cluster/fixtures.ts'
+import { Bench, MOVED, MOVING, record, text } from './bench.ts'
 
 const [A, B] = [Uint8Array.of(1), Uint8Array.of(2)]
 const STORED: WriteAnswer = { kind: 'stored', existed: false }
 const OVER: WriteAnswer = { kind: 'stored', existed: true }
 const FAILED: WriteAnswer = { kind: 'failed' }
 
-interface Ended {
-  readonly code: string
-  readonly answers: readonly string[]
-  readonly outcome: unknown
+/** Whether there was a value. It may be looked at later: a rejection is not taken for forgotten. */
+function existed(write: Promise<{ readonly existed: boolean }>): Promise<boolean> {
+  const result = write.then(done => done.existed)
+  result.catch(() => {})
+  return result
 }
 
 describe('writes that go together', () => {
@@ -26,48 +25,19 @@ describe('writes that go together', () => {
     bench = new Bench()
   })
 
-  afterEach(async () => {
-    bench.coordinator.stop()
-    await bench.turn()
-    assert.equal(bench.clock.pending, 0, 'no timer is left')
-  })
+  afterEach(() => bench.end())
 
   /** Begins writes of these keys that go together, and lets them go. */
-  async function write(requirement: Requirement, ...keys: readonly Uint8Array[]): Promise<Promise<unknown>[]> {
+  async function write(requirement: Requirement, ...keys: readonly Uint8Array[]): Promise<Promise<boolean>[]> {
     bench.begin()
-    const puts = keys.map((key, i) => bench.put(requirement, `new ${i}`, {}, key))
+    const puts = keys.map((key, i) => existed(bench.put(requirement, `new ${i}`, {}, key)))
     await bench.turn()
     return puts
   }
 
-  /** What has come of them, after everything has run that can: `existed`, the code of an error, or `pending`. */
-  async function outcomes(writes: readonly Promise<unknown>[]): Promise<unknown[]> {
-    const found: unknown[] = writes.map(() => 'pending')
-    for (const [i, promise] of writes.entries()) {
-      promise.then(
-        result => (found[i] = (result as { readonly existed: boolean }).existed),
-        (error: KilovoltError) => (found[i] = error.code)
-      )
-    }
-    await bench.turn()
-    return found
-  }
-
-  /** How one has failed. */
-  async function failure(promise: Promise<unknown> | undefined): Promise<Ended> {
-    await bench.turn()
-    const error: unknown = await promise?.then(
-      () => assert.fail('it should have failed'),
-      (reason: unknown) => reason
-    )
-    assert.ok(error instanceof KilovoltError, String(error))
-    const answers = (error.details['answers'] as readonly ReplicaAnswer[]).map(({ answer }) => answer)
-    return { code: error.code, answers, outcome: error.details['outcome'] }
-  }
-
   /** For whom something is kept, and what. */
   function kept(): (readonly [number, string | undefined])[] {
-    return bench.kept.map(([target, bytes]) => [Number.parseInt(target.slice(0, 2), 16), text(bytes)])
+    return bench.kept.map(([target, bytes]) => [storeNumber(target), text(bytes)])
   }
 
   it('end with the second of three acknowledgements, and say where there was a value', async () => {
@@ -83,12 +53,39 @@ describe('writes that go together', () => {
         ['new 1', false, false]
       ]
     )
-    assert.deepEqual(await outcomes(puts), ['pending', 'pending'])
+    assert.deepEqual(await bench.outcomes(puts), ['pending', 'pending'])
     two.puts$(STORED, STORED)
-    assert.deepEqual(await outcomes(puts), [false, true])
+    assert.deepEqual(await bench.outcomes(puts), [false, true])
     const others = await write('quorum', A)
     bench.asked.find(({ to, puts: sent }) => to === 3 && sent?.length === 1)!.puts$(OVER)
-    assert.deepEqual(await outcomes(others), [true])
+    assert.deepEqual(await bench.outcomes(others), [true])
+  })
+
+  it('are encoded once for all who are asked for the same', async () => {
+    for (const requirement of ['quorum', 'one', 'all'] as const) {
+      bench.asked.length = 0
+      void (await write(requirement, A, B))
+      const [two, three] = [bench.of(2), bench.of(3)]
+      assert.equal(two.puts?.length, 2)
+      assert.equal(two.body, three.body, requirement)
+      const first = two.body
+      void (await write(requirement, A, B))
+      assert.notEqual(bench.of(2).body, first, 'others are encoded anew')
+    }
+  })
+
+  it('go to everybody, though one copy is enough and this node has it already', async () => {
+    bench.storesAtOnce = true
+    for (const requirement of ['one', 1] as const) {
+      bench.asked.length = 0
+      const puts = await write(requirement, A, B)
+      assert.ok(!(await bench.outcomes(puts)).includes('pending'))
+      const keys = [bench.of(2), bench.of(3)].map(asked => asked.puts?.map(({ key }) => key))
+      assert.deepEqual(keys, [
+        [A, B],
+        [A, B]
+      ])
+    }
   })
 
   it('need as many acknowledgements as their level says', async () => {
@@ -103,13 +100,13 @@ describe('writes that go together', () => {
       const puts = await write(requirement, A, B)
       assert.equal(bench.asked[0]?.puts?.[0]?.exempt, requirement === 'one')
       for (let i = 0; i < needed; i++) {
-        assert.deepEqual(await outcomes(puts), ['pending', 'pending'], `${requirement} after ${i}`)
+        assert.deepEqual(await bench.outcomes(puts), ['pending', 'pending'], `${requirement} after ${i}`)
         bench.of(2 + i).puts$(STORED, STORED)
       }
-      assert.ok(!(await outcomes(puts)).includes('pending'), String(requirement))
+      assert.ok(!(await bench.outcomes(puts)).includes('pending'), String(requirement))
     }
     const four = await write(4, A)
-    assert.deepEqual(await outcomes(four), ['KV_QUORUM_NOT_REACHED'])
+    assert.deepEqual(await bench.outcomes(four), ['KV_QUORUM_NOT_REACHED'])
   })
 
   it('are stamped anew, later than what they met, and go on by themselves', async () => {
@@ -117,19 +114,19 @@ describe('writes that go together', () => {
       bench = new Bench()
       const puts = await write('quorum', A, B)
       bench.of(2).puts$({ kind: 'behind', hlc: 1e9, existed }, STORED)
-      assert.deepEqual(await outcomes(puts), ['pending', false])
+      assert.deepEqual(await bench.outcomes(puts), ['pending', false])
       const again = bench.of(2)
       assert.ok(recordHlc(again.put!.record) > 1e9)
       assert.equal(text(again.put!.record), 'new 0')
       again.stored()
-      assert.notDeepEqual(await outcomes(puts), ['pending', false])
+      assert.notDeepEqual(await bench.outcomes(puts), ['pending', false])
       assert.ok(recordHlc(bench.local!) > 1e9)
       assert.equal(bench.coordinator.stats().restamped, 1)
       // Who fails to answer to the first stamp may yet take the second.
       bench.of(3).end({ kind: 'lost' })
       await bench.turn()
       assert.deepEqual(kept(), [[3, 'new 1']])
-      bench.coordinator.stop()
+      await bench.end()
     }
   })
 
@@ -137,20 +134,20 @@ describe('writes that go together', () => {
     bench = new Bench({ self: 9 })
     const puts = await write('one', A, B)
     bench.of(1).puts$({ kind: 'behind', hlc: 1e9, existed: true }, { kind: 'behind', hlc: 1e9, existed: false })
-    assert.deepEqual(await outcomes(puts), [true, 'pending'])
+    assert.deepEqual(await bench.outcomes(puts), [true, 'pending'])
     bench.asked.find(({ put }) => put !== undefined)!.stored()
-    assert.deepEqual(await outcomes(puts), [true, false])
+    assert.deepEqual(await bench.outcomes(puts), [true, false])
   })
 
   it('say of a deletion that goes on by itself what its first attempt has met', async () => {
     bench.held.set('01', record(5))
     bench.begin()
-    const deletion = bench.delete('quorum', A)
+    const deletion = existed(bench.delete('quorum', A))
     await bench.turn()
     bench.of(2).puts$({ kind: 'behind', hlc: 1e9, existed: false })
     await bench.turn()
     bench.of(2).stored()
-    assert.deepEqual(await outcomes([deletion]), [true], 'its own tombstone is not what was there')
+    assert.deepEqual(await bench.outcomes([deletion]), [true], 'its own tombstone is not what was there')
   })
 
   it('go on as what they are when nobody wants another stamp: who has them takes them for that', async () => {
@@ -168,21 +165,16 @@ describe('writes that go together', () => {
   })
 
   it('go by themselves while their row changes', async () => {
-    const change = { next: [1, 2, 4].map(store), copies: [{ to: store(4), from: [store(3)] }] }
-    const row: Row = { slots: [1, 2, 3].map(store), change, rowEpoch: 5 }
-    bench = new Bench({ row })
+    bench = new Bench({ row: MOVING })
     const promises = await write('quorum', A, B)
     assert.deepEqual(bench.waiting, [2, 2, 3, 3, 4, 4])
-    assert.deepEqual(await outcomes(promises), ['pending', 'pending'])
+    assert.deepEqual(await bench.outcomes(promises), ['pending', 'pending'])
     assert.ok(bench.asked.every(({ put }) => put !== undefined))
   })
 
   it('go by the new owners when the row has changed', async () => {
     bench = new Bench({ self: 9 })
-    bench.next = topology(
-      [1, 2, 3, 4, 5, 9].map(n => ({ n })),
-      { slots: [3, 4, 5], epoch: 12 }
-    )
+    bench.next = MOVED
     const puts = await write('quorum', A)
     for (const to of [1, 2]) bench.of(to).puts$({ kind: 'fenced' })
     await bench.turn()
@@ -190,7 +182,7 @@ describe('writes that go together', () => {
     await bench.turn()
     assert.deepEqual(bench.caughtUp, [12])
     for (const to of [4, 5]) bench.of(to).stored()
-    assert.deepEqual(await outcomes(puts), [false])
+    assert.deepEqual(await bench.outcomes(puts), [false])
   })
 
   describe('keep hints', () => {
@@ -207,12 +199,12 @@ describe('writes that go together', () => {
         await bench.turn()
         assert.deepEqual(kept(), [], 'nothing is acknowledged yet')
         bench.of(3).puts$(STORED, STORED)
-        assert.deepEqual(await outcomes(puts), [false, false])
+        assert.deepEqual(await bench.outcomes(puts), [false, false])
         assert.deepEqual(kept(), [
           [2, 'new 0'],
           [2, 'new 1']
         ])
-        bench.coordinator.stop()
+        await bench.end()
       }
     })
 
@@ -221,7 +213,7 @@ describe('writes that go together', () => {
       bench.of(2).puts$(FAILED, { kind: 'fenced' })
       await bench.turn()
       bench.of(3).puts$(STORED, STORED)
-      assert.deepEqual(await outcomes(puts), [false, false])
+      assert.deepEqual(await bench.outcomes(puts), [false, false])
       assert.deepEqual(kept(), [
         [2, 'new 0'],
         [2, 'new 1']
@@ -233,7 +225,7 @@ describe('writes that go together', () => {
         bench = new Bench()
         const puts = await write('quorum', A, B)
         bench.of(2).puts$(STORED, STORED)
-        await outcomes(puts)
+        await bench.outcomes(puts)
         assert.deepEqual(kept(), [])
         bench.of(3).end(end)
         await bench.turn()
@@ -241,12 +233,12 @@ describe('writes that go together', () => {
           [3, 'new 0'],
           [3, 'new 1']
         ])
-        bench.coordinator.stop()
+        await bench.end()
       }
       bench = new Bench()
       const puts = await write('quorum', A, B)
       bench.of(2).puts$(STORED, STORED)
-      await outcomes(puts)
+      await bench.outcomes(puts)
       bench.of(3).puts$(STORED, FAILED)
       await bench.turn()
       assert.deepEqual(kept(), [[3, 'new 1']])
@@ -256,14 +248,14 @@ describe('writes that go together', () => {
       bench.writeFails = new KilovoltError('KV_READ_ONLY', 'full')
       const puts = await write('quorum', A)
       for (const to of [2, 3]) bench.of(to).puts$(STORED)
-      assert.deepEqual(await outcomes(puts), [false])
+      assert.deepEqual(await bench.outcomes(puts), [false])
       assert.deepEqual(kept(), [[1, 'new 0']])
     })
 
     it('for nobody when all goes well, and when a late one has something newer', async () => {
       const puts = await write('quorum', A, B)
       bench.of(2).puts$(STORED, STORED)
-      await outcomes(puts)
+      await bench.outcomes(puts)
       bench.of(3).puts$(STORED, { kind: 'behind', hlc: 1e9, existed: true })
       await bench.turn()
       assert.deepEqual([kept(), bench.waiting], [[], []])
@@ -293,12 +285,12 @@ describe('writes that go together', () => {
         bench.dead.add(store(1))
         if (end.kind === 'refused' || end.kind === 'unsent') bench.of(1).end(end)
         else bench.of(1).puts$(end)
-        assert.deepEqual(await failure(put), {
+        assert.deepEqual(await bench.failure(put!), {
           code: 'KV_QUORUM_NOT_REACHED',
           answers: ['down', 'down'],
           outcome: 'not-executed'
         })
-        bench.coordinator.stop()
+        await bench.end()
       }
     })
 
@@ -308,7 +300,7 @@ describe('writes that go together', () => {
       const puts = await write('quorum', A, B)
       assert.deepEqual(bench.waiting, [], 'nobody was asked')
       for (const put of puts) {
-        assert.deepEqual(await failure(put), {
+        assert.deepEqual(await bench.failure(put), {
           code: 'KV_QUORUM_NOT_REACHED',
           answers: ['down', 'down', 'unasked'],
           outcome: 'not-executed'
@@ -324,12 +316,12 @@ describe('writes that go together', () => {
         await bench.turn()
         for (const n of [1, 2, 3]) bench.dead.add(store(n))
         bench.of(2).end({ kind: 'unsent', reason: 'no link' })
-        assert.deepEqual(await failure(put), {
+        assert.deepEqual(await bench.failure(put!), {
           code: 'KV_QUORUM_NOT_REACHED',
           answers: ['down', 'down', 'unasked'],
           outcome: 'unknown'
         })
-        bench.coordinator.stop()
+        await bench.end()
       }
     })
 
@@ -339,9 +331,9 @@ describe('writes that go together', () => {
       await bench.turn()
       bench.of(2).puts$(FAILED)
       await bench.world.advance(290)
-      assert.deepEqual(await outcomes([put]), ['pending'])
+      assert.deepEqual(await bench.outcomes([put]), ['pending'])
       await bench.world.advance(20)
-      assert.deepEqual(await failure(put), {
+      assert.deepEqual(await bench.failure(put), {
         code: 'KV_TIMEOUT',
         answers: ['ok', 'failed', 'pending'],
         outcome: 'unknown'

@@ -1,42 +1,8 @@
 import assert from 'node:assert/strict'
 import { isKilovoltError, KilovoltError } from '../../../src/base/errors.ts'
 import { recordHlc } from '../../../src/model/record.ts'
-import type { Row } from '../../../src/placement/topology.ts'
-import type { ReplicaAnswer } from '../../../src/replication/operation.ts'
-import { store, topology } from '../cluster/fixtures.ts'
-import { Bench, record, text } from './bench.ts'
-
-const MOVING: Row = {
-  slots: [1, 2, 3].map(store),
-  change: { next: [1, 2, 4].map(store), copies: [{ to: store(4), from: [store(3)] }] },
-  rowEpoch: 5
-}
-
-/** What each replica is said to have answered, and what is said of the outcome. */
-async function failure(
-  bench: Bench,
-  promise: Promise<unknown>
-): Promise<{ code: string; answers: string[]; outcome: unknown }> {
-  await bench.turn()
-  const error = await promise.then(
-    () => assert.fail('it should have failed'),
-    (reason: unknown) => reason
-  )
-  assert.ok(error instanceof KilovoltError, String(error))
-  const answers = (error.details['answers'] as ReplicaAnswer[]).map(({ answer }) => answer)
-  return { code: error.code, answers, outcome: error.details['outcome'] }
-}
-
-/** How far a promise is, after everything has run that can. */
-async function state(bench: Bench, promise: Promise<unknown>): Promise<'pending' | 'done' | 'failed'> {
-  let now: 'pending' | 'done' | 'failed' = 'pending'
-  promise.then(
-    () => (now = 'done'),
-    () => (now = 'failed')
-  )
-  await bench.turn()
-  return now
-}
+import { store, storeNumber } from '../cluster/fixtures.ts'
+import { Bench, MOVED, MOVING, record, text } from './bench.ts'
 
 describe('a write', () => {
   let bench: Bench
@@ -45,11 +11,7 @@ describe('a write', () => {
     bench = new Bench()
   })
 
-  afterEach(async () => {
-    bench.coordinator.stop()
-    await bench.turn()
-    assert.equal(bench.clock.pending, 0, 'no timer is left')
-  })
+  afterEach(() => bench.end())
 
   it('that fails at once fails a turn later, so that who tries again for ever keeps nobody from working', async () => {
     for (const n of [2, 3]) bench.dead.add(store(n))
@@ -63,23 +25,23 @@ describe('a write', () => {
 
   it('at quorum ends with the second of three acknowledgements, its own included', async () => {
     const put = bench.put('quorum')
-    assert.equal(await state(bench, put), 'pending')
+    assert.equal(await bench.state(put), 'pending')
     assert.equal(text(bench.local), 'new')
     assert.deepEqual(bench.waiting, [2, 3])
     bench.of(3).stored()
-    assert.equal(await state(bench, put), 'done')
-    assert.deepEqual(await put, { existed: false })
+    assert.equal(await bench.state(put), 'done')
+    assert.equal((await put).existed, false)
   })
 
   it('says that there was a value when one of those who acknowledged it had one', async () => {
     const put = bench.put('quorum')
     bench.of(2).stored(true)
     await bench.turn()
-    assert.deepEqual(await put, { existed: true })
+    assert.equal((await put).existed, true)
   })
 
   it('at one needs one, at all everybody, and w as many as it says', async () => {
-    assert.equal(await state(bench, bench.put('one')), 'done')
+    assert.equal(await bench.state(bench.put('one')), 'done')
     bench.asked.length = 0
     for (const [requirement, needed] of [
       ['all', 2],
@@ -89,10 +51,10 @@ describe('a write', () => {
     ] as const) {
       const put = bench.put(requirement)
       for (let i = 0; i < needed; i++) {
-        assert.equal(await state(bench, put), 'pending', `${requirement} after ${i}`)
+        assert.equal(await bench.state(put), 'pending', `${requirement} after ${i}`)
         bench.of(2 + i).stored()
       }
-      assert.equal(await state(bench, put), 'done', String(requirement))
+      assert.equal(await bench.state(put), 'done', String(requirement))
       bench.asked.length = 0
     }
   })
@@ -103,9 +65,9 @@ describe('a write', () => {
     assert.deepEqual(bench.waiting, [1, 2, 4])
     bench.of(1).stored()
     // 3 and 1 are a majority of the owners, but 1 alone is none of those to come.
-    assert.equal(await state(bench, put), 'pending')
+    assert.equal(await bench.state(put), 'pending')
     bench.of(4).stored()
-    assert.equal(await state(bench, put), 'done')
+    assert.equal(await bench.state(put), 'done')
   })
 
   it('at one asks the owners alone, and is not bound to the epoch', async () => {
@@ -115,7 +77,7 @@ describe('a write', () => {
     const asked = bench.of(2)
     assert.equal(asked.put?.exempt, true)
     asked.stored()
-    assert.equal(await state(bench, put), 'done')
+    assert.equal(await bench.state(put), 'done')
   })
 
   it('is stamped anew, later than what it met, before it is acknowledged', async () => {
@@ -128,7 +90,7 @@ describe('a write', () => {
     assert.deepEqual(new Set(again.map(({ to }) => to)), new Set([2, 3]))
     bench.asked.splice(0, bench.asked.length, ...again)
     bench.of(3).stored()
-    assert.deepEqual(await state(bench, put), 'done')
+    assert.deepEqual(await bench.state(put), 'done')
     assert.ok(recordHlc(bench.local!) > newer)
     assert.equal(bench.coordinator.stats().restamped, 1)
   })
@@ -140,9 +102,9 @@ describe('a write', () => {
     await bench.turn()
     three.stored()
     bench.of(2).end({ kind: 'lost' })
-    assert.equal(await state(bench, put), 'pending')
+    assert.equal(await bench.state(put), 'pending')
     bench.of(3).stored()
-    assert.equal(await state(bench, put), 'done')
+    assert.equal(await bench.state(put), 'done')
   })
 
   it('at one takes a newer record for an acknowledgement: nothing more was promised', async () => {
@@ -150,7 +112,7 @@ describe('a write', () => {
     const put = bench.put('one')
     bench.of(1).put$({ kind: 'stale', current: record(10_000_000) })
     await bench.turn()
-    assert.deepEqual(await put, { existed: true })
+    assert.equal((await put).existed, true)
   })
 
   it('gives a copy up whose record is newer however often it is stamped anew', async () => {
@@ -162,16 +124,13 @@ describe('a write', () => {
       bench.asked.length = 0
       await bench.turn()
     }
-    const { code, answers, outcome } = await failure(bench, put)
+    const { code, answers, outcome } = await bench.failure(put)
     assert.deepEqual([code, answers, outcome], ['KV_QUORUM_NOT_REACHED', ['pending', 'stale', 'pending'], 'unknown'])
   })
 
   it('goes by the new owners when a copy says that the row has changed', async () => {
     bench = new Bench({ self: 9, slots: [1, 2, 3] })
-    bench.next = topology(
-      [1, 2, 3, 4, 5, 9].map(n => ({ n })),
-      { slots: [3, 4, 5], epoch: 12 }
-    )
+    bench.next = MOVED
     const put = bench.put('quorum')
     bench.of(1).put$({ kind: 'fenced', epoch: 12 })
     await bench.turn()
@@ -179,18 +138,18 @@ describe('a write', () => {
     // Asked before the change; their answers count no more.
     bench.of(2).stored()
     bench.of(3).stored()
-    assert.equal(await state(bench, put), 'pending')
+    assert.equal(await bench.state(put), 'pending')
     assert.deepEqual(bench.waiting, [3, 4, 5])
     bench.of(4).stored()
     bench.of(5).stored()
-    assert.equal(await state(bench, put), 'done')
+    assert.equal(await bench.state(put), 'done')
   })
 
   it('does not go round in circles with a copy that refuses without knowing more', async () => {
     const put = bench.put('quorum')
     bench.of(2).put$({ kind: 'fenced', epoch: 10 })
     bench.of(3).put$({ kind: 'fenced', epoch: 4 })
-    const { code, answers } = await failure(bench, put)
+    const { code, answers } = await bench.failure(put)
     assert.deepEqual([code, answers, bench.caughtUp], ['KV_QUORUM_NOT_REACHED', ['ok', 'fenced', 'fenced'], []])
   })
 
@@ -208,7 +167,7 @@ describe('a write', () => {
     assert.deepEqual(bench.waiting, [3], 'who is dead is not asked')
     bench.of(3).end({ kind: 'unsent', reason: 'no link' })
     const startMs = bench.world.nowMs
-    const { code, answers, outcome } = await failure(bench, put)
+    const { code, answers, outcome } = await bench.failure(put)
     assert.deepEqual([code, answers], ['KV_QUORUM_NOT_REACHED', ['ok', 'down', 'unsent']])
     assert.equal(outcome, 'unknown', 'the local copy has it')
     assert.ok(bench.world.nowMs - startMs < 10)
@@ -218,7 +177,7 @@ describe('a write', () => {
     bench = new Bench({ self: 9 })
     const dead = new Bench({ self: 9 })
     for (const n of [1, 2]) dead.dead.add(store(n))
-    assert.deepEqual(await failure(dead, dead.put('quorum')), {
+    assert.deepEqual(await dead.failure(dead.put('quorum')), {
       code: 'KV_QUORUM_NOT_REACHED',
       answers: ['down', 'down', 'unasked'],
       outcome: 'not-executed'
@@ -226,7 +185,7 @@ describe('a write', () => {
     const refused = bench.put('quorum')
     const error = new KilovoltError('KV_OVERLOADED', 'busy', { retryable: true })
     for (const to of [1, 2, 3]) bench.of(to).end({ kind: 'refused', error })
-    const { answers, outcome } = await failure(bench, refused)
+    const { answers, outcome } = await bench.failure(refused)
     assert.deepEqual([answers, outcome], [['KV_OVERLOADED', 'KV_OVERLOADED', 'pending'], 'unknown'])
   })
 
@@ -241,7 +200,7 @@ describe('a write', () => {
       bench.dead.add(store(2))
       bench.of(1).end(end)
       bench.of(2).end({ kind: 'unsent', reason: 'no link' })
-      assert.equal((await failure(bench, put)).outcome, 'unknown', end.kind)
+      assert.equal((await bench.failure(put)).outcome, 'unknown', end.kind)
     }
   })
 
@@ -250,7 +209,7 @@ describe('a write', () => {
     const put = bench.put('quorum')
     for (const n of [1, 2, 3]) bench.dead.add(store(n))
     bench.of(1).put$({ kind: 'stale', current: record(1e9) })
-    assert.deepEqual(await failure(bench, put), {
+    assert.deepEqual(await bench.failure(put), {
       code: 'KV_QUORUM_NOT_REACHED',
       answers: ['down', 'down', 'unasked'],
       outcome: 'unknown'
@@ -258,7 +217,7 @@ describe('a write', () => {
   })
 
   it('of more copies than there are fails at once', async () => {
-    const { code, answers } = await failure(bench, bench.put(4))
+    const { code, answers } = await bench.failure(bench.put(4))
     assert.deepEqual([code, answers.length], ['KV_QUORUM_NOT_REACHED', 3])
   })
 
@@ -275,9 +234,9 @@ describe('a write', () => {
     assert.equal(bench.asked[0]!.timeoutMs, 300)
     bench.of(2).stored()
     await bench.world.advance(290)
-    assert.equal(await state(bench, put), 'pending')
+    assert.equal(await bench.state(put), 'pending')
     await bench.world.advance(20)
-    const { code, answers, outcome } = await failure(bench, put)
+    const { code, answers, outcome } = await bench.failure(put)
     assert.deepEqual([code, answers, outcome], ['KV_TIMEOUT', ['ok', 'ok', 'pending'], 'unknown'])
     await assert.rejects(put, error => isKilovoltError(error) && !error.retryable)
     assert.equal(bench.coordinator.stats().timedOut, 1)
@@ -287,7 +246,7 @@ describe('a write', () => {
   })
 
   describe('keeps hints', () => {
-    const targets = (): number[] => bench.kept.map(([target]) => Number.parseInt(target.slice(0, 2), 16))
+    const targets = (): number[] => bench.kept.map(([target]) => storeNumber(target))
 
     it('for those who failed before it was acknowledged, and for those who fail later', async () => {
       bench.dead.add(store(2))
@@ -318,7 +277,7 @@ describe('a write', () => {
       await bench.turn()
       const failed = bench.put('quorum')
       for (const to of [2, 3]) bench.of(to).end({ kind: 'lost' })
-      await failure(bench, failed)
+      await bench.failure(failed)
       assert.deepEqual(targets(), [])
     })
   })
@@ -333,13 +292,13 @@ describe('a write', () => {
       assert.equal(bench.asked[0]!.put?.exempt, true)
       bench.of(2).stored(true)
       await bench.turn()
-      assert.deepEqual(await put, { existed: true })
+      assert.equal((await put).existed, true)
       assert.deepEqual(bench.kept, [])
     })
 
     it('is kept on this node for any owner when none can be', async () => {
       for (const n of [1, 2, 3]) bench.dead.add(store(n))
-      assert.equal(await state(bench, bench.put('any')), 'done')
+      assert.equal(await bench.state(bench.put('any')), 'done')
       assert.deepEqual(
         bench.kept.map(([target]) => target),
         ['0'.repeat(32)]
@@ -353,13 +312,13 @@ describe('a write', () => {
         [500, 500, 500]
       )
       for (const to of [1, 2, 3]) bench.of(to).end({ kind: 'timeout' })
-      assert.equal(await state(bench, put), 'done')
+      assert.equal(await bench.state(put), 'done')
     })
 
     it('fails like any other when it cannot be kept here either', async () => {
       bench.keepFails = new KilovoltError('KV_OVERLOADED', 'no room')
       for (const n of [1, 2, 3]) bench.dead.add(store(n))
-      const { code, outcome } = await failure(bench, bench.put('any'))
+      const { code, outcome } = await bench.failure(bench.put('any'))
       assert.deepEqual([code, outcome], ['KV_QUORUM_NOT_REACHED', 'not-executed'])
     })
   })
@@ -370,9 +329,9 @@ describe('a write', () => {
     const stopped = bench.put('all')
     await bench.turn()
     abort.abort()
-    assert.equal(await state(bench, aborted), 'failed')
+    assert.equal(await bench.state(aborted), 'failed')
     await assert.rejects(aborted, { code: 'KV_ABORTED' })
-    assert.equal(await state(bench, stopped), 'pending')
+    assert.equal(await bench.state(stopped), 'pending')
     bench.coordinator.stop()
     await assert.rejects(stopped, { code: 'KV_NODE_STOPPED' })
   })

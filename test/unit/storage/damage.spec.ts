@@ -87,9 +87,41 @@ describe('a store with damaged records', () => {
     await damage('a')
     store.held.add('get')
     const reading = Promise.resolve(records.get(place(PARTITION, 'a')))
+    store.held.clear()
     store.release()
     await assert.rejects(reading, CORRUPT)
     assert.deepEqual(found, ['a'])
+  })
+
+  it('does not take one for damaged that was healed while it was being read', async () => {
+    await write('a', 1)
+    const key = dataKey(PARTITION, utf8(''), utf8('a'))
+    const whole = (await store.get(key))!
+    await damage('a')
+    const rotten = (await store.get(key))!
+    await store.batch([{ key, value: whole }], { sync: false })
+    /** Has the next read bring what lay there when it began. */
+    const slow = <K extends 'get' | 'getMany' | 'page'>(method: K, stale: ReturnType<GatedStore[K]>): void => {
+      const original = store[method]
+      store[method] = (() => {
+        store[method] = original
+        return stale
+      }) as GatedStore[K]
+    }
+    const own = { ...place(PARTITION, 'a') }
+    slow('get', Promise.resolve(rotten))
+    assert.equal(valueOf(await records.get(own)), 'a@1')
+    slow('getMany', Promise.resolve([rotten]))
+    assert.deepEqual(
+      (await records.getMany([own])).map(one => valueOf(one as RecordBytes)),
+      ['a@1']
+    )
+    slow('page', Promise.resolve([[key, rotten]] as const))
+    assert.deepEqual(
+      (await records.page(PARTITION, undefined, 10)).map(one => valueOf(one.record)),
+      ['a@1']
+    )
+    assert.deepEqual(found, [])
   })
 
   it('K1: keeps it from being replaced by what it may have been newer than', async () => {
