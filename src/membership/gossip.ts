@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { utf8 } from '../base/bytes.ts'
 import type { ClusterId, StoreId } from '../model/node-id.ts'
-import { type View, type ViewMember, mergeMember } from '../model/view.ts'
+import { type View, type ViewMember, isSameNode, mergeMember } from '../model/view.ts'
 
 /** Most nodes that are remembered, whatever their status. */
 export const MEMBERS_MAX = 4096
@@ -208,7 +208,10 @@ export class Gossip {
     if (claim.incarnation < self.incarnation) return undefined
     // An epoch of its own that it has not announced to anybody is one of a former life as well.
     const agrees =
-      claim.incarnation === self.incarnation && claim.epoch <= self.epoch && describe(claim) === describe(self)
+      claim.incarnation === self.incarnation &&
+      claim.epoch <= self.epoch &&
+      claim.status === self.status &&
+      isSameNode(claim, self)
     if (agrees || (self.status === 'left' && claim.incarnation === self.incarnation)) return undefined
     const after = { ...self, incarnation: Math.min(INCARNATION_MAX, claim.incarnation + 1) }
     if (after.incarnation === self.incarnation) return undefined
@@ -307,7 +310,7 @@ function addAll(accusers: Set<StoreId>, more: readonly StoreId[]): boolean {
 }
 
 function same(a: ViewMember, b: ViewMember): boolean {
-  return a.incarnation === b.incarnation && a.epoch === b.epoch && describe(a) === describe(b)
+  return a.incarnation === b.incarnation && a.epoch === b.epoch && a.status === b.status && isSameNode(a, b)
 }
 
 function describe({ status, peerId, clusterId, addresses }: ViewMember): string {

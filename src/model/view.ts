@@ -34,10 +34,21 @@ export function mergeMember(a: ViewMember, b: ViewMember): ViewMember {
 function compareReports(a: ViewMember, b: ViewMember): number {
   // Leaving is final for an incarnation and beats a mere accusation.
   const byAge = a.incarnation - b.incarnation || RANK[a.status] - RANK[b.status] || a.epoch - b.epoch
-  if (byAge !== 0) return byAge
+  // Nearly all that is heard is known already.
+  if (byAge !== 0 || isSameNode(a, b)) return byAge
   const textA = fingerprint(a)
   const textB = fingerprint(b)
   return textA < textB ? -1 : textA > textB ? 1 : 0
+}
+
+/** Whether two reports describe the node alike: where it is to be reached and what it belongs to. */
+export function isSameNode(a: ViewMember, b: ViewMember): boolean {
+  return (
+    a.peerId === b.peerId &&
+    a.clusterId === b.clusterId &&
+    a.addresses.length === b.addresses.length &&
+    a.addresses.every((address, i) => address === b.addresses[i])
+  )
 }
 
 function fingerprint(member: ViewMember): string {

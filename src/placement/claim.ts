@@ -1,5 +1,5 @@
 import type { StoreId } from '../model/node-id.ts'
-import { directMove, exchange } from './exchange.ts'
+import { DirectMoves, exchange, fillingMove } from './exchange.ts'
 import { balancePrimaries } from './primaries.ts'
 import type { ClaimMember } from './quotas.ts'
 import { type MemberIndex, NOBODY, type SlotMove, SlotTable } from './slot-table.ts'
@@ -40,10 +40,11 @@ export function claim({ current, members, partitions, replicas }: ClaimInput): r
 function fillHoles(table: SlotTable): void {
   for (let partition = 0; partition < table.partitions; partition++) {
     while (table.holes(partition) > 0) {
-      const moves = freeing(table, [partition], NOBODY)
+      const move = fillingMove(table, partition)
+      const moves = move === undefined ? exchangeTo(table, [partition], NOBODY) : [move]
       // Where the quotas cannot be met, rather a slot too many somewhere than a copy too few.
       if (moves === undefined) table.move({ partition, from: NOBODY, to: roomiest(table, partition) })
-      else for (const move of moves) table.move(move)
+      else for (const each of moves) table.move(each)
     }
   }
 }
@@ -51,22 +52,25 @@ function fillHoles(table: SlotTable): void {
 /** Takes slots from members above their quota. */
 function drain(table: SlotTable): void {
   for (const from of table.members.keys()) {
+    if (table.room(from) >= 0) continue
+    let direct = new DirectMoves(table, from)
     while (table.room(from) < 0) {
-      const partitions: number[] = []
-      for (let p = 0; p < table.partitions; p++) if (table.owns(p, from)) partitions.push(p)
-      const moves = freeing(table, partitions, from)
+      const move = direct.best()
+      if (move !== undefined) {
+        table.move(move)
+        continue
+      }
+      const moves = exchangeTo(table, table.ownedBy(from), from)
       if (moves === undefined) break
-      for (const move of moves) table.move(move)
+      for (const each of moves) table.move(each)
+      direct = new DirectMoves(table, from)
     }
   }
 }
 
-/** The moves that take one slot of the given partitions off `from`, and end at a member with room. */
-function freeing(table: SlotTable, partitions: readonly number[], from: MemberIndex): SlotMove[] | undefined {
-  const roomy = [...table.members.keys()].filter(member => table.room(member) > 0)
-  if (roomy.length === 0) return undefined
-  const direct = directMove(table, partitions, from, roomy)
-  return direct === undefined ? exchange(table, partitions, from) : [direct]
+/** The moves that take one of the given slots off `from` by way of others, and end at a member with room. */
+function exchangeTo(table: SlotTable, partitions: readonly number[], from: MemberIndex): SlotMove[] | undefined {
+  return table.mostRoom(Infinity) === 0 ? undefined : exchange(table, partitions, from)
 }
 
 /** Of the members that may have the slot, the one furthest below its quota; the caps always leave one. */

@@ -8,30 +8,75 @@ interface Reached {
 }
 
 /**
- * The best single move of one of the given slots to a member with room: to the one with the most, which leaves the most
- * choice to the moves after it (Gale–Ryser), so that they too can be single; among equals by rendezvous score.
+ * The best move that fills a hole of a partition: to the member with the most room, which leaves the most choice to the moves
+ * after it (Gale–Ryser), so that they too can be single; among equals by rendezvous score.
  */
-export function directMove(
-  table: SlotTable,
-  partitions: readonly number[],
-  from: MemberIndex,
-  roomy: readonly MemberIndex[]
-): SlotMove | undefined {
-  let best: SlotMove | undefined
-  let bestRoom = 0
-  let bestScore = -1
-  for (const to of roomy) {
-    const room = table.room(to)
-    if (room < bestRoom) continue
-    for (const partition of partitions) {
+export function fillingMove(table: SlotTable, partition: number): SlotMove | undefined {
+  for (let room = table.mostRoom(Infinity); room > 0; room = table.mostRoom(room)) {
+    let best = NOBODY
+    let bestScore = -1
+    for (let to = 0; to < table.members.length; to++) {
+      if (table.room(to) !== room || !table.fits(partition, to, NOBODY)) continue
       const score = table.score(partition, to)
-      if ((room === bestRoom && score <= bestScore) || !table.fits(partition, to, from)) continue
-      best = { partition, from, to }
-      bestRoom = room
+      if (score <= bestScore) continue
+      best = to
       bestScore = score
     }
+    if (best !== NOBODY) return { partition, from: NOBODY, to: best }
   }
-  return best
+  return undefined
+}
+
+/**
+ * The single moves of one member's slots to members with room, the best one first, by the rule of {@link fillingMove}. Each
+ * member's order of the slots is worked out once; it holds for as long as no other moves are made.
+ */
+export class DirectMoves {
+  readonly #table: SlotTable
+  readonly #from: MemberIndex
+  readonly #partitions: readonly number[]
+  /** For each member the slots in the order in which it would have them; what cannot be had any more is taken off the end. */
+  readonly #wishes: (number[] | undefined)[] = []
+
+  constructor(table: SlotTable, from: MemberIndex) {
+    this.#table = table
+    this.#from = from
+    this.#partitions = table.ownedBy(from)
+  }
+
+  best(): SlotMove | undefined {
+    const table = this.#table
+    for (let room = table.mostRoom(Infinity); room > 0; room = table.mostRoom(room)) {
+      let best: SlotMove | undefined
+      let bestScore = -1
+      for (let to = 0; to < table.members.length; to++) {
+        if (table.room(to) !== room) continue
+        const partition = this.#wishOf(to)
+        if (partition === undefined) continue
+        const score = table.score(partition, to)
+        if (score <= bestScore) continue
+        best = { partition, from: this.#from, to }
+        bestScore = score
+      }
+      if (best !== undefined) return best
+    }
+    return undefined
+  }
+
+  #wishOf(to: MemberIndex): number | undefined {
+    const wishes = (this.#wishes[to] ??= this.#wishesOf(to))
+    for (let partition = wishes.at(-1); partition !== undefined; partition = wishes.at(-1)) {
+      if (this.#table.owns(partition, this.#from) && this.#table.fits(partition, to, this.#from)) return partition
+      wishes.pop()
+    }
+    return undefined
+  }
+
+  /** The last is the best. */
+  #wishesOf(to: MemberIndex): number[] {
+    const scored = this.#partitions.map(partition => ({ partition, score: this.#table.score(partition, to) }))
+    return scored.sort((a, b) => a.score - b.score || b.partition - a.partition).map(({ partition }) => partition)
+  }
 }
 
 /**

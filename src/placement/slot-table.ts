@@ -24,8 +24,8 @@ export class SlotTable {
   readonly partitions: number
   readonly slots: number
   readonly members: readonly ClaimMember[]
-  readonly #quota: readonly number[]
-  readonly #held: number[]
+  /** For each member: quota less what it holds. */
+  readonly #room: Int32Array
   readonly #rowLengths: Uint32Array
   /** One byte for each partition and member: whether it owns it. */
   readonly #owns: Uint8Array
@@ -57,15 +57,15 @@ export class SlotTable {
     this.#hashes = Int32Array.from(members, ({ storeId }) => storeHash(storeId))
     this.#owns = new Uint8Array(partitions * members.length)
     this.#rowLengths = new Uint32Array(partitions)
-    this.#held = members.map(() => 0)
     const indexOf = new Map(members.map(({ storeId }, index) => [storeId, index]))
     const rows = Array.from({ length: partitions }, (_, partition) =>
       (current?.[partition] ?? []).map(id => indexOf.get(id)).filter(index => index !== undefined)
     )
     const before = members.map(() => 0)
     for (const row of rows) for (const member of row) before[member]!++
-    this.#quota = quotas(members, partitions, this.slots, before)
-    for (const [partition, row] of rows.entries()) this.#keep(partition, row, before)
+    this.#room = Int32Array.from(quotas(members, partitions, this.slots, before))
+    const excess = this.#room.map((quota, member) => before[member]! - quota)
+    for (const [partition, row] of rows.entries()) this.#keep(partition, row, excess)
   }
 
   /** Slots that a row lacks. */
@@ -75,11 +75,27 @@ export class SlotTable {
 
   /** How far a member is below its quota; negative when it is above. */
   room(member: MemberIndex): number {
-    return this.#quota[member]! - this.#held[member]!
+    return this.#room[member]!
+  }
+
+  /** The most that any member has of it, below a bound; 0 when nobody has any. */
+  mostRoom(below: number): number {
+    let most = 0
+    for (const room of this.#room) if (room > most && room < below) most = room
+    return most
   }
 
   owns(partition: number, member: MemberIndex): boolean {
     return this.#owns[partition * this.members.length + member] === 1
+  }
+
+  /** The partitions of which a member has a slot. */
+  ownedBy(member: MemberIndex): number[] {
+    const owned: number[] = []
+    for (let partition = 0; partition < this.partitions; partition++) {
+      if (this.owns(partition, member)) owned.push(partition)
+    }
+    return owned
   }
 
   /** How well a member suits a partition: the tie-break. */
@@ -102,15 +118,18 @@ export class SlotTable {
 
   /** The owners of each partition, in no particular order. */
   rows(): StoreId[][] {
-    return Array.from({ length: this.partitions }, (_, partition) =>
-      this.members.filter((_member, index) => this.owns(partition, index)).map(({ storeId }) => storeId)
-    )
+    return Array.from({ length: this.partitions }, (_, partition) => {
+      const row: StoreId[] = []
+      for (let member = 0; member < this.members.length; member++) {
+        if (this.owns(partition, member)) row.push(this.members[member]!.storeId)
+      }
+      return row
+    })
   }
 
   /** Where a zone's cap forbids some, those go whose holders have the most beyond their quota. */
-  #keep(partition: number, row: readonly MemberIndex[], before: readonly number[]): void {
-    const excess = (member: MemberIndex): number => before[member]! - this.#quota[member]!
-    const sorted = [...row].sort((a, b) => excess(a) - excess(b) || a - b)
+  #keep(partition: number, row: readonly MemberIndex[], excess: Int32Array): void {
+    const sorted = [...row].sort((a, b) => excess[a]! - excess[b]! || a - b)
     for (const to of sorted) {
       if (this.holes(partition) > 0 && this.fits(partition, to, NOBODY)) this.move({ partition, from: NOBODY, to })
     }
@@ -121,7 +140,7 @@ export class SlotTable {
     assert(this.#owns[at] !== owned, 'a slot is given to who lacks it and taken from who has it')
     const step = owned === 1 ? 1 : -1
     this.#owns[at] = owned
-    this.#held[member]! += step
+    this.#room[member]! -= step
     this.#rowLengths[partition]! += step
     this.#zoneUse[partition * this.#zoneCaps.length + this.#zoneOf[member]!]! += step
   }

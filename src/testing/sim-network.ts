@@ -25,6 +25,7 @@ export class SimNetwork {
   readonly #connections = new Set<SimConnection>()
   readonly #wiring: HostNetwork
   readonly #taps: ((delivery: Delivery) => void)[] = []
+  readonly #gossipTaps: ((from: string, body: Uint8Array) => void)[] = []
 
   constructor(world: SimWorld, options: NetworkOptions = {}) {
     this.#world = world
@@ -35,7 +36,10 @@ export class SimNetwork {
         if (this.#listeners.get(place(host.address)) === host) this.#listeners.delete(place(host.address))
       },
       dial: (host, address, done) => this.#dial(host, address, done),
-      gossip: (host, body) => this.#gossip(host, body)
+      gossip: (host, body) => {
+        for (const tap of this.#gossipTaps) tap(host.clock.name, body)
+        this.#gossip(host, body)
+      }
     }
   }
 
@@ -49,6 +53,11 @@ export class SimNetwork {
   /** Lets a checker see every frame that arrives. */
   tap(tap: (delivery: Delivery) => void): void {
     this.#taps.push(tap)
+  }
+
+  /** Lets a meter see what each machine publishes, once, however many copies of it there will be. */
+  tapGossip(tap: (from: string, body: Uint8Array) => void): void {
+    this.#gossipTaps.push(tap)
   }
 
   /** Cuts machines of different groups off from each other, both ways. Who is in no group reaches everybody. */

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { type BenchArguments, parseArguments } from './arguments.ts'
 import { compact, crossed } from './cell.ts'
+import { benchControlPlane } from './control-plane.ts'
 import { benchGrowing } from './growing.ts'
 import { benchLimits, benchMatrix } from './matrix.ts'
 import { benchMemory } from './memory.ts'
@@ -16,6 +17,7 @@ import { benchStartUp } from './start-up.ts'
 const CELL_SECONDS = 0.4
 const FILTERED_CELL_SECONDS = 1.5
 const RATE_SECONDS = 5
+const LOSSY_SECONDS = 3600
 
 /** The parts that find figures; the others print for themselves. */
 async function reportsOf(args: BenchArguments): Promise<readonly Report[] | undefined> {
@@ -50,6 +52,10 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
       return [await benchSoak(Number(argument ?? 10))]
     case 'start-up':
       return [await benchStartUp(rounds)]
+    case 'control-plane':
+      return [
+        await benchControlPlane({ members: Number(argument ?? 100), rounds, lossySeconds: seconds ?? LOSSY_SECONDS })
+      ]
     case 'profile':
       await profileOperations(argument ?? 'profiles')
       return []
@@ -69,7 +75,7 @@ const reports = await reportsOf(args)
 if (reports === undefined) {
   console.error(
     `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, soak, start-up, membership, ` +
-      'moving, growing and profile'
+      'control-plane, moving, growing and profile'
   )
   process.exitCode = 2
 } else {

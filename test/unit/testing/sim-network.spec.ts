@@ -213,6 +213,8 @@ describe('the simulated network', () => {
     hosts.forEach((host, i) => host.on('published', ({ from, body }) => heard[i]!.push(`${from}: ${fromUtf8(body)}`)))
     for (let i = 0; i < 3; i++) await world.settle(hosts[i]!.connect(hosts[i + 1]!.address, never))
     await world.advance(1000)
+    const metered: string[] = []
+    network.tapGossip((from, body) => metered.push(`${from}: ${fromUtf8(body)}`))
     hosts[0]!.publish(utf8('one'))
     await world.advance(100)
     assert.deepEqual(heard, [[], ['peer0: one'], ['peer0: one'], ['peer0: one']])
@@ -224,6 +226,7 @@ describe('the simulated network', () => {
     await world.advance(100)
     assert.deepEqual(heard[1], ['peer0: one', 'peer0: two'])
     assert.deepEqual(heard[2], ['peer0: one'])
+    assert.deepEqual(metered, ['n0: one', 'n0: two'], 'a meter sees each once, whoever hears it')
   })
 
   it('is the same for the same seed', async () => {
