@@ -1,5 +1,4 @@
 import { toLatin1, utf8 } from '../base/bytes.ts'
-import { type ErrorCode, KilovoltError, isKilovoltError, messageOf } from '../base/errors.ts'
 import { assertKey, assertValue } from '../model/key.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { type RecordBytes, recordStamp, recordValue } from '../model/record.ts'
@@ -7,6 +6,7 @@ import { formatStamp } from '../model/stamp.ts'
 import type { BackendOptions, BackendSource } from './backend.ts'
 import { assertKeyspaceOptions, backendOptions, requirement } from './call-options.ts'
 import { type Codec, createCodec } from './encodings.ts'
+import { batchError, type KeyFailure, readError } from './key-failures.ts'
 import type { BatchOperation, Entry, Keyspace, KeyspaceOptions, ReadOptions, WriteOptions } from './keyspace.ts'
 
 /** One operation of a batch in bytes; no value deletes. */
@@ -65,8 +65,20 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   async getMany(keys: readonly K[], options: ReadOptions = NO_OPTIONS): Promise<(V | undefined)[]> {
     const call = this.#readOptions(options, 'getMany')
     const { results, failures } = await this.#source.data.getMany(this.#nameBytes, keys.map(this.#keyBytes), call)
-    if (failures.size > 0) throw failures.get(Math.min(...failures.keys()))
-    return results.map(record => this.#valueOf(record))
+    const values: (V | undefined)[] = []
+    const failed: KeyFailure<K>[] = []
+    for (let i = 0; i < keys.length; i++) {
+      let value: V | undefined
+      try {
+        if (failures.has(i)) failed.push({ key: keys[i]!, error: failures.get(i) })
+        else value = this.#valueOf(results[i])
+      } catch (error) {
+        failed.push({ key: keys[i]!, error })
+      }
+      values.push(value)
+    }
+    if (failed.length > 0) throw readError(failed, values)
+    return values
   }
 
   async put(key: K, value: V, options: WriteOptions = NO_OPTIONS): Promise<void> {
@@ -83,18 +95,22 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
         throw new TypeError(`a batch operation is 'put' or 'del', not ${String(type)}`)
     }
     const call = this.#writeOptions(options, 'batch')
-    const failures: { key: K; error: unknown }[] = []
-    const writes = this.#encodeBatch(operations, failures)
-    const gathered = await this.#source.data.putMany(this.#nameBytes, writes, call)
-    for (const [index, error] of gathered.failures) failures.push({ key: writes[index]!.name, error })
-    if (failures.length > 0) throw batchError(failures, operations.length)
+    const writes = this.#encodeBatch(operations)
+    const { failures } = await this.#source.data.putMany(this.#nameBytes, writes, call)
+    if (failures.size === 0) return
+    const failed = [...failures].toSorted(([a], [b]) => a - b)
+    throw batchError(
+      failed.map(([index, error]) => ({ key: writes[index]!.name, error })),
+      operations.length
+    )
   }
 
-  /** Of several operations on one key the last one counts; the earlier ones would only race with it. */
-  #encodeBatch(
-    operations: readonly BatchOperation<V, K>[],
-    failures: { key: K; error: unknown }[]
-  ): readonly EncodedOperation<K>[] {
+  /**
+   * Of several operations on one key the last one counts; the earlier ones would only race with it. One that makes no sense
+   * keeps all of them from being sent: nobody can tell which others it was to go together with.
+   */
+  #encodeBatch(operations: readonly BatchOperation<V, K>[]): readonly EncodedOperation<K>[] {
+    const failures: KeyFailure<K>[] = []
     const last = new Map<string, EncodedOperation<K>>()
     for (const operation of operations) {
       const { key: name } = operation
@@ -106,6 +122,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
         failures.push({ key: name, error })
       }
     }
+    if (failures.length > 0) throw batchError(failures, operations.length, '; nothing was sent')
     return [...last.values()]
   }
 
@@ -147,19 +164,3 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
 }
 
 const NO_OPTIONS = {}
-
-function batchError(failures: readonly { key: unknown; error: unknown }[], total: number): KilovoltError {
-  const first = failures[0]!.error
-  const codes: ReadonlySet<ErrorCode | 'other'> = new Set(
-    failures.map(({ error }) => (isKilovoltError(error) ? error.code : 'other'))
-  )
-  return new KilovoltError(
-    'KV_BATCH_FAILED',
-    `${failures.length} of ${total} operations failed (${[...codes].join(', ')}); the first: ${messageOf(first)}`,
-    {
-      cause: first,
-      retryable: failures.every(({ error }) => isKilovoltError(error) && error.retryable),
-      details: { failures }
-    }
-  )
-}

@@ -7,7 +7,7 @@ import { compareRecordStamps, encodeRecord, isLive, recordHlc, type RecordBytes,
 import { majority } from '../placement/rules.ts'
 import type { Stamp } from '../model/stamp.ts'
 import { TimerWheel } from '../runtime/timer-wheel.ts'
-import type { RecordKey, RecordStore } from '../storage/record-store.ts'
+import type { KeyedRecord, RecordKey, RecordStore } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import { type Gathered, gatherMany, Single } from './gather.ts'
 import { GetOperation, type Repair, type RepairOutcome } from './get-operation.ts'
@@ -17,6 +17,7 @@ import type { ReadBundle } from './read-bundle.ts'
 import { Routes } from './routes.ts'
 import { Snitch } from './snitch.ts'
 import { BUNDLED_BYTES_MAX, TurnBundles } from './turn-bundles.ts'
+import { recordsOf, restampRest, restOf, type Unit, unitBytes, unitsOf, UnitWaiter, type WriteOf } from './units.ts'
 import type { LoneWrite, Stored, WriteBundle } from './write-bundle.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
 
@@ -32,12 +33,6 @@ export interface CallOptions {
   readonly requirement: Requirement | 'any'
   readonly timeoutMs: number | undefined
   readonly signal: AbortSignal | undefined
-}
-
-/** One write of several; without a value it deletes. */
-export interface WriteOf {
-  readonly key: Uint8Array
-  readonly value: Uint8Array | undefined
 }
 
 /** Figures since the node started. */
@@ -163,68 +158,91 @@ export class Coordinator {
     return single.promise
   }
 
-  #storeAlone(place: RecordKey, record: RecordBytes, options: CallOptions): Promise<Stored> {
-    return this.#putAlone(place, record, this.#options(options), options.requirement === 'any' ? 'any' : 'write')
+  #storeAlone(
+    place: RecordKey,
+    record: RecordBytes,
+    options: CallOptions,
+    rest?: readonly KeyedRecord[]
+  ): Promise<Stored> {
+    const kind = options.requirement === 'any' ? 'any' : 'write'
+    return this.#putAlone(place, record, this.#options(options), kind, rest)
   }
 
-  /** As {@link Coordinator.put}, of several keys; the values are copied before this returns. */
-  putMany(keyspace: Uint8Array, writes: readonly WriteOf[], options: CallOptions): Promise<Gathered<Stored>> {
+  /**
+   * As {@link Coordinator.put}, of several keys; the values are copied before this returns. Those of one partition are stored
+   * together or not at all by each replica.
+   *
+   * @throws KilovoltError `KV_BATCH_TOO_LARGE`, when nothing was sent
+   */
+  async putMany(keyspace: Uint8Array, writes: readonly WriteOf[], options: CallOptions): Promise<Gathered<Stored>> {
+    const units = unitsOf(writes, this.#deps.ring)
     this.#stats.writes += writes.length
-    const records = this.#recordsOf(writes)
-    return records instanceof Promise
-      ? records.then(later => this.#storeMany(keyspace, writes, later, options))
-      : this.#storeMany(keyspace, writes, records, options)
+    const stamps = this.#stampsOf(units.length)
+    if (!(stamps instanceof Promise))
+      return this.#storeMany(keyspace, units, writes, recordsOf(units, writes, stamps), options)
+    // The caller's memory is the caller's again as soon as it is waited for anything.
+    const own = writes.map(({ key, value }) => ({ key, value: value && copyBytes(value) }))
+    return this.#storeMany(keyspace, units, own, recordsOf(units, own, await stamps), options)
   }
 
   #storeMany(
     keyspace: Uint8Array,
+    units: readonly Unit[],
     writes: readonly WriteOf[],
     records: readonly RecordBytes[],
     options: CallOptions
   ): Promise<Gathered<Stored>> {
     return gatherMany<WriteBundle, Stored>(writes.length, options.signal, {
       open: () => this.#turn.writes(options),
-      add: (bundle, waiter, index) => {
-        const { key } = writes[index]!
-        const record = records[index]!
-        const place = { partition: this.#deps.ring.partitionOf(key), keyspace, key }
-        if (bundle !== undefined && record.length <= BUNDLED_BYTES_MAX) bundle.add(place, record, waiter, index)
-        else waiter.resolve(index, this.#storeAlone(place, record, options))
+      add: (bundle, gather, number) => {
+        const unit = units[number]!
+        const { key } = writes[unit.first]!
+        const record = records[unit.first]!
+        const place = { partition: unit.partition, keyspace, key }
+        const rest = restOf(unit, writes, records)
+        const waiter = rest === undefined ? gather : new UnitWaiter(unit, gather)
+        const bytes = rest === undefined ? record.length : unitBytes(key, record, rest)
+        if (bundle !== undefined && bytes <= BUNDLED_BYTES_MAX) bundle.add(place, record, waiter, unit.first, rest)
+        else waiter.resolve(unit.first, this.#storeAlone(place, record, options, rest))
+      },
+      units: {
+        count: units.length,
+        sizeOf: number => 1 + (units[number]!.rest?.length ?? 0),
+        reject: (gather, number, error) => new UnitWaiter(units[number]!, gather).reject(0, error)
       }
     })
   }
 
-  #recordsOf(writes: readonly WriteOf[]): readonly RecordBytes[] | Promise<readonly RecordBytes[]> {
+  #stampsOf(count: number): readonly Stamp[] | Promise<readonly Stamp[]> {
     const { stamps } = this.#deps
-    const records: RecordBytes[] = []
-    for (const { value } of writes) {
+    const drawn: Stamp[] = []
+    while (drawn.length < count) {
       const stamp = stamps.next()
-      if (stamp instanceof Promise) return this.#recordsLater(writes.slice(records.length), records, stamp)
-      records.push(encodeRecord({ stamp, value }))
+      if (stamp instanceof Promise) return this.#stampsLater(count, drawn, stamp)
+      drawn.push(stamp)
     }
-    return records
+    return drawn
   }
 
-  /** The caller's memory is the caller's again as soon as it is waited for anything. */
-  async #recordsLater(
-    rest: readonly WriteOf[],
-    records: RecordBytes[],
-    first: Promise<Stamp>
-  ): Promise<readonly RecordBytes[]> {
-    const values = rest.map(({ value }) => value && copyBytes(value))
+  async #stampsLater(count: number, drawn: Stamp[], next: Promise<Stamp>): Promise<readonly Stamp[]> {
     try {
-      for (const [i, value] of values.entries()) {
-        records.push(encodeRecord({ stamp: await (i === 0 ? first : this.#deps.stamps.next()), value }))
-      }
-      return records
+      drawn.push(await next)
+      while (drawn.length < count) drawn.push(await this.#deps.stamps.next())
+      return drawn
     } catch (error) {
       throw this.#failed(error)
     }
   }
 
-  async #putAlone(place: RecordKey, record: RecordBytes, options: OperationOptions, kind: PutKind): Promise<PutResult> {
+  async #putAlone(
+    place: RecordKey,
+    record: RecordBytes,
+    options: OperationOptions,
+    kind: PutKind,
+    rest?: readonly KeyedRecord[]
+  ): Promise<PutResult> {
     try {
-      const result = await this.#track(new PutOperation(this.#deps, place, record, options, kind))
+      const result = await this.#track(new PutOperation(this.#deps, place, record, options, kind, rest))
       this.#stats.restamped += result.restamps
       return result
     } catch (error) {
@@ -233,18 +251,12 @@ export class Coordinator {
   }
 
   /** A write of a bundle goes on by itself. */
-  async #goOnWriting({ place, record, isBehind }: LoneWrite, options: OperationOptions): Promise<Stored> {
+  async #goOnWriting({ place, record, rest, isBehind }: LoneWrite, options: OperationOptions): Promise<Stored> {
     // Else it stays the same record: who has it already takes it for that, and not for a second write of the value.
-    return this.#putAlone(place, isBehind ? await this.#restamped(record) : record, options, 'write')
-  }
-
-  async #restamped(record: RecordBytes): Promise<RecordBytes> {
+    if (!isBehind) return this.#putAlone(place, record, options, 'write', rest)
     this.#stats.restamped++
-    try {
-      return restamp(record, await this.#deps.stamps.next())
-    } catch (error) {
-      throw this.#failed(error)
-    }
+    const [stamp] = await this.#stampsLater(1, [], Promise.resolve(this.#deps.stamps.next()))
+    return this.#putAlone(place, restamp(record, stamp!), options, 'write', restampRest(rest, stamp!))
   }
 
   /**
