@@ -5,6 +5,7 @@
 export type ErrorCode =
   | 'KV_ABORTED'
   | 'KV_BATCH_FAILED'
+  | 'KV_BATCH_TOO_LARGE'
   | 'KV_BOOTSTRAP_UNREACHABLE'
   | 'KV_CLOCK_DRIFT'
   | 'KV_CONFIG'

@@ -97,7 +97,9 @@ class Assembly implements NodeCore {
     this.#stamps = new CeilingStampSource({ store, clock }, identity)
     const damage = this.#damageList()
     const horizonOf = rules.refusePast ? { horizonOf: this.horizons.horizonOf.bind(this.horizons) } : {}
-    this.records = new ApplyLoop({ store: this.#guard, clock, trees: this.trees, damage, ...horizonOf }, { durability })
+    const deps = { store: this.#guard, clock, trees: this.trees, damage, ...horizonOf }
+    const torn = rules.keepUnits ? {} : { keepsUnits: false, batchMax: 1 }
+    this.records = new ApplyLoop(deps, { durability, ...torn })
     const floorOf = this.horizons.floorOf.bind(this.horizons)
     const kept = { store: this.#guard, clock, onDamage: this.#reports.onDamage }
     this.#hints = new HintStore({ ...kept, floorOf }, { durability, bytesMax: HINT_BYTES_MAX })

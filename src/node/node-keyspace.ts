@@ -1,5 +1,5 @@
 import { copyBytes, toLatin1, utf8 } from '../base/bytes.ts'
-import { type ErrorCode, KilovoltError, isKilovoltError, messageOf } from '../base/errors.ts'
+import { KilovoltError } from '../base/errors.ts'
 import { assertKey, assertValue } from '../model/key.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { type RecordBytes, recordExpiresAt, recordStamp, recordValue } from '../model/record.ts'
@@ -8,6 +8,7 @@ import type { BackendOptions, BackendSource } from './backend.ts'
 import { assertKeyspaceOptions, backendOptions, lifetime, requirement, STORE_OPTIONS } from './call-options.ts'
 import { ConditionalWrites } from './conditional-writes.ts'
 import { type Codec, createCodec } from './encodings.ts'
+import { batchError, type KeyFailure, readError } from './key-failures.ts'
 import type {
   BatchOperation,
   Entry,
@@ -84,8 +85,20 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   async getMany(keys: readonly K[], options: ReadOptions = NO_OPTIONS): Promise<(V | undefined)[]> {
     const call = this.#readOptions(options, 'getMany')
     const { results, failures } = await this.#source.data.getMany(this.#nameBytes, keys.map(this.#keyBytes), call)
-    if (failures.size > 0) throw failures.get(Math.min(...failures.keys()))
-    return results.map(record => this.#valueOf(record))
+    const values: (V | undefined)[] = []
+    const failed: KeyFailure<K>[] = []
+    for (let i = 0; i < keys.length; i++) {
+      let value: V | undefined
+      try {
+        if (failures.has(i)) failed.push({ key: keys[i]!, error: failures.get(i) })
+        else value = this.#valueOf(results[i])
+      } catch (error) {
+        failed.push({ key: keys[i]!, error })
+      }
+      values.push(value)
+    }
+    if (failed.length > 0) throw readError(failed, values)
+    return values
   }
 
   async put(key: K, value: V, options: PutOptions = NO_OPTIONS): Promise<void> {
@@ -137,19 +150,22 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   async batch(operations: readonly BatchOperation<V, K>[], options: PutOptions = NO_OPTIONS): Promise<void> {
     const call = this.#putOptions(options, 'batch')
     for (const operation of operations) assertBatchOperation(operation)
-    const failures: { key: K; error: unknown }[] = []
-    const writes = this.#encodeBatch(operations, call.ttl, failures)
-    const gathered = await this.#source.data.putMany(this.#nameBytes, writes, call)
-    for (const [index, error] of gathered.failures) failures.push({ key: writes[index]!.name, error })
-    if (failures.length > 0) throw batchError(failures, operations.length)
+    const writes = this.#encodeBatch(operations, call.ttl)
+    const { failures } = await this.#source.data.putMany(this.#nameBytes, writes, call)
+    if (failures.size === 0) return
+    const failed = [...failures].toSorted(([a], [b]) => a - b)
+    throw batchError(
+      failed.map(([index, error]) => ({ key: writes[index]!.name, error })),
+      operations.length
+    )
   }
 
-  /** Of several operations on one key the last one counts; the earlier ones would only race with it. */
-  #encodeBatch(
-    operations: readonly BatchOperation<V, K>[],
-    ttl: number | undefined,
-    failures: { key: K; error: unknown }[]
-  ): readonly EncodedOperation<K>[] {
+  /**
+   * Of several operations on one key the last one counts; the earlier ones would only race with it. One that makes no sense
+   * keeps all of them from being sent: nobody can tell which others it was to go together with.
+   */
+  #encodeBatch(operations: readonly BatchOperation<V, K>[], ttl: number | undefined): readonly EncodedOperation<K>[] {
+    const failures: KeyFailure<K>[] = []
     const last = new Map<string, EncodedOperation<K>>()
     for (const operation of operations) {
       const { key: name } = operation
@@ -163,6 +179,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
         failures.push({ key: name, error })
       }
     }
+    if (failures.length > 0) throw batchError(failures, operations.length, '; nothing was sent')
     return [...last.values()]
   }
 
@@ -213,19 +230,3 @@ function assertBatchOperation({ type, ...more }: BatchOperation<unknown, unknown
 }
 
 const NO_OPTIONS = {}
-
-function batchError(failures: readonly { key: unknown; error: unknown }[], total: number): KilovoltError {
-  const first = failures[0]!.error
-  const codes: ReadonlySet<ErrorCode | 'other'> = new Set(
-    failures.map(({ error }) => (isKilovoltError(error) ? error.code : 'other'))
-  )
-  return new KilovoltError(
-    'KV_BATCH_FAILED',
-    `${failures.length} of ${total} operations failed (${[...codes].join(', ')}); the first: ${messageOf(first)}`,
-    {
-      cause: first,
-      retryable: failures.every(({ error }) => isKilovoltError(error) && error.retryable),
-      details: { failures }
-    }
-  )
-}

@@ -29,6 +29,8 @@ export interface PlacementRules {
   readonly closeFirst: boolean
   /** G4: whether what is brought along from another cluster keeps its age. */
   readonly keepAge: boolean
+  /** U: whether a replica stores the writes of one call that lie in one partition together. */
+  readonly keepUnits: boolean
 }
 
 /** Size of a majority. */
@@ -48,5 +50,6 @@ export const SOUND_RULES: PlacementRules = {
   syncPast: true,
   refusePast: true,
   closeFirst: true,
-  keepAge: true
+  keepAge: true,
+  keepUnits: true
 }

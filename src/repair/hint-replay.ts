@@ -1,14 +1,14 @@
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import { hlcToMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { type RecordBytes, recordHlc, restamp } from '../model/record.ts'
+import { recordHlc, restamp } from '../model/record.ts'
 import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
 import type { Replica } from '../replication/replica.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from '../replication/wire.ts'
 import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { ANY_OWNER, type HintStore } from '../storage/hint-store.ts'
-import type { RecordKey, StampSource, StoredRecord } from '../storage/record-store.ts'
+import type { StampSource, StoredRecord } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Transport } from '../transport/transport.ts'
 import { ask } from './ask.ts'
@@ -37,6 +37,8 @@ const REST_MS = 2
 const PAGE_RECORDS = 256
 const PAGE_BYTES = 256 * 1024
 const TIMEOUT_MS = 5000
+/** Bytes of hints under way to one target, but for a single unit. */
+const BYTES_AT_ONCE = 4 * 1024 * 1024
 /** Older than this a hint is given up, ms: comparing copies brings more, and cheaper. Not so one that may be the only copy. */
 const AGE_MAX_MS = 3 * 3_600_000
 
@@ -128,8 +130,8 @@ export class HintReplay {
         const page: readonly StoredRecord[] = await kept.page(partition, last, PAGE_RECORDS, PAGE_BYTES)
         last = page.at(-1)
         if (last === undefined) break
-        for (let at = 0; at < page.length; at += AT_ONCE) {
-          await Promise.all(page.slice(at, at + AT_ONCE).map(stored => this.#deliver(target, stored)))
+        for (const some of shares(await hints.unitsOf(target, page))) {
+          await Promise.all(some.map(unit => this.#deliver(target, unit)))
         }
         await pause(clock, REST_MS, this.#abort.signal)
         if (this.#stopped) return
@@ -137,20 +139,25 @@ export class HintReplay {
     }
   }
 
-  async #deliver(target: StoreId, stored: StoredRecord): Promise<void> {
-    const { hints, clock } = this.#deps
-    const isOld = clock.wallMs() - hlcToMs(recordHlc(stored.record)) > AGE_MAX_MS
-    if (isOld && target !== ANY_OWNER) return hints.remove(target, stored, false)
+  /** Hands over what was written together, which may be a single record. */
+  async #deliver(target: StoreId, unit: readonly StoredRecord[]): Promise<void> {
+    const { clock } = this.#deps
+    const isOld = clock.wallMs() - hlcToMs(recordHlc(unit[0]!.record)) > AGE_MAX_MS
+    if (isOld && target !== ANY_OWNER) return this.#remove(target, unit, false)
     let failure: unknown = new KilovoltError('KV_UNREACHABLE', 'no owner lives', { retryable: true })
-    for (const receiver of this.#receivers(target, stored)) {
+    for (const receiver of this.#receivers(target, unit[0]!)) {
       try {
-        await this.#give(receiver, stored, target === ANY_OWNER)
-        return await hints.remove(target, stored, true)
+        await this.#give(receiver, unit, target === ANY_OWNER)
+        return await this.#remove(target, unit, true)
       } catch (error) {
         failure = error
       }
     }
     throw failure
+  }
+
+  async #remove(target: StoreId, unit: readonly StoredRecord[], isDelivered: boolean): Promise<void> {
+    await Promise.all(unit.map(stored => this.#deps.hints.remove(target, stored, isDelivered)))
   }
 
   /** Who may take a hint now: its target, or any owner if that owns the partition no more. */
@@ -167,22 +174,25 @@ export class HintReplay {
    * Resolves when the receiver holds the record, or a newer one. What may be the only copy of a write is new to its owners:
    * when it comes too late it is stamped anew, like any write, rather than taken for one that they have had.
    */
-  async #give(receiver: StoreId, stored: StoredRecord, isNew: boolean): Promise<void> {
-    let reply = await this.#put(receiver, stored, stored.record, isNew)
+  async #give(receiver: StoreId, unit: readonly StoredRecord[], isNew: boolean): Promise<void> {
+    let reply = await this.#put(receiver, unit, isNew)
     if (reply.kind === 'late') {
       const { stamps } = this.#deps
       stamps.observe(reply.floor)
-      reply = await this.#put(receiver, stored, restamp(stored.record, await stamps.next()), isNew)
+      const stamp = await stamps.next()
+      const later = unit.map(stored => ({ ...stored, record: restamp(stored.record, stamp) }))
+      reply = await this.#put(receiver, later, isNew)
     }
     if (reply.kind === 'fenced' || reply.kind === 'late')
       throw new KilovoltError('KV_UNREACHABLE', `${receiver} did not take it: ${reply.kind}`, { retryable: true })
   }
 
-  async #put(receiver: StoreId, place: RecordKey, record: RecordBytes, isNew: boolean): Promise<PutReply> {
+  async #put(receiver: StoreId, unit: readonly StoredRecord[], isNew: boolean): Promise<PutReply> {
     const { self, transport, replica, topology } = this.#deps
-    const { partition, keyspace, key } = place
+    const { partition, keyspace, key, record } = unit[0]!
     const here = topology()!
-    const request: PutRequest = { partition, keyspace, key, record, exempt: false, repair: !isNew }
+    const rest = unit.length === 1 ? undefined : unit.slice(1)
+    const request: PutRequest = { partition, keyspace, key, record, exempt: false, repair: !isNew, rest }
     if (receiver === self) {
       return new Promise((resolve, reject) => {
         replica.put(request, here.epoch, (error, reply) => (reply === undefined ? reject(error!) : resolve(reply)))
@@ -193,4 +203,19 @@ export class HintReplay {
     const message = { type: MessageType.PUT, class: 'bulk', body: encodePut(request), timeoutMs: TIMEOUT_MS } as const
     return decodePutReply((await ask(transport, peer, message)).body)
   }
+}
+
+/** What is handed over at the same time. */
+function* shares(units: readonly (readonly StoredRecord[])[]): Generator<readonly (readonly StoredRecord[])[]> {
+  let some: (readonly StoredRecord[])[] = []
+  let bytes = 0
+  for (const unit of units) {
+    some.push(unit)
+    for (const { record } of unit) bytes += record.length
+    if (some.length < AT_ONCE && bytes < BYTES_AT_ONCE) continue
+    yield some
+    some = []
+    bytes = 0
+  }
+  if (some.length > 0) yield some
 }

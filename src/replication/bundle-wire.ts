@@ -4,16 +4,27 @@ import { Writer } from '../codec/writer.ts'
 import { EMPTY_BYTES, equalBytes } from '../base/bytes.ts'
 import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import { type RecordBytes, recordHlc, STAMP_BYTES, STAMP_END, STAMP_START } from '../model/record.ts'
-import type { RecordKey } from '../storage/record-store.ts'
-import { type GetReply, type GetRequest, type PutReply, type PutRequest, readRecord } from './wire.ts'
+import type { KeyedRecord, RecordKey } from '../storage/record-store.ts'
+import {
+  assertOneStamp,
+  type GetReply,
+  type GetRequest,
+  type PutReply,
+  type PutRequest,
+  readRecord,
+  readRest,
+  type StoredReply,
+  UNIT_MAX,
+  writeRest
+} from './wire.ts'
 
 /**
  * Requests of many operations in one message, and their answers in one reply, in the same order:
  *
  *     GETS    count · per read:  flags u8 (1: a known stamp follows, 2: of another keyspace than the one before) ·
  *                                partition u16 · [keyspace] · key · [stamp 15]
- *     PUTS    flags u8 (1: exempt from the epoch fence) · count · per write: flags u8 (2) · partition u16 · [keyspace] ·
- *                                key · record
+ *     PUTS    flags u8 (1: exempt from the epoch fence) · count · per write or unit: flags u8 (2, 4: a unit) ·
+ *                                partition u16 · [keyspace] · key · record · [rest of the unit: count · key · record …]
  *     reply   per operation: status u8 · …
  *
  * Whatever is out of the ordinary is answered by no more than its kind: the operation then goes on by itself.
@@ -21,6 +32,7 @@ import { type GetReply, type GetRequest, type PutReply, type PutRequest, readRec
 const KNOWN = 1
 const OTHER_KEYSPACE = 2
 const EXEMPT = 1
+const UNIT = 4
 /** Operations in one message. */
 export const BUNDLE_MAX = 512
 /** Bytes of answers after which the rest of the reads are left to be asked by themselves. */
@@ -35,7 +47,8 @@ const Status = {
   STALE: 5,
   LATE: 6,
   FENCED: 7,
-  FAILED: 8
+  FAILED: 8,
+  STORED_UNIT: 9
 } as const
 
 /** What a replica says to one read of several; `undefined` when it has no answer to give. */
@@ -45,7 +58,7 @@ export type ReadAnswer = GetReply | undefined
  * What a replica says to one write of several. `behind`: it needs a later stamp than this. `failed`: it could not be stored.
  */
 export type WriteAnswer =
-  | { readonly kind: 'stored'; readonly existed: boolean }
+  | StoredReply
   | { readonly kind: 'behind'; readonly hlc: number; readonly existed: boolean }
   | { readonly kind: 'fenced' }
   | { readonly kind: 'failed' }
@@ -98,12 +111,14 @@ export function decodeGets(bytes: Uint8Array): GetRequest[] {
 
 export function encodePuts(requests: readonly PutRequest[], exempt: boolean): Uint8Array {
   let size = 8
-  for (const { record } of requests) size += record.length + 48
+  for (const { record, rest } of requests) size += record.length + 48 + (rest === undefined ? 0 : sizeOf(rest))
   const writer = new Writer(size).u8(exempt ? EXEMPT : 0).varint(requests.length)
   let before: Uint8Array = EMPTY_BYTES
   for (const request of requests) {
-    writePlace(writer, request, before, 0)
+    const { rest } = request
+    writePlace(writer, request, before, rest === undefined ? 0 : UNIT)
     writer.bytes(request.record)
+    if (rest !== undefined) writeRest(writer, rest)
     before = request.keyspace
   }
   return writer.finish()
@@ -116,9 +131,11 @@ export function decodePuts(bytes: Uint8Array): PutRequest[] {
   const requests: PutRequest[] = []
   const exempt = (reader.u8() & EXEMPT) !== 0
   for (let left = reader.count(BUNDLE_MAX, 4); left > 0; left--) {
-    const { partition, keyspace, key } = place.next()
+    const { flags, partition, keyspace, key } = place.next()
     const record = readRecord(reader, reader.varint())
-    requests.push({ partition, keyspace, key, record, exempt, repair: false })
+    const rest = (flags & UNIT) === 0 ? undefined : readRest(reader)
+    if (rest !== undefined) assertOneStamp(record, rest)
+    requests.push({ partition, keyspace, key, record, exempt, repair: false, rest })
   }
   return requests
 }
@@ -172,7 +189,12 @@ export function encodeWriteAnswers(answers: readonly WriteAnswer[]): Uint8Array 
   for (const answer of answers) {
     switch (answer.kind) {
       case 'stored':
-        writer.u8(answer.existed ? Status.STORED_OVER : Status.STORED)
+        if (answer.rest === undefined) writer.u8(answer.existed ? Status.STORED_OVER : Status.STORED)
+        else
+          writer
+            .u8(Status.STORED_UNIT)
+            .u8(answer.existed ? 1 : 0)
+            .bytes(answer.rest)
         break
       case 'behind':
         writer.u8(answer.existed ? Status.STALE : Status.LATE).varint(answer.hlc)
@@ -200,6 +222,8 @@ function readWriteAnswer(reader: Reader): WriteAnswer {
       return STORED
     case Status.STORED_OVER:
       return STORED_OVER
+    case Status.STORED_UNIT:
+      return { kind: 'stored', existed: reader.u8() !== 0, rest: reader.bytes(UNIT_MAX) }
     case Status.STALE:
     case Status.LATE:
       return { kind: 'behind', hlc: reader.varint(), existed: status === Status.STALE }
@@ -216,6 +240,12 @@ function readEach<T>(reader: Reader, count: number, read: (reader: Reader) => T)
   const items: T[] = []
   for (let i = 0; i < count; i++) items.push(read(reader))
   return items
+}
+
+function sizeOf(rest: readonly KeyedRecord[]): number {
+  let size = 4
+  for (const { key, record } of rest) size += key.length + record.length + 8
+  return size
 }
 
 const SAME = { kind: 'same' } as const

@@ -71,6 +71,8 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
   /** Begins: asks this node's copies and others. To be called once. */
   start(): void {
     if (this.#ended) return
+    // All that it was made for goes by itself.
+    if (this.#items.length === 0) return this.#end()
     const { clock, wheel, routes } = this.deps
     const latest = routes()
     this.#running = this.#items.length

@@ -4,9 +4,10 @@ import { hlcToMs } from '../model/hlc.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { compareRecordStamps, isLive, recordHlc, type RecordBytes, restamp, restampWrite } from '../model/record.ts'
+import type { Stamp } from '../model/stamp.ts'
 import { majority } from '../placement/rules.ts'
 import { TimerWheel } from '../runtime/timer-wheel.ts'
-import type { RecordKey, RecordStore } from '../storage/record-store.ts'
+import type { KeyedRecord, RecordKey, RecordStore } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import { type Gathered, gatherMany, Single } from './gather.ts'
 import { GetOperation, type Repair, type RepairOutcome } from './get-operation.ts'
@@ -15,8 +16,9 @@ import { type PutKind, PutOperation, type PutResult } from './put-operation.ts'
 import type { ReadBundle } from './read-bundle.ts'
 import { Routes } from './routes.ts'
 import { Snitch } from './snitch.ts'
-import { type PlannedWrite, plannedRecord, recordOf, recordsOf, type WriteOf } from './stamped.ts'
+import { type PlannedWrite, plannedRecord, recordOf, type WriteOf } from './stamped.ts'
 import { BUNDLED_BYTES_MAX, TurnBundles } from './turn-bundles.ts'
+import { recordsOf, restampRest, restOf, type Unit, unitBytes, unitsOf, UnitWaiter } from './units.ts'
 import type { LoneWrite, Stored, WriteBundle } from './write-bundle.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
 
@@ -160,37 +162,57 @@ export class Coordinator {
     return single.promise
   }
 
-  #storeAlone(place: RecordKey, record: RecordBytes, options: CallOptions): Promise<Stored> {
-    return this.#putAlone(place, record, this.#options(options), options.requirement === 'any' ? 'any' : 'write')
+  #storeAlone(
+    place: RecordKey,
+    record: RecordBytes,
+    options: CallOptions,
+    rest?: readonly KeyedRecord[]
+  ): Promise<Stored> {
+    const kind = options.requirement === 'any' ? 'any' : 'write'
+    return this.#putAlone(place, record, this.#options(options), kind, rest)
   }
 
-  /** As {@link Coordinator.put}, of several keys; the values are copied before this returns. */
-  putMany(keyspace: Uint8Array, writes: readonly WriteOf[], options: CallOptions): Promise<Gathered<Stored>> {
+  /**
+   * As {@link Coordinator.put}, of several keys; the values are copied before this returns. Those of one partition are stored
+   * together or not at all by each replica.
+   *
+   * @throws KilovoltError `KV_BATCH_TOO_LARGE`, when nothing was sent
+   */
+  async putMany(keyspace: Uint8Array, writes: readonly WriteOf[], options: CallOptions): Promise<Gathered<Stored>> {
+    const units = unitsOf(writes, this.#deps.ring)
     this.#stats.writes += writes.length
-    const records = recordsOf(writes, this.#deps.stamps)
-    if (!(records instanceof Promise)) return this.#storeMany(keyspace, writes, records, options)
-    return records.then(
-      later => this.#storeMany(keyspace, writes, later, options),
-      (error: unknown) => {
-        throw this.#failed(error)
-      }
-    )
+    const stamps = this.#stampsOf(units.length)
+    if (!(stamps instanceof Promise))
+      return this.#storeMany(keyspace, units, writes, recordsOf(units, writes, stamps), options)
+    // The caller's memory is the caller's again as soon as it is waited for anything.
+    const own = writes.map(({ key, value, ttl }) => ({ key, value: value && copyBytes(value), ttl }))
+    return this.#storeMany(keyspace, units, own, recordsOf(units, own, await stamps), options)
   }
 
   #storeMany(
     keyspace: Uint8Array,
+    units: readonly Unit[],
     writes: readonly WriteOf[],
     records: readonly RecordBytes[],
     options: CallOptions
   ): Promise<Gathered<Stored>> {
     return gatherMany<WriteBundle, Stored>(writes.length, options.signal, {
       open: () => this.#turn.writes(options),
-      add: (bundle, waiter, index) => {
-        const { key } = writes[index]!
-        const record = records[index]!
-        const place = { partition: this.#deps.ring.partitionOf(key), keyspace, key }
-        if (bundle !== undefined && record.length <= BUNDLED_BYTES_MAX) bundle.add(place, record, waiter, index)
-        else waiter.resolve(index, this.#storeAlone(place, record, options))
+      add: (bundle, gather, number) => {
+        const unit = units[number]!
+        const { key } = writes[unit.first]!
+        const record = records[unit.first]!
+        const place = { partition: unit.partition, keyspace, key }
+        const rest = restOf(unit, writes, records)
+        const waiter = rest === undefined ? gather : new UnitWaiter(unit, gather)
+        const bytes = rest === undefined ? record.length : unitBytes(key, record, rest)
+        if (bundle !== undefined && bytes <= BUNDLED_BYTES_MAX) bundle.add(place, record, waiter, unit.first, rest)
+        else waiter.resolve(unit.first, this.#storeAlone(place, record, options, rest))
+      },
+      units: {
+        count: units.length,
+        sizeOf: number => 1 + (units[number]!.rest?.length ?? 0),
+        reject: (gather, number, error) => new UnitWaiter(units[number]!, gather).reject(0, error)
       }
     })
   }
@@ -210,9 +232,36 @@ export class Coordinator {
     return this.#putAlone(place, record, { ...this.#options(options), keepsExpiry: ttl === undefined }, kind)
   }
 
-  async #putAlone(place: RecordKey, record: RecordBytes, options: OperationOptions, kind: PutKind): Promise<PutResult> {
+  #stampsOf(count: number): readonly Stamp[] | Promise<readonly Stamp[]> {
+    const { stamps } = this.#deps
+    const drawn: Stamp[] = []
+    while (drawn.length < count) {
+      const stamp = stamps.next()
+      if (stamp instanceof Promise) return this.#stampsLater(count, drawn, stamp)
+      drawn.push(stamp)
+    }
+    return drawn
+  }
+
+  async #stampsLater(count: number, drawn: Stamp[], next: Promise<Stamp>): Promise<readonly Stamp[]> {
     try {
-      const result = await this.#track(new PutOperation(this.#deps, place, record, options, kind))
+      drawn.push(await next)
+      while (drawn.length < count) drawn.push(await this.#deps.stamps.next())
+      return drawn
+    } catch (error) {
+      throw this.#failed(error)
+    }
+  }
+
+  async #putAlone(
+    place: RecordKey,
+    record: RecordBytes,
+    options: OperationOptions,
+    kind: PutKind,
+    rest?: readonly KeyedRecord[]
+  ): Promise<PutResult> {
+    try {
+      const result = await this.#track(new PutOperation(this.#deps, place, record, options, kind, rest))
       this.#stats.restamped += result.restamps
       return result
     } catch (error) {
@@ -221,18 +270,18 @@ export class Coordinator {
   }
 
   /** A write of a bundle goes on by itself. */
-  async #goOnWriting({ place, record, isBehind }: LoneWrite, options: OperationOptions): Promise<Stored> {
+  async #goOnWriting({ place, record, rest, isBehind }: LoneWrite, options: OperationOptions): Promise<Stored> {
     // Else it stays the same record: who has it already takes it for that, and not for a second write of the value.
-    return this.#putAlone(place, isBehind ? await this.#restamped(record) : record, options, 'write')
-  }
-
-  async #restamped(record: RecordBytes): Promise<RecordBytes> {
+    if (!isBehind) return this.#putAlone(place, record, options, 'write', rest)
     this.#stats.restamped++
-    try {
-      return restampWrite(record, await this.#deps.stamps.next())
-    } catch (error) {
-      throw this.#failed(error)
-    }
+    const [stamp] = await this.#stampsLater(1, [], Promise.resolve(this.#deps.stamps.next()))
+    return this.#putAlone(
+      place,
+      restampWrite(record, stamp!),
+      options,
+      'write',
+      restampRest(rest, stamp!, restampWrite)
+    )
   }
 
   /**

@@ -109,6 +109,16 @@ interface Opened {
 interface Begin<Bundle extends Opened, Result> {
   readonly open: () => Bundle | undefined
   readonly add: (bundle: Bundle | undefined, waiter: Waiter<Result>, index: number) => void
+  /** Which of them are begun as one; {@link Begin.add} is given the number of the unit then. Default: each by itself. */
+  readonly units?: Units<Result>
+}
+
+/** Operations that are begun together in units. */
+interface Units<Result> {
+  readonly count: number
+  /** How many operations a unit has. */
+  readonly sizeOf: (unit: number) => number
+  readonly reject: (waiter: Waiter<Result>, unit: number, error: unknown) => void
 }
 
 /** Operations of one call that are under way at once: what they hold in memory has a bound. */
@@ -123,7 +133,7 @@ const STEP = 256
 export async function gatherMany<Bundle extends Opened, Result>(
   count: number,
   signal: AbortSignal | undefined,
-  { open, add }: Begin<Bundle, Result>
+  { open, add, units }: Begin<Bundle, Result>
 ): Promise<Gathered<Result>> {
   const gather = new Gather<Result>(count)
   const bundles: Bundle[] = []
@@ -131,13 +141,17 @@ export async function gatherMany<Bundle extends Opened, Result>(
   const forget = onAbort(signal, () => {
     for (const bundle of bundles) bundle.cancel(aborted())
   })
-  for (let from = 0; from < count; from += STEP) {
-    const room = gather.ended(from + STEP - AT_ONCE_MAX)
+  const last = units?.count ?? count
+  for (let next = 0, begun = 0; next < last;) {
+    const room = gather.ended(begun + STEP - AT_ONCE_MAX)
     if (room !== undefined) await room
     let bundle: Bundle | undefined
-    for (let index = from; index < Math.min(count, from + STEP); index++) {
+    for (const until = begun + STEP; next < last && begun < until;) {
+      const index = next++
+      begun += units?.sizeOf(index) ?? 1
       if (signal?.aborted === true) {
-        gather.reject(index, aborted())
+        if (units === undefined) gather.reject(index, aborted())
+        else units.reject(gather, index, aborted())
         continue
       }
       if (bundle === undefined || bundle.isFull) {

@@ -8,7 +8,7 @@ import type { PlacementRules } from '../placement/rules.ts'
 import type { Topology } from '../placement/topology.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { Deadline, type TimerWheel } from '../runtime/timer-wheel.ts'
-import type { RecordKey, StampSource } from '../storage/record-store.ts'
+import type { KeyedRecord, RecordKey, StampSource } from '../storage/record-store.ts'
 import type { MessageType } from '../transport/message-type.ts'
 import type { Outcome, Transport } from '../transport/transport.ts'
 import type { Replica } from './replica.ts'
@@ -33,12 +33,13 @@ export interface OperationDeps {
   readonly catchUp: (epoch: number, timeoutMs: number) => Promise<unknown>
   /** Whether gossip holds a member for dead: it is not asked, but counted as failed at once. */
   readonly isDead: (store: StoreId) => boolean
-  /** Keeps a record for a store that could not be given it, or for any owner; `done` as for `HintStore.add`. */
+  /** Keeps a record, or a unit, for a store that could not be given it, or for any owner; `done` as for `HintStore.add`. */
   readonly keepFor: (
     target: StoreId,
     key: RecordKey,
     record: RecordBytes,
-    done?: (error: KilovoltError | undefined) => void
+    done?: (error: KilovoltError | undefined) => void,
+    rest?: readonly KeyedRecord[]
   ) => void
 }
 

@@ -5,8 +5,9 @@ import { isLive, recordHlc, recordStamp, type RecordBytes, restamp, restampWrite
 import type { Stamp } from '../model/stamp.ts'
 import { MessageType } from '../transport/message-type.ts'
 import { Operation, type OperationDeps, type OperationOptions } from './operation.ts'
+import { mergedRest, restampRest } from './units.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
-import type { RecordKey } from '../storage/record-store.ts'
+import type { KeyedRecord, RecordKey } from '../storage/record-store.ts'
 import { ANY_OWNER } from '../storage/hint-store.ts'
 import type { Outcome } from '../transport/transport.ts'
 
@@ -14,6 +15,8 @@ import type { Outcome } from '../transport/transport.ts'
 export interface PutResult {
   /** Whether some acknowledging replica held a live value before. */
   readonly existed: boolean
+  /** The same of the rest of a unit: 1 or 0 for each. */
+  readonly rest?: Uint8Array | undefined
   readonly restamps: number
   /** The record as it was stamped last. */
   readonly record: RecordBytes
@@ -33,7 +36,7 @@ export type PutKind = 'write' | 'any' | 'brought' | 'extended'
 const RESTAMPS_MAX = 5
 
 /**
- * One write. The re-stamp rule: a replica that holds something newer says so; a coordinator that hears it before the
+ * One write, or one unit of them. The re-stamp rule: a replica that holds something newer says so; a coordinator that hears it before the
  * level is met stamps again, later than that, and sends anew. So an acknowledged quorum write never loses to one that
  * was acknowledged before it, whatever the clocks say. At `one` a stale answer counts: there nothing is promised.
  */
@@ -44,10 +47,13 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   readonly #kind: PutKind
   readonly #keepsExpiry: boolean
   #record: RecordBytes
+  /** The rest of its unit. */
+  #rest: readonly KeyedRecord[] | undefined
   #isKeeping = false
   #isAcknowledged = false
   #existed = false
   #isOutrun = false
+  #restExisted: Uint8Array | undefined
   #restamps = 0
 
   constructor(
@@ -55,10 +61,12 @@ export class PutOperation extends Operation<PutReply, PutResult> {
     key: RecordKey,
     record: RecordBytes,
     options: OperationOptions,
-    kind: PutKind = 'write'
+    kind: PutKind = 'write',
+    rest?: readonly KeyedRecord[]
   ) {
     super(deps, key, options)
     this.#record = record
+    this.#rest = rest
     this.#kind = kind
     this.#keepsExpiry = options.keepsExpiry === true || this.#isOld
   }
@@ -78,10 +86,11 @@ export class PutOperation extends Operation<PutReply, PutResult> {
     if (this.#kind !== 'any') return super.outOfReach()
     if (this.#isKeeping) return
     this.#isKeeping = true
-    this.deps.keepFor(ANY_OWNER, this.key, this.#record, error => {
+    const done = (error: KilovoltError | undefined): void => {
       if (error === undefined) this.succeed(this.#result())
       else super.outOfReach()
-    })
+    }
+    this.deps.keepFor(ANY_OWNER, this.key, this.#record, done, this.#rest)
   }
 
   protected encode(): Uint8Array {
@@ -100,6 +109,7 @@ export class PutOperation extends Operation<PutReply, PutResult> {
     switch (reply.kind) {
       case 'stored':
         this.#existed ||= reply.existed
+        if (reply.rest !== undefined) this.#restExisted = mergedRest(this.#restExisted, reply.rest)
         if (this.yes(store)) this.#acknowledge()
         break
       case 'stale':
@@ -122,17 +132,27 @@ export class PutOperation extends Operation<PutReply, PutResult> {
 
   /** A replica that fails when the write is acknowledged already is given it later. */
   protected override onLate(store: StoreId, { kind }: Outcome): void {
-    if (this.#isAcknowledged && kind !== 'reply') this.deps.keepFor(store, this.key, this.#record)
+    if (this.#isAcknowledged && kind !== 'reply') this.#keepFor(store)
   }
 
   #acknowledge(): void {
     this.#isAcknowledged = true
-    for (const store of this.failed) this.deps.keepFor(store, this.key, this.#record)
+    for (const store of this.failed) this.#keepFor(store)
     this.succeed(this.#result())
   }
 
+  #keepFor(store: StoreId): void {
+    this.deps.keepFor(store, this.key, this.#record, undefined, this.#rest)
+  }
+
   #result(): PutResult {
-    return { existed: this.#existed, restamps: this.#restamps, record: this.#record, isOutrun: this.#isOutrun }
+    return {
+      existed: this.#existed,
+      rest: this.#restExisted,
+      restamps: this.#restamps,
+      record: this.#record,
+      isOutrun: this.#isOutrun
+    }
   }
 
   #isLive(record: RecordBytes): boolean {
@@ -152,12 +172,15 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   #sendAs(store: StoreId, stamp: Stamp): void {
     if (this.#restamps === RESTAMPS_MAX) return this.no(store, 'stale', true)
     this.#restamps++
-    this.#record = this.#keepsExpiry ? restamp(this.#record, stamp) : restampWrite(this.#record, stamp)
+    const again = this.#keepsExpiry ? restamp : restampWrite
+    this.#record = again(this.#record, stamp)
+    this.#rest = restampRest(this.#rest, stamp, again)
     this.phase()
   }
 
   #request(): PutRequest {
     const { partition, keyspace, key } = this.key
-    return { partition, keyspace, key, record: this.#record, exempt: this.requirement === 'one', repair: false }
+    const exempt = this.requirement === 'one'
+    return { partition, keyspace, key, record: this.#record, exempt, repair: false, rest: this.#rest }
   }
 }

@@ -1,12 +1,12 @@
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
 import { hlcFromMs, hlcToMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { hasStamp, isLive, type RecordBytes, recordHlc } from '../model/record.ts'
+import { compareRecordStamps, hasStamp, isLive, type RecordBytes, recordHlc } from '../model/record.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Horizons } from '../storage/horizons.ts'
-import type { RecordStore, StampSource } from '../storage/record-store.ts'
+import type { KeyedRecord, RecordStore, StampSource } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import {
   decodeGets,
@@ -103,7 +103,7 @@ export class Replica {
 
   /** One write. */
   put(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>): void {
-    if (!request.repair) this.#requests++
+    if (!request.repair) this.#requests += sizeOf(request)
     if (this.#isAhead(request, epoch)) return this.#catchUp(epoch, done, () => this.#put(request, epoch, done))
     this.#put(request, epoch, done)
   }
@@ -124,7 +124,7 @@ export class Replica {
 
   /** Several writes of one coordinator; a reply for each, `undefined` for one that could not be stored. */
   putMany(requests: readonly PutRequest[], epoch: number, done: ReplicaDone<readonly (PutReply | undefined)[]>): void {
-    for (const { repair } of requests) if (!repair) this.#requests++
+    for (const request of requests) if (!request.repair) this.#requests += sizeOf(request)
     const go = (): void => this.#putMany(requests, epoch, done)
     if (this.#isAnyAhead(requests, epoch)) return this.#catchUp(epoch, done, go)
     go()
@@ -200,28 +200,54 @@ export class Replica {
     const nowMs = clock.wallMs()
     const tooFar = hlc > hlcFromMs(nowMs + this.#options.maxClockDriftMs)
     if (!tooFar) stamps.observe(hlc)
-    const apply = (): void =>
+    const apply = (): void => {
+      if (request.rest !== undefined) return this.#storeUnit(request, request.rest, nowMs, done)
       records.apply(request, request.record, (error, result) => {
-        const bound = error === undefined || request.repair ? undefined : boundOf(error)
-        // K1: a damaged record lies here; what is stamped later is newer than that can have been.
-        if (bound !== undefined) return done(undefined, { kind: 'late', floor: bound })
-        if (error !== undefined || result === undefined) return done(asError(error), undefined)
+        if (error !== undefined || result === undefined) return fail(request, error, done)
         if (result.outcome === 'stale' && result.current !== undefined) {
           return done(undefined, { kind: 'stale', current: result.current })
         }
         const existed = isLive(result.current, Math.max(nowMs, hlcToMs(stamps.last)))
         done(undefined, { kind: 'stored', existed })
       })
+    }
     if (!tooFar || request.repair) return apply()
     // D1: a fresh write from the far future is refused; D3: unless it directly succeeds what is held here already,
     // or a key that was once poisoned could never be written again.
-    void Promise.resolve(records.get(request)).then(
-      held => {
-        if (held !== undefined && hlc <= recordHlc(held) + 4096) apply()
+    void this.#succeedsHeld(request, hlc).then(
+      isNext => {
+        if (isNext) apply()
         else done(driftError(), undefined)
       },
       (error: unknown) => done(asError(error), undefined)
     )
+  }
+
+  /**
+   * The writes of a unit are stored together. Each yields to what is newer at its key, as if that had come after the unit;
+   * the coordinator is told, and may stamp the unit again.
+   */
+  #storeUnit(request: PutRequest, rest: readonly KeyedRecord[], nowMs: number, done: ReplicaDone<PutReply>): void {
+    this.#deps.records.applyUnit(request, [request, ...rest], (error, results) => {
+      if (error !== undefined || results === undefined) return fail(request, error, done)
+      let newest: RecordBytes | undefined
+      for (const { outcome, current } of results) {
+        if (outcome !== 'stale' || current === undefined) continue
+        if (newest === undefined || compareRecordStamps(current, newest) > 0) newest = current
+      }
+      if (newest !== undefined) return done(undefined, { kind: 'stale', current: newest })
+      const existed = Uint8Array.from(results, ({ current }) => (isLive(current, nowMs) ? 1 : 0))
+      done(undefined, { kind: 'stored', existed: existed[0] === 1, rest: existed.subarray(1) })
+    })
+  }
+
+  /** Whether a write comes right after what is held under its key; of a unit one key is enough, or it could never be written. */
+  async #succeedsHeld({ partition, keyspace, key, rest = [] }: PutRequest, hlc: number): Promise<boolean> {
+    for (const name of [key, ...rest.map(write => write.key)]) {
+      const held = await this.#deps.records.get({ partition, keyspace, key: name })
+      if (held !== undefined && hlc <= recordHlc(held) + 4096) return true
+    }
+    return false
   }
 
   /** Whether the request is bound to an epoch that this node does not have yet. */
@@ -276,10 +302,22 @@ function encodeWriteReplies(replies: readonly (PutReply | undefined)[]): Uint8Ar
   return encodeWriteAnswers(replies.map(writeAnswerOf))
 }
 
+/** How many writes a request is. */
+function sizeOf({ rest }: PutRequest): number {
+  return rest === undefined ? 1 : 1 + rest.length
+}
+
 function answer(record: RecordBytes, known: Uint8Array | undefined): GetReply {
   // Nothing newer than what the coordinator has: it need not travel.
   if (known !== undefined && hasStamp(record, known)) return SAME
   return { kind: 'record', record }
+}
+
+function fail(request: PutRequest, error: Error | undefined, done: ReplicaDone<PutReply>): void {
+  const bound = error === undefined || request.repair ? undefined : boundOf(error)
+  // K1: a damaged record lies here; what is stamped later is newer than that can have been.
+  if (bound !== undefined) return done(undefined, { kind: 'late', floor: bound })
+  done(asError(error), undefined)
 }
 
 /** What a damaged record in the way of a write is not stamped after. */

@@ -30,34 +30,6 @@ export function recordOf(stamp: Stamp, value: Uint8Array | undefined, ttl: numbe
   return encodeRecord({ stamp, value, expiresAt: value === undefined ? undefined : expiryOf(stamp.hlc, ttl) })
 }
 
-/** The records of several writes, each with a stamp of its own; the values are copied before this returns. */
-export function recordsOf(
-  writes: readonly WriteOf[],
-  stamps: StampSource
-): readonly RecordBytes[] | Promise<readonly RecordBytes[]> {
-  const records: RecordBytes[] = []
-  for (const { value, ttl } of writes) {
-    const stamp = stamps.next()
-    if (stamp instanceof Promise) return recordsLater(writes.slice(records.length), records, stamp, stamps)
-    records.push(recordOf(stamp, value, ttl))
-  }
-  return records
-}
-
-/** The caller's memory is the caller's again as soon as it is waited for anything. */
-async function recordsLater(
-  rest: readonly WriteOf[],
-  records: RecordBytes[],
-  first: Promise<Stamp>,
-  stamps: StampSource
-): Promise<readonly RecordBytes[]> {
-  const own = rest.map(({ value, ttl }) => ({ value: value && copyBytes(value), ttl }))
-  for (const [i, { value, ttl }] of own.entries()) {
-    records.push(recordOf(await (i === 0 ? first : stamps.next()), value, ttl))
-  }
-  return records
-}
-
 /** The record of a planned write; the value is copied before this returns. */
 export async function plannedRecord(
   { value, expiresAt, after }: PlannedWrite,

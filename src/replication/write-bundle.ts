@@ -1,34 +1,42 @@
 import type { KilovoltError } from '../base/errors.ts'
 import { isTombstone, type RecordBytes } from '../model/record.ts'
-import type { RecordKey } from '../storage/record-store.ts'
+import type { KeyedRecord, RecordKey } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import { Bundle, type BundleOptions } from './bundle.ts'
 import { decodeWriteAnswers, encodePuts, type WriteAnswer, writeAnswerOf } from './bundle-wire.ts'
 import type { Waiter } from './gather.ts'
 import { Item } from './item.ts'
 import type { OperationDeps } from './operation.ts'
+import { mergedRest, unitBytes, type UnitResult } from './units.ts'
 import type { PutRequest } from './wire.ts'
 
-/** What a write found: whether some acknowledging replica held a live value before. */
-export interface Stored {
-  readonly existed: boolean
-}
+/** What a write found: whether some acknowledging replica held a live value before; of the rest of a unit 1 or 0 for each. */
+export type Stored = UnitResult
 
 const STORED: Stored = { existed: false }
 const STORED_OVER: Stored = { existed: true }
 
-/** One write of a bundle, and the request of it. */
+/** One write of a bundle, or one unit, and the request of it. */
 class Write extends Item<Stored> implements PutRequest {
   readonly record: RecordBytes
   readonly exempt: boolean
   readonly repair = false
+  readonly rest: readonly KeyedRecord[] | undefined
   existed = false
+  restExisted: Uint8Array | undefined = undefined
   /** Some replica wants a later stamp. */
   isBehind = false
 
-  constructor(place: RecordKey, record: RecordBytes, exempt: boolean, ...waiter: [Waiter<Stored>, number]) {
+  constructor(
+    place: RecordKey,
+    record: RecordBytes,
+    rest: readonly KeyedRecord[] | undefined,
+    exempt: boolean,
+    ...waiter: [Waiter<Stored>, number]
+  ) {
     super(place, ...waiter)
     this.record = record
+    this.rest = rest
     this.exempt = exempt
   }
 }
@@ -37,6 +45,8 @@ class Write extends Item<Stored> implements PutRequest {
 export interface LoneWrite {
   readonly place: RecordKey
   readonly record: RecordBytes
+  /** The rest of its unit. */
+  readonly rest: readonly KeyedRecord[] | undefined
   readonly timeoutMs: number
   /** Some replica may have this record already. */
   readonly isRepeat: boolean
@@ -64,10 +74,16 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
     this.#options = options
   }
 
-  /** Takes a write in; the waiter is told of it by this number. */
-  add(place: RecordKey, record: RecordBytes, waiter: Waiter<Stored>, index: number): void {
-    const write = new Write(place, record, this.requirement === 'one', waiter, index)
-    this.enter(write, place.key.length + record.length)
+  /** Takes a write in, or a unit; the waiter is told of it by this number. */
+  add(
+    place: RecordKey,
+    record: RecordBytes,
+    waiter: Waiter<Stored>,
+    index: number,
+    rest?: readonly KeyedRecord[]
+  ): void {
+    const write = new Write(place, record, rest, this.requirement === 'one', waiter, index)
+    this.enter(write, unitBytes(place.key, record, rest))
   }
 
   protected encode(items: readonly Write[]): Uint8Array {
@@ -90,6 +106,7 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
     switch (answer.kind) {
       case 'stored':
         item.existed ||= answer.existed
+        if (item.rest !== undefined) item.restExisted = mergedRest(item.restExisted, answer.rest)
         return this.#acknowledged(item, at)
       case 'behind':
         if (item.state !== 'running') return
@@ -119,15 +136,18 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
 
   /** What was met before counts on: a first attempt may have taken the place of a value, which the second does not see. */
   protected async goOn(item: Write, timeoutMs: number): Promise<Stored> {
-    const { record, asked, isBehind } = item
-    const { existed } = await this.#options.writeAlone({
+    const { record, rest, asked, isBehind } = item
+    const found = await this.#options.writeAlone({
       place: item,
       record,
+      rest,
       timeoutMs,
       isRepeat: asked !== 0,
       isBehind
     })
-    return existed || item.existed ? STORED_OVER : STORED
+    item.existed ||= found.existed
+    if (rest !== undefined) item.restExisted = mergedRest(item.restExisted, found.rest)
+    return resultOf(item)
   }
 
   #acknowledged(item: Write, at: number): void {
@@ -135,10 +155,15 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
     for (let i = 0; i < item.route!.replicas.length; i++) {
       if (((item.missed >> i) & 1) === 1) this.#keepFor(item, i)
     }
-    this.succeed(item, item.existed ? STORED_OVER : STORED)
+    this.succeed(item, resultOf(item))
   }
 
   #keepFor(item: Write, at: number): void {
-    this.deps.keepFor(item.route!.replicas[at]!, item, item.record)
+    this.deps.keepFor(item.route!.replicas[at]!, item, item.record, undefined, item.rest)
   }
+}
+
+function resultOf({ existed, restExisted }: Write): Stored {
+  if (restExisted !== undefined) return { existed, rest: restExisted }
+  return existed ? STORED_OVER : STORED
 }

@@ -34,6 +34,8 @@ export interface Mutation {
   readonly kind: MutationKind
   readonly done: (error: Error | undefined, result: ApplyResult | undefined) => void
   readonly group: FenceGroup
+  /** How many of those that come after it are written with it or not at all; the last of such a unit has 0, as has one alone. */
+  readonly following: number
 }
 
 /** One key of a batch, which may be the target of several mutations. */
@@ -63,12 +65,15 @@ export class ApplyBatch {
   readonly mutations: readonly Mutation[]
   /** The keys concerned, each once: what has to be looked up. */
   readonly keys: readonly Uint8Array[]
+  /** Whether some of them are written together or not at all. */
+  readonly hasUnit: boolean
   readonly #slots: readonly Slot[]
   /** For each mutation its slot. */
   readonly #targets: readonly Slot[]
 
   constructor(mutations: readonly Mutation[]) {
     this.mutations = mutations
+    this.hasUnit = mutations.length > 1 && mutations.some(({ following }) => following > 0)
     if (mutations.length === 1) {
       this.#slots = this.#targets = [newSlot(mutations[0]!.key, 0, undefined)]
     } else {
@@ -95,12 +100,35 @@ export class ApplyBatch {
     { form, damage, horizonOf }: ApplyRules
   ): readonly (ApplyResult | KilovoltError)[] {
     for (let i = 0; i < this.#slots.length; i++) load(this.#slots[i]!, values[i], form, damage)
-    return this.mutations.map(({ record, kind }, i) => {
+    // Why the rest of a unit is not taken, and how many that concerns.
+    let refusal: KilovoltError | undefined
+    let refused = 0
+    return this.mutations.map(({ record, kind, following }, i) => {
+      if (refused > 0) {
+        refused--
+        return refusal!
+      }
+      if (following > 0 && (i === 0 || this.mutations[i - 1]!.following === 0)) {
+        refusal = this.#refusalOf(i, following)
+        if (refusal !== undefined) {
+          refused = following
+          return refusal
+        }
+      }
       const slot = this.#targets[i]!
       if (kind === 'remove') return remove(slot, record)
       if (kind === 'clear') return clear(slot)
       return slot.corrupt === undefined ? offer(slot, record, kind, horizonOf) : replace(slot, record, kind, horizonOf)
     })
+  }
+
+  /** Why the unit that begins here cannot be taken as a whole; its keys differ, so that no member is in another's way. */
+  #refusalOf(first: number, following: number): KilovoltError | undefined {
+    for (let i = first; i <= first + following; i++) {
+      const { corrupt, bound } = this.#targets[i]!
+      if (corrupt !== undefined && recordHlc(this.mutations[i]!.record) <= bound) return corrupt
+    }
+    return undefined
   }
 
   /** What has to be written after {@link decide}: the newest record of each key that changed. */

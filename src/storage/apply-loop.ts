@@ -11,7 +11,15 @@ import { FlushFence } from './flush-fence.ts'
 import { dataKey, partitionRange } from './key-layout.ts'
 import { formFor, PLAIN, type RecordForm } from './record-form.ts'
 import { RecordReader } from './record-reader.ts'
-import type { ApplyResult, Read, RecordKey, RecordStore, RecordStoreStats, StoredRecord } from './record-store.ts'
+import type {
+  ApplyResult,
+  KeyedRecord,
+  Read,
+  RecordKey,
+  RecordStore,
+  RecordStoreStats,
+  StoredRecord
+} from './record-store.ts'
 import { storageError } from './storage-error.ts'
 import type { Store, StoreChange } from './store.ts'
 import type { RecordChange, TreeIndex } from './tree-index.ts'
@@ -36,10 +44,12 @@ export interface ApplyLoopOptions {
   readonly pendingMax?: number
   /** Most bytes of keys and records that may wait or be under way; one mutation is always let in. Default 64 MiB. */
   readonly pendingBytesMax?: number
-  /** Most mutations in one batch: bounds how long one turn of the event loop takes. Default 512. */
+  /** Most mutations in one batch, but for a unit: bounds how long one turn of the event loop takes. Default 512. */
   readonly batchMax?: number
   /** A batch that has reached this many bytes takes no more mutations. Default 4 MiB. */
   readonly batchBytesMax?: number
+  /** Whether the records of a unit are written in one batch; not so only to show what that would do. Default true. */
+  readonly keepsUnits?: boolean
 }
 
 type Done = Mutation['done']
@@ -71,6 +81,7 @@ export class ApplyLoop implements RecordStore {
   readonly #pendingBytesMax: number
   readonly #batchMax: number
   readonly #batchBytesMax: number
+  readonly #keepsUnits: boolean
   readonly #queue: BoundedQueue<Mutation>
   readonly #fence = new FlushFence()
   /** Partitions that are being dropped, with the mutations that must wait until that is done. */
@@ -78,6 +89,7 @@ export class ApplyLoop implements RecordStore {
   readonly #drops = new Map<PartitionId, Promise<void>>()
   /** From the call of `soon` until the batch is acknowledged. */
   #busy = false
+  #isWritingUnit = false
   #closed = false
   #pending = 0
   #pendingBytes = 0
@@ -97,12 +109,14 @@ export class ApplyLoop implements RecordStore {
     this.#pendingBytesMax = options.pendingBytesMax ?? 64 * MIB
     this.#batchMax = options.batchMax ?? BATCH_MAX
     this.#batchBytesMax = options.batchBytesMax ?? 4 * MIB
+    this.#keepsUnits = options.keepsUnits ?? true
     this.#queue = new BoundedQueue(this.#pendingMax)
     this.#reader = new RecordReader({
       store,
       form: this.#form,
       damage: this.#damage,
-      assertOpen: () => this.#assertOpen()
+      assertOpen: () => this.#assertOpen(),
+      isWritingUnit: () => this.#isWritingUnit
     })
   }
 
@@ -132,6 +146,30 @@ export class ApplyLoop implements RecordStore {
     this.#enter(key, record, 'offer', done)
   }
 
+  applyUnit(
+    { partition, keyspace }: Omit<RecordKey, 'key'>,
+    records: readonly KeyedRecord[],
+    done: (error: Error | undefined, results: readonly ApplyResult[] | undefined) => void
+  ): void {
+    const keys = records.map(({ key }) => dataKey(partition, keyspace, key))
+    let bytes = 0
+    for (let i = 0; i < keys.length; i++) bytes += keys[i]!.length + records[i]!.record.length
+    const refusal = this.#refusal(bytes, keys.length)
+    if (refusal !== undefined) return done(refusal, undefined)
+    const results: ApplyResult[] = []
+    let failure: Error | undefined
+    let left = keys.length
+    // All of them are told one after the other, and of all the same when they fail.
+    const each: Done = (error, result) => {
+      failure ??= error
+      if (result !== undefined) results.push(result)
+      if (--left === 0) done(failure, failure === undefined ? results : undefined)
+    }
+    for (const [i, { record }] of records.entries()) {
+      this.#take(partition, keys[i]!, record, 'offer', each, this.#keepsUnits ? keys.length - 1 - i : 0)
+    }
+  }
+
   copy(key: RecordKey, record: RecordBytes, done: Done): void {
     this.#enter(key, record, 'copy', done)
   }
@@ -146,16 +184,23 @@ export class ApplyLoop implements RecordStore {
 
   #enter(key: RecordKey, record: RecordBytes, kind: MutationKind, done: Done): void {
     const storeKey = dataKey(key.partition, key.keyspace, key.key)
-    const bytes = storeKey.length + record.length
-    const refusal = this.#refusal(bytes)
-    if (refusal !== undefined) {
-      done(refusal, undefined)
-      return
-    }
+    const refusal = this.#refusal(storeKey.length + record.length, 1)
+    if (refusal === undefined) this.#take(key.partition, storeKey, record, kind, done, 0)
+    else done(refusal, undefined)
+  }
+
+  #take(
+    partition: PartitionId,
+    key: Uint8Array,
+    record: RecordBytes,
+    kind: MutationKind,
+    done: Done,
+    following: number
+  ): void {
     this.#pending++
-    this.#pendingBytes += bytes
-    const mutation = { key: storeKey, record, kind, done, group: this.#fence.enter() }
-    const held = this.#held.size === 0 ? undefined : this.#held.get(key.partition)
+    this.#pendingBytes += key.length + record.length
+    const mutation = { key, record, kind, done, group: this.#fence.enter(), following }
+    const held = this.#held.size === 0 ? undefined : this.#held.get(partition)
     if (held !== undefined) held.push(mutation)
     else this.#offer(mutation)
   }
@@ -198,10 +243,10 @@ export class ApplyLoop implements RecordStore {
     if (this.#closed) throw stopped()
   }
 
-  #refusal(bytes: number): KilovoltError | undefined {
+  #refusal(bytes: number, count: number): KilovoltError | undefined {
     if (this.#closed) return stopped()
-    const full = this.#pending >= this.#pendingMax || this.#pendingBytes + bytes > this.#pendingBytesMax
-    if (!full || this.#pending === 0) return undefined
+    const isLong = this.#pending + count > this.#pendingMax
+    if (!isLong && (this.#pending === 0 || this.#pendingBytes + bytes <= this.#pendingBytesMax)) return undefined
     return new KilovoltError(
       'KV_OVERLOADED',
       `the store has ${this.#pending} writes of ${this.#pendingBytes} bytes before this one and takes no more`,
@@ -218,7 +263,7 @@ export class ApplyLoop implements RecordStore {
 
   /** One batch: taken, looked up, decided and written. */
   readonly #turn = (): void => {
-    const batch = new ApplyBatch(this.#take())
+    const batch = new ApplyBatch(this.#next())
     this.#batches++
     let found
     try {
@@ -237,14 +282,17 @@ export class ApplyLoop implements RecordStore {
     }
   }
 
-  #take(): Mutation[] {
+  /** The mutations of the next batch: never a part of a unit. */
+  #next(): Mutation[] {
     const taken: Mutation[] = []
     let bytes = 0
-    while (taken.length < this.#batchMax && bytes < this.#batchBytesMax) {
+    let following = 0
+    while (following > 0 || (taken.length < this.#batchMax && bytes < this.#batchBytesMax)) {
       const mutation = this.#queue.shift()
       if (mutation === undefined) break
       taken.push(mutation)
       bytes += mutation.key.length + mutation.record.length
+      following = mutation.following
     }
     return taken
   }
@@ -263,6 +311,7 @@ export class ApplyLoop implements RecordStore {
       this.#fail(batch, error)
     }
     this.#trees?.writing(changes)
+    this.#isWritingUnit = batch.hasUnit
     let written
     try {
       written = this.#store.batch(this.#sealed(changes), this.#durability)
@@ -287,6 +336,7 @@ export class ApplyLoop implements RecordStore {
 
   /** Acknowledges a batch and sees to the next. */
   #settle(batch: ApplyBatch, results: readonly (ApplyResult | KilovoltError)[]): void {
+    this.#isWritingUnit = false
     // Before the callbacks: what they offer waits for the next turn, and one that throws does not stop the loop.
     if (this.#queue.size > 0) this.#clock.soon(this.#turn)
     else this.#busy = false

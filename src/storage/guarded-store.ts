@@ -46,9 +46,10 @@ export class GuardedStore implements Store {
   }
 
   getMany(
-    keys: readonly Uint8Array[]
+    keys: readonly Uint8Array[],
+    asOne?: boolean
   ): readonly (Uint8Array | undefined)[] | Promise<readonly (Uint8Array | undefined)[]> {
-    return this.#store.getMany(keys)
+    return this.#store.getMany(keys, asOne)
   }
 
   batch(changes: readonly StoreChange[], options: { readonly sync: boolean }): Promise<void> {

@@ -2,13 +2,15 @@ import { toHex } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { type RecordBytes, recordHlc } from '../model/record.ts'
+import { compareRecordStamps, type RecordBytes, recordHlc, recordStamp } from '../model/record.ts'
+import { formatStamp } from '../model/stamp.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { ApplyLoop } from './apply-loop.ts'
 import { Damage } from './damage.ts'
+import { HintUnits } from './hint-units.ts'
 import { dataKey, decodeDataKey, hintPrefix, hintRange, targetOfHint } from './key-layout.ts'
 import { PrefixedStore } from './prefixed-store.ts'
-import type { RecordKey, RecordStore, StoredRecord } from './record-store.ts'
+import type { ApplyResult, KeyedRecord, RecordKey, RecordStore, StoredRecord } from './record-store.ts'
 import { storageError } from './storage-error.ts'
 import type { Store } from './store.ts'
 
@@ -53,6 +55,8 @@ export interface HintStoreOptions {
 interface Shelf {
   readonly records: RecordStore & { close(): Promise<void> }
   count: number
+  /** Which of them go together. */
+  readonly units: HintUnits
   /** Damaged ones that are counted still, by their keys as those of records, in hex. */
   readonly damaged: Set<string>
 }
@@ -93,9 +97,13 @@ export class HintStore {
       after = targetOfHint(entry[0])
       const shelf = this.#shelf(after)
       for (const partition of await shelf.records.partitions()) {
+        const find = shelf.units.finder()
         for (let last: StoredRecord | undefined; ;) {
           const page = await shelf.records.page(partition, last, PAGE_RECORDS, PAGE_BYTES)
-          for (const stored of page) this.#count(shelf, stored, 1)
+          for (const stored of page) {
+            this.#count(shelf, stored, 1)
+            find(stored)
+          }
           last = page.at(-1)
           if (last === undefined) break
         }
@@ -123,12 +131,26 @@ export class HintStore {
    * Keeps a record for a target. `done` is called once: without an error when it, or a newer one, is kept as durably as
    * the records of this node are; with `KV_OVERLOADED` when there is no room or it is too late (rule H1), or with why
    * it could not be stored.
+   *
+   * @param rest - the rest of its unit: all of it is kept, or nothing
    */
-  add(target: StoreId, key: RecordKey, record: RecordBytes, done?: (error: KilovoltError | undefined) => void): void {
+  add(
+    target: StoreId,
+    key: RecordKey,
+    record: RecordBytes,
+    done?: (error: KilovoltError | undefined) => void,
+    rest: readonly KeyedRecord[] = []
+  ): void {
     const { bytesMax } = this.#options
-    const isLate = recordHlc(record) <= (this.#floorOf?.(key.partition) ?? 0)
-    if (isLate || this.#bytes + bytesOf(key, record) > bytesMax) {
-      this.#stats.dropped++
+    const { partition, keyspace } = key
+    const isLate = recordHlc(record) <= (this.#floorOf?.(partition) ?? 0)
+    const unit: readonly StoredRecord[] = [
+      { partition, keyspace, key: key.key, record },
+      ...rest.map(write => ({ partition, keyspace, ...write }))
+    ]
+    const bytes = unit.reduce((sum, stored) => sum + bytesOf(stored, stored.record), 0)
+    if (isLate || this.#bytes + bytes > bytesMax) {
+      this.#stats.dropped += unit.length
       const why = isLate
         ? 'the record is too old to be kept for others'
         : `${bytesMax} bytes are kept for others already`
@@ -136,20 +158,54 @@ export class HintStore {
       return
     }
     const shelf = this.#shelf(target)
-    shelf.records.apply(key, record, (error, result) => {
-      if (error !== undefined || result === undefined) {
-        this.#stats.dropped++
+    shelf.records.applyUnit(key, unit, (error, results) => {
+      if (error !== undefined || results === undefined) {
+        this.#stats.dropped += unit.length
         done?.(storageError(error, 'keeping a record for another node'))
         return
       }
-      if (result.outcome === 'applied') {
-        this.#stats.added++
-        if (result.current !== undefined) this.#count(shelf, { ...key, record: result.current }, -1)
-        else if (forgetDamage(shelf, key)) this.#lose(shelf)
-        this.#count(shelf, { ...key, record }, 1)
-      }
+      const kept = unit.filter((stored, i) => this.#kept(shelf, stored, results[i]!))
+      shelf.units.add(kept, record)
       done?.(undefined)
     })
+  }
+
+  /** Counts what has become of a record; whether it is kept. */
+  #kept(shelf: Shelf, stored: StoredRecord, { outcome, current }: ApplyResult): boolean {
+    if (outcome !== 'applied') return outcome === 'same'
+    this.#stats.added++
+    if (current !== undefined) this.#count(shelf, { ...stored, record: current }, -1)
+    else if (forgetDamage(shelf, stored)) this.#lose(shelf)
+    this.#count(shelf, stored, 1)
+    return true
+  }
+
+  /**
+   * What is to be handed over at once of a page of what is kept for a target: with each record the others of its unit, on
+   * that page or not, and each unit once.
+   */
+  async unitsOf(target: StoreId, page: readonly StoredRecord[]): Promise<readonly (readonly StoredRecord[])[]> {
+    const { records, units } = this.#shelf(target)
+    const found: (readonly StoredRecord[])[] = []
+    const seen = new Set<string>()
+    for (const stored of page) {
+      const places = units.of(stored)
+      if (places === undefined) {
+        found.push([stored])
+        continue
+      }
+      const name = `${stored.partition} ${formatStamp(recordStamp(stored.record))}`
+      if (seen.has(name)) continue
+      seen.add(name)
+      const held = await records.getMany(places)
+      const unit: StoredRecord[] = []
+      for (const [i, record] of held.entries()) {
+        const isOfIt = record !== undefined && !(record instanceof Error)
+        if (isOfIt && compareRecordStamps(record, stored.record) === 0) unit.push({ ...places[i]!, record })
+      }
+      if (unit.length > 0) found.push(unit)
+    }
+    return found
   }
 
   /** The record has been handed over, or is given up: it is deleted, unless a newer one has taken its place. */
@@ -206,7 +262,7 @@ export class HintStore {
       // Nobody votes by a hint: of one that is damaged nothing is left to be kept, and anything may take its place.
       const damage = new Damage({ onFound: key => this.#discard(target, key) })
       const records = new ApplyLoop({ store, clock: this.#clock, damage }, { durability: this.#options.durability })
-      this.#shelves.set(target, (shelf = { records, count: 0, damaged: new Set() }))
+      this.#shelves.set(target, (shelf = { records, count: 0, units: new HintUnits(), damaged: new Set() }))
     }
     return shelf
   }
@@ -236,6 +292,7 @@ export class HintStore {
   }
 
   #count(shelf: Shelf, { record, ...key }: StoredRecord, by: 1 | -1): void {
+    if (by === -1) shelf.units.remove(key, record)
     shelf.count += by
     this.#bytes += by * bytesOf(key, record)
   }

@@ -101,9 +101,13 @@ export class LevelStore implements Store {
   }
 
   getMany(
-    keys: readonly Uint8Array[]
+    keys: readonly Uint8Array[],
+    asOne: boolean = false
   ): readonly (Uint8Array | undefined)[] | Promise<readonly (Uint8Array | undefined)[]> {
-    if (keys.length > this.#syncReadsMax) return this.#getManyLater(keys)
+    // A database on disk writes in another thread, so that a batch may come between two reads of this one; in the pool
+    // they share a snapshot. One in memory writes in this thread, in one go.
+    const isTorn = asOne && this.permanent && keys.length > 1
+    if (isTorn || keys.length > this.#syncReadsMax) return this.#getManyLater(keys)
     try {
       const values: (Uint8Array | undefined)[] = []
       for (const key of keys) values.push(this.#database.getSync(key, this.#encoding))

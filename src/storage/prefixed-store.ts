@@ -19,9 +19,13 @@ export class PrefixedStore implements Store {
   }
 
   getMany(
-    keys: readonly Uint8Array[]
+    keys: readonly Uint8Array[],
+    asOne?: boolean
   ): readonly (Uint8Array | undefined)[] | Promise<readonly (Uint8Array | undefined)[]> {
-    return this.#store.getMany(keys.map(key => this.#outer(key)))
+    return this.#store.getMany(
+      keys.map(key => this.#outer(key)),
+      asOne
+    )
   }
 
   batch(changes: readonly StoreChange[], options: { readonly sync: boolean }): Promise<void> {

@@ -23,6 +23,8 @@ export interface RecordReaderDeps {
   readonly damage: Damage
   /** Throws when nothing may be read any more: a long scan asks again and again. */
   readonly assertOpen: () => void
+  /** Whether records are being written of which a reader must not see a part. */
+  readonly isWritingUnit: () => boolean
 }
 
 /** The reading half of a record store: sees what is stored, and tells of what is damaged. */
@@ -50,7 +52,7 @@ export class RecordReader {
   /** See {@link RecordStore.getMany}. */
   getMany(keys: readonly RecordKey[]): readonly Read[] | Promise<readonly Read[]> {
     const storeKeys = keys.map(({ partition, keyspace, key }) => dataKey(partition, keyspace, key))
-    const found = this.#deps.store.getMany(storeKeys)
+    const found = this.#deps.store.getMany(storeKeys, this.#deps.isWritingUnit())
     if (!('then' in found)) return found.map((value, i) => value && this.#read(storeKeys[i]!, value))
     return found.then(values => this.#readLater(storeKeys, values))
   }

@@ -17,6 +17,12 @@ export function comparePlaces(a: Omit<RecordKey, 'partition'>, b: Omit<RecordKey
   return a.keyspace.length - b.keyspace.length || compareBytes(a.keyspace, b.keyspace) || compareBytes(a.key, b.key)
 }
 
+/** A record with its key, where partition and keyspace are known. */
+export interface KeyedRecord {
+  readonly key: Uint8Array
+  readonly record: RecordBytes
+}
+
 /** What became of one record at the store's door. */
 export interface ApplyResult {
   /**
@@ -52,7 +58,8 @@ export interface RecordStore {
   get(key: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined>
   /**
    * The records under several keys, in order; an error in the place of one that is damaged. Otherwise as
-   * {@link RecordStore.get}: a list, not a promise, where the database reads synchronously.
+   * {@link RecordStore.get}: a list, not a promise, where the database reads synchronously. Of a unit that is written at the
+   * same time ({@link RecordStore.applyUnit}) it sees all or nothing.
    */
   getMany(keys: readonly RecordKey[]): readonly Read[] | Promise<readonly Read[]>
   /**
@@ -66,6 +73,17 @@ export interface RecordStore {
     key: RecordKey,
     record: RecordBytes,
     done: (error: Error | undefined, result: ApplyResult | undefined) => void
+  ): void
+  /**
+   * As {@link RecordStore.apply}, of several records of one partition and keyspace, no two of one key: they are written
+   * together or not at all, and no reader sees a part of them. Of each the newer one stays, as ever. `done` is told what
+   * became of each, in their order, or why none of them was taken: also when one alone cannot be, because a damaged
+   * record lies there.
+   */
+  applyUnit(
+    place: Omit<RecordKey, 'key'>,
+    records: readonly KeyedRecord[],
+    done: (error: Error | undefined, results: readonly ApplyResult[] | undefined) => void
   ): void
   /**
    * As {@link RecordStore.apply}, for a copy that is being made from another store: there a missing record need not

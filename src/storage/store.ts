@@ -28,9 +28,13 @@ export interface Store {
   /**
    * Values of the keys, in order; `undefined` where there is none. Returns the values themselves, not a promise, when
    * the database can read synchronously: the hot path is spared a turn. Failures are rejections, never thrown.
+   *
+   * @param asOne - all of them as they were at one moment, though a batch may be written meanwhile: of that all is seen or
+   *   nothing. Default false
    */
   getMany(
-    keys: readonly Uint8Array[]
+    keys: readonly Uint8Array[],
+    asOne?: boolean
   ): readonly (Uint8Array | undefined)[] | Promise<readonly (Uint8Array | undefined)[]>
   /**
    * Applies all changes or none; their keys belong to the store from then on. Resolves when a crash of the process

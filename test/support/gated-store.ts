@@ -13,6 +13,8 @@ export class GatedStore implements Store {
   readonly readsAtOnce: boolean
   readonly batches: { readonly changes: readonly StoreChange[]; readonly sync: boolean }[] = []
   readonly lookups: number[] = []
+  /** Which of the look-ups were to be of one moment. */
+  readonly asOne: boolean[] = []
   /** Calls of these kinds wait for {@link release} or {@link fail}. */
   readonly held = new Set<Waiting['what']>()
   readonly #store: Store
@@ -48,12 +50,14 @@ export class GatedStore implements Store {
   }
 
   getMany(
-    keys: readonly Uint8Array[]
+    keys: readonly Uint8Array[],
+    asOne?: boolean
   ): readonly (Uint8Array | undefined)[] | Promise<readonly (Uint8Array | undefined)[]> {
     this.lookups.push(keys.length)
+    this.asOne.push(asOne === true)
     return this.held.has('getMany')
-      ? this.#pass('getMany').then(() => this.#store.getMany(keys))
-      : this.#store.getMany(keys)
+      ? this.#pass('getMany').then(() => this.#store.getMany(keys, asOne))
+      : this.#store.getMany(keys, asOne)
   }
 
   async batch(changes: readonly StoreChange[], options: { readonly sync: boolean }): Promise<void> {

@@ -77,8 +77,18 @@ const asked: readonly ReadToAsk[] = [
 ]
 const gets = asked.map(({ own, ...place }) => ({ ...place, exempt: false, known: own?.slice(1, 16) }))
 const puts = [
-  { ...NAMED, partition: 258, key: utf8('key'), record: encodeRecord({ stamp, value }), repair: false },
-  { ...NAMED, partition: 259, key: utf8('other'), record: encodeRecord({ stamp, value: undefined }), repair: false }
+  { ...NAMED, partition: 258, key: utf8('key'), record: encodeRecord({ stamp, value }) },
+  { ...NAMED, partition: 259, key: utf8('other'), record: encodeRecord({ stamp, value: undefined }) }
+].map(put => ({ ...put, repair: false, rest: undefined }))
+const unit = [
+  {
+    ...NAMED,
+    partition: 258,
+    key: utf8('key'),
+    record: encodeRecord({ stamp, value }),
+    repair: false,
+    rest: [{ key: utf8('other'), record: encodeRecord({ stamp, value: undefined }) }]
+  }
 ]
 const reads: readonly ReadAnswer[] = [
   { kind: 'record', record: encodeRecord({ stamp, value }) },
@@ -95,6 +105,8 @@ const writes: readonly WriteAnswer[] = [
   { kind: 'failed' }
 ]
 
+const unitAnswer: readonly WriteAnswer[] = [{ kind: 'stored', existed: true, rest: Uint8Array.of(0) }]
+
 const bundles: Readonly<Record<string, Bundled>> = {
   gets: { bytes: () => encodeGets(asked), decode: decodeGets, content: gets },
   'gets-reply': { bytes: () => encodeReadAnswers(reads), decode: bytes => decodeReadAnswers(bytes, 4), content: reads },
@@ -103,6 +115,12 @@ const bundles: Readonly<Record<string, Bundled>> = {
     bytes: () => encodeWriteAnswers(writes),
     decode: bytes => decodeWriteAnswers(bytes, 6),
     content: writes
+  },
+  'puts-unit': { bytes: () => encodePuts(unit, false), decode: decodePuts, content: unit },
+  'puts-unit-reply': {
+    bytes: () => encodeWriteAnswers(unitAnswer),
+    decode: bytes => decodeWriteAnswers(bytes, 1),
+    content: unitAnswer
   }
 }
 

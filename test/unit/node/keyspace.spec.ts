@@ -126,14 +126,16 @@ describe('a keyspace', () => {
     assert.ok(values.every(value => value?.[0] === 1))
   })
 
-  it('reports a value of a batch that cannot be encoded like any other failure', async () => {
-    const keyspace = new NodeKeyspace<unknown, string>(new MapBackend(), '')
+  it('sends nothing of a batch of which something cannot be encoded, and says what', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace<unknown, string>(backend, '')
     const put = keyspace.batch([
       { type: 'put', key: 'a', value: 1n },
       { type: 'put', key: 'b', value: 1 }
     ])
     await assert.rejects(put, error => isKilovoltError(error, 'KV_BATCH_FAILED') && error.message.includes('1 of 2'))
-    assert.equal(await keyspace.get('b'), 1)
+    assert.deepEqual(backend.seen, [])
+    assert.equal(await keyspace.get('b'), undefined)
   })
 
   it('keeps the order of getMany however many there are', async () => {
@@ -166,6 +168,34 @@ describe('a keyspace', () => {
       throw new KilovoltError('KV_TIMEOUT', `not ${Buffer.from(key).toString()}`)
     }
     await assert.rejects(keyspace.getMany(['a', 'b']), { code: 'KV_TIMEOUT', message: /not a/u })
+  })
+
+  it('tells of each key that could not be read or decoded, and what the others are', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace<unknown, string>(backend, '')
+    await keyspace.batch(['a', 'b', 'c'].map(key => ({ type: 'put', key, value: `${key}!` })))
+    await new NodeKeyspace<string, string>(backend, '', { valueEncoding: 'utf8' }).put('d', 'no JSON')
+    const read = backend.get.bind(backend)
+    backend.get = async (name, key, options) => {
+      if (Buffer.from(key).toString() === 'b') throw new KilovoltError('KV_TIMEOUT', 'late', { retryable: true })
+      return read(name, key, options)
+    }
+    await assert.rejects(keyspace.getMany(['d', 'c', 'b', 'a']), error => {
+      assert.ok(isKilovoltError(error, 'KV_ENCODING'), String(error))
+      const failures = error.details['failures'] as { key: string; error: { code: string } }[]
+      assert.deepEqual(
+        failures.map(({ key, error: { code } }) => [key, code]),
+        [
+          ['d', 'KV_ENCODING'],
+          ['b', 'KV_TIMEOUT']
+        ]
+      )
+      assert.deepEqual(error.details['values'], [undefined, 'c!', undefined, 'a!'])
+      assert.match(error.message, /2 of 4 keys failed \(KV_ENCODING, KV_TIMEOUT\)/u)
+      assert.equal(error.retryable, false)
+      return true
+    })
+    await assert.rejects(keyspace.getMany(['b']), { code: 'KV_TIMEOUT', retryable: true })
   })
 
   it('refuses a name that is too long, and r or w that are no counts', () => {

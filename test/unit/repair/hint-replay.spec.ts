@@ -105,6 +105,29 @@ describe('handing hints over', () => {
       )
     )
 
+  it('hands a unit over as one, wherever its keys lie among others, and stamps it anew as one', async () => {
+    const keys = Array.from({ length: 600 }, (_, i) => `k${String(i).padStart(4, '0')}`)
+    await keep(store(2), ...keys)
+    const now = hlcFromMs(clock.wallMs()) + 1
+    const [first, ...rest] = ['a', 'k0300', 'z'].map(key => ({ key: Buffer.from(key), record: record(now, key) }))
+    const place = { partition: 5, keyspace: new Uint8Array(), key: first!.key }
+    const parts: (readonly number[])[] = []
+    let isLate = true
+    answer = (_to, request) => {
+      if (request.rest === undefined) return STORED
+      parts.push([request, ...request.rest].map(one => recordHlc(one.record)))
+      if (!isLate) return { kind: 'stored', existed: false, rest: Uint8Array.of(0, 0) }
+      isLate = false
+      return { kind: 'late', floor: now + 1000 }
+    }
+    await world.settle(new Promise(resolve => hints.add(store(2), place, first!.record, resolve, rest)))
+    await world.advance(3000)
+    assert.deepEqual(parts, [[now, now, now], Array.from({ length: 3 }, () => now + 1001)])
+    assert.equal(given.length, 599 + 2, 'what the unit has taken the place of is kept no more')
+    assert.equal(hints.stats().count, 0)
+    assert.equal(hints.stats().delivered, 602)
+  })
+
   it('goes to a target that lives, and forgets what that has acknowledged', async () => {
     await keep(store(2), 'a', 'b', 'c')
     await world.advance(1500)

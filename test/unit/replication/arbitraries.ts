@@ -1,6 +1,15 @@
 import fc from 'fast-check'
 import type { Actor } from '../../../src/model/node-id.ts'
-import { encodeRecord, type RecordBytes, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
+import {
+  encodeRecord,
+  type RecordBytes,
+  recordStamp,
+  restamp,
+  STAMP_END,
+  STAMP_START
+} from '../../../src/model/record.ts'
+import type { StoredReply } from '../../../src/replication/wire.ts'
+import type { KeyedRecord } from '../../../src/storage/record-store.ts'
 
 /** An actor of which no two digits are alike: one that is shifted or cut is another one. */
 export const ACTOR = '0123456789abcdef' as Actor
@@ -34,5 +43,18 @@ export const anyReadReply = [
   fc.record({ kind: fc.constant('same' as const) })
 ] as const
 
-/** What a replica says that has stored a write. */
-export const anyStored = fc.record({ kind: fc.constant('stored' as const), existed: fc.boolean() })
+/** What a replica says that has stored a write, or a unit. */
+export const anyStored: fc.Arbitrary<StoredReply> = fc.record(
+  {
+    kind: fc.constant('stored' as const),
+    existed: fc.boolean(),
+    rest: fc.uint8Array({ minLength: 1, maxLength: 8, max: 1 })
+  },
+  { requiredKeys: ['kind', 'existed'] }
+)
+
+/** The rest of a unit of this record, or none. */
+export function anyRestOf(record: RecordBytes): fc.Arbitrary<readonly KeyedRecord[] | undefined> {
+  const other = fc.record({ key: anyBytes(64), record: anyRecord.map(one => restamp(one, recordStamp(record))) })
+  return fc.option(fc.array(other, { minLength: 1, maxLength: 4 }), { nil: undefined })
+}

@@ -29,7 +29,7 @@ import {
   type PutReply,
   type PutRequest
 } from '../../../src/replication/wire.ts'
-import type { RecordKey, RecordStore } from '../../../src/storage/record-store.ts'
+import type { ApplyResult, KeyedRecord, RecordKey, RecordStore } from '../../../src/storage/record-store.ts'
 import type { SimClock } from '../../../src/testing/sim-clock.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
@@ -89,6 +89,8 @@ export interface BenchOptions {
   readonly held?: RecordBytes
   /** Whether the local database reads synchronously. Default true. */
   readonly readsAtOnce?: boolean
+  /** Whether keys are spread over partitions, by their last byte, or all lie in the first one. Default false. */
+  readonly spread?: boolean
 }
 
 const MEMBERS = [1, 2, 3, 4, 5, 9].map(n => ({ n }))
@@ -139,7 +141,7 @@ export class Bench {
   readFails: Error | undefined
   observed = 0
   /** What was kept for others. */
-  readonly kept: (readonly [StoreId, RecordBytes])[] = []
+  readonly kept: (readonly [StoreId, RecordBytes, (readonly KeyedRecord[])?])[] = []
   keepFails: KilovoltError | undefined
   #hlc = 1000
 
@@ -173,9 +175,9 @@ export class Bench {
     }
     this.replica = new Replica(common, { maxClockDriftMs: 1e15, requestTimeoutMs: 1000 })
     const isDead = (id: StoreId): boolean => this.dead.has(id)
-    const ring = new Ring(64, () => 0n)
-    const keepFor: OperationDeps['keepFor'] = (target, _key, kept, done) => {
-      this.kept.push([target, kept])
+    const ring = new Ring(64, options.spread === true ? bytes => BigInt(bytes.at(-1)! % 64) << 58n : () => 0n)
+    const keepFor: OperationDeps['keepFor'] = (target, _key, kept, done, rest) => {
+      this.kept.push(rest === undefined ? [target, kept] : [target, kept, rest])
       this.clock.soon(() => done?.(this.keepFails))
     }
     this.coordinator = new Coordinator(
@@ -337,6 +339,18 @@ export class Bench {
         if (order > 0) this.held.set(toHex(key), offered)
         const outcome = order > 0 ? 'applied' : order === 0 ? 'same' : 'stale'
         const answer = (): void => done(undefined, { outcome, current })
+        if (this.storesAtOnce) answer()
+        else this.clock.soon(answer)
+      },
+      applyUnit: (_place, offered, done) => {
+        if (this.writeFails !== undefined) return done(this.writeFails, undefined)
+        const results = offered.map(({ key, record: one }): ApplyResult => {
+          const current = this.held.get(toHex(key))
+          const order = current === undefined ? 1 : compareRecords(one, current)
+          if (order > 0) this.held.set(toHex(key), one)
+          return { outcome: order > 0 ? 'applied' : order === 0 ? 'same' : 'stale', current }
+        })
+        const answer = (): void => done(undefined, results)
         if (this.storesAtOnce) answer()
         else this.clock.soon(answer)
       },

@@ -18,7 +18,7 @@ import {
 } from '../../../src/replication/bundle-wire.ts'
 import type { GetRequest, PutRequest } from '../../../src/replication/wire.ts'
 import { itTravels, plain } from '../../support/wire-checks.ts'
-import { ACTOR, anyBytes, anyKnown, anyPlace, anyReadReply, anyRecord, anyStored } from './arbitraries.ts'
+import { ACTOR, anyBytes, anyKnown, anyPlace, anyReadReply, anyRecord, anyRestOf, anyStored } from './arbitraries.ts'
 
 // Few keyspaces, so that often one is the same as that before it.
 const place = { ...anyPlace, keyspace: fc.oneof(anyBytes(1), anyBytes(64)) }
@@ -27,7 +27,14 @@ const toAsk: fc.Arbitrary<ReadToAsk[]> = fc.array(
   fc.record({ ...place, own: fc.option(anyRecord, { nil: undefined }) })
 )
 const puts: fc.Arbitrary<PutRequest[]> = fc
-  .tuple(fc.boolean(), fc.array(fc.record({ ...place, record: anyRecord, repair: fc.constant(false) })))
+  .tuple(
+    fc.boolean(),
+    fc.array(
+      fc
+        .record({ ...place, record: anyRecord, repair: fc.constant(false) })
+        .chain(write => anyRestOf(write.record).map(rest => ({ ...write, rest })))
+    )
+  )
   .map(([exempt, writes]) => writes.map(write => ({ ...write, exempt })))
 const readAnswers: fc.Arbitrary<ReadAnswer[]> = fc.array(fc.oneof(...anyReadReply, fc.constant(undefined)), {
   minLength: 1

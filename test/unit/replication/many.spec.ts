@@ -16,7 +16,7 @@ describe('a call for many keys', () => {
   let bench: Bench
 
   beforeEach(() => {
-    bench = new Bench()
+    bench = new Bench({ spread: true })
   })
 
   afterEach(() => bench.end())

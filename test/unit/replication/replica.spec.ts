@@ -3,7 +3,7 @@ import { KilovoltError } from '../../../src/base/errors.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
 import type { StoreId } from '../../../src/model/node-id.ts'
 import { Ring } from '../../../src/model/partition.ts'
-import { type RecordBytes, recordValue } from '../../../src/model/record.ts'
+import { compareRecords, type RecordBytes, recordValue } from '../../../src/model/record.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { Coordinator } from '../../../src/replication/coordinator.ts'
@@ -58,6 +58,17 @@ function setUp(
       applied.push(offered)
       const result: ApplyResult = { outcome: 'applied', current: held }
       done(undefined, result)
+    },
+    applyUnit: (_place, offered, done) => {
+      if (refusal.current !== undefined) return done(refusal.current, undefined)
+      applied.push(...offered.map(one => one.record))
+      done(
+        undefined,
+        offered.map(one => {
+          if (held === undefined) return { outcome: 'applied', current: undefined }
+          return { outcome: compareRecords(one.record, held) > 0 ? 'applied' : 'stale', current: held }
+        })
+      )
     },
     copy: () => {},
     heal: () => {},

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { encodeRecord } from '../../../src/model/record.ts'
+import { decodePuts, encodePuts } from '../../../src/replication/bundle-wire.ts'
 import {
   decodeGet,
   decodeGetReply,
@@ -15,14 +17,11 @@ import {
   type PutRequest
 } from '../../../src/replication/wire.ts'
 import { itTravels } from '../../support/wire-checks.ts'
-import { anyKnown, anyPlace, anyReadReply, anyRecord, anyStored } from './arbitraries.ts'
+import { ACTOR, anyKnown, anyPlace, anyReadReply, anyRecord, anyRestOf, anyStored } from './arbitraries.ts'
 
-const puts: fc.Arbitrary<PutRequest> = fc.record({
-  ...anyPlace,
-  record: anyRecord,
-  exempt: fc.boolean(),
-  repair: fc.boolean()
-})
+const puts: fc.Arbitrary<PutRequest> = fc
+  .record({ ...anyPlace, record: anyRecord, exempt: fc.boolean(), repair: fc.boolean() })
+  .chain(put => anyRestOf(put.record).map(rest => ({ ...put, rest })))
 const gets: fc.Arbitrary<GetRequest> = fc.record({ ...anyPlace, exempt: fc.boolean(), known: anyKnown })
 const fenced = fc.record({ kind: fc.constant('fenced' as const), epoch: fc.nat() })
 const putReplies: fc.Arbitrary<PutReply> = fc.oneof(
@@ -45,6 +44,16 @@ describe('between coordinator and replica', () => {
     }
     assert.throws(() => decodePutReply(Uint8Array.of(99)), { code: 'KV_PROTOCOL' })
     assert.throws(() => decodeGetReply(Uint8Array.of(99)), { code: 'KV_PROTOCOL' })
+  })
+
+  it('a unit of several stamps is refused, as nobody could tell what of it belongs together', () => {
+    const [first, second] = [1, 2].map(hlc => encodeRecord({ stamp: { hlc, actor: ACTOR }, value: undefined }))
+    const key = Uint8Array.of(1)
+    const rest = [{ key, record: second! }]
+    const put = { partition: 1, keyspace: key, key, record: first!, exempt: false, repair: false }
+    assert.throws(() => decodePut(encodePut({ ...put, rest })), { code: 'KV_PROTOCOL' })
+    assert.throws(() => decodePuts(encodePuts([{ ...put, rest }], false)), { code: 'KV_PROTOCOL' })
+    assert.equal(decodePuts(encodePuts([{ ...put, rest: [{ key, record: first! }] }], false))[0]?.rest?.length, 1)
   })
 
   it('a record beyond the limit is refused before it is looked at', () => {

@@ -18,7 +18,8 @@ function mutation(key: Uint8Array, hlc: number, value: string): Mutation {
     record: record(hlc, value),
     kind: 'offer',
     done: () => {},
-    group: { outstanding: 1, waiting: undefined }
+    group: { outstanding: 1, waiting: undefined },
+    following: 0
   }
 }
 

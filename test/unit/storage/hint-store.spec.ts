@@ -57,6 +57,39 @@ describe('the store of hints', () => {
     assert.deepEqual([count, added], [3, 4])
   })
 
+  it('keeps a unit as one, and knows after a restart what is of it', async () => {
+    const unit = (target: StoreId, hlc: number, ...keys: string[]): Promise<string> => {
+      const [first, ...rest] = keys.map(key => ({ key: Buffer.from(key), record: record(hlc, `${key}${hlc}`) }))
+      const at = place(1, keys[0]!)
+      return world.settle(
+        new Promise(resolve => hints.add(target, at, first!.record, e => resolve(e?.code ?? 'kept'), rest))
+      )
+    }
+    const parts = async (): Promise<string[][]> => {
+      const units = await world.settle(hints.unitsOf(A, await all(A)))
+      return units
+        .map(one => one.map(stored => valueOfStored(stored)!).toSorted())
+        .toSorted((a, b) => (a[0]! < b[0]! ? -1 : 1))
+    }
+    await unit(A, 5, 'a', 'b', 'c', 'd')
+    await add(A, place(1, 'single'), 6, 'single')
+    await unit(A, 7, 'c', 'e')
+    await add(A, place(1, 'd'), 8, 'd8')
+    const expected = [['a5', 'b5'], ['c7', 'e7'], ['d8'], ['single']]
+    assert.deepEqual(await parts(), expected)
+    await world.settle(store.close())
+    await open()
+    assert.deepEqual(await parts(), expected)
+    for (const stored of await all(A))
+      if (valueOfStored(stored) !== 'a5') await world.settle(hints.remove(A, stored, true))
+    assert.deepEqual(await parts(), [['a5']])
+    await world.settle(store.close())
+    await open(40)
+    assert.equal(await unit(B, 9, 'x', 'y', 'z'), 'KV_OVERLOADED')
+    assert.equal(hints.stats().dropped, 3)
+    assert.deepEqual(await all(B), [])
+  })
+
   it('keeps nothing of a past that is being settled, and says of which partitions it keeps something older', async () => {
     assert.equal(await add(A, place(60, 'k'), 100, 'late'), 'KV_OVERLOADED')
     assert.equal(await add(ANY_OWNER, place(60, 'k'), 101, 'in time'), 'kept')

@@ -39,7 +39,7 @@ for (const [title, syncReadsMax] of [
       const assertOpen = (): void => {
         if (!isOpen) throw new KilovoltError('KV_NODE_STOPPED', 'closed')
       }
-      reader = new RecordReader({ store, form: SEALED, damage, assertOpen })
+      reader = new RecordReader({ store, form: SEALED, damage, assertOpen, isWritingUnit: () => false })
       for (const at of KEYS.slice(0, 3)) {
         const key = storeKey(at)
         const value = SEALED.seal(key, record(1, Buffer.from(at.key).toString()))
