@@ -1,3 +1,4 @@
+import type { ByteRange } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
 
@@ -27,6 +28,23 @@ export interface KeyspaceBackend {
     writes: readonly { readonly key: Uint8Array; readonly value: Uint8Array | undefined }[],
     options: BackendOptions
   ): Promise<BackendResults<{ readonly existed: boolean }>>
+  /** Nothing is asked before the first page. `signal` and `timeoutMs` are those of each page. */
+  scan(keyspace: Uint8Array, range: ByteRange, options: BackendOptions, form: BackendScanForm): BackendScan
+}
+
+/** In which form a scan wants what it finds. */
+export interface BackendScanForm {
+  readonly isReverse: boolean
+  /** Whether records are wanted with their values. */
+  readonly wantsValues: boolean
+}
+
+/** A scan under way. */
+export interface BackendScan {
+  /** The next live records in the scan's order, about so many, but at least one; none at the end. One call at a time. */
+  next(rows: number): Promise<readonly { readonly key: Uint8Array; readonly record: RecordBytes }[]>
+  /** Nobody wants any more of it: what is being fetched is dropped. */
+  close(): void
 }
 
 /** What operations on several keys have come to, in their order; what failed is listed by its place. */

@@ -9,7 +9,18 @@ import { formatStamp } from '../model/stamp.ts'
 import { copiesLeft } from '../placement/topology.ts'
 import type { NodeCore } from './node-core.ts'
 import type { NodeEvents } from './events.ts'
-import type { BatchOperation, Entry, Keyspace, KeyspaceOptions, ReadOptions, WriteOptions } from './keyspace.ts'
+import type {
+  BatchOperation,
+  ClearOptions,
+  CountOptions,
+  Entry,
+  Keyspace,
+  KeyspaceOptions,
+  ReadOptions,
+  Scan,
+  ScanOptions,
+  WriteOptions
+} from './keyspace.ts'
 import { NodeKeyspace } from './node-keyspace.ts'
 import { listMembers, type MemberInfo, memberInfo } from './members.ts'
 import type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, WaitOptions } from './node.ts'
@@ -81,6 +92,26 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
 
   batch(operations: readonly BatchOperation<unknown>[], options?: WriteOptions): Promise<void> {
     return this.#default.batch(operations, options)
+  }
+
+  entries(options?: ScanOptions): Scan<[key: string, value: unknown]> {
+    return this.#default.entries(options)
+  }
+
+  keys(options?: ScanOptions): Scan<string> {
+    return this.#default.keys(options)
+  }
+
+  values(options?: ScanOptions): Scan<unknown> {
+    return this.#default.values(options)
+  }
+
+  count(options?: CountOptions): Promise<number> {
+    return this.#default.count(options)
+  }
+
+  clear(options?: ClearOptions): Promise<number> {
+    return this.#default.clear(options)
   }
 
   members(): MemberInfo[] {

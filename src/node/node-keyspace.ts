@@ -7,7 +7,19 @@ import { formatStamp } from '../model/stamp.ts'
 import type { BackendOptions, BackendSource } from './backend.ts'
 import { assertKeyspaceOptions, backendOptions, requirement } from './call-options.ts'
 import { type Codec, createCodec } from './encodings.ts'
-import type { BatchOperation, Entry, Keyspace, KeyspaceOptions, ReadOptions, WriteOptions } from './keyspace.ts'
+import type {
+  BatchOperation,
+  ClearOptions,
+  CountOptions,
+  Entry,
+  Keyspace,
+  KeyspaceOptions,
+  ReadOptions,
+  Scan,
+  ScanOptions,
+  WriteOptions
+} from './keyspace.ts'
+import { KeyspaceScans } from './keyspace-scans.ts'
 
 /** One operation of a batch in bytes; no value deletes. */
 interface EncodedOperation<K> {
@@ -24,6 +36,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   readonly #nameBytes: Uint8Array
   readonly #keys: Codec<K>
   readonly #values: Codec<V>
+  readonly #scans: KeyspaceScans<V, K>
   readonly #read: Requirement | 'any'
   readonly #write: Requirement | 'any'
   /** What most calls come to, made once. */
@@ -41,6 +54,15 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     const level = requirement(options.consistency, undefined) ?? 'quorum'
     this.#read = requirement(undefined, options.r) ?? level
     this.#write = requirement(undefined, options.w) ?? level
+    this.#scans = new KeyspaceScans({
+      source,
+      name: this.#nameBytes,
+      encodeKey: this.#keyBytes,
+      decodeKey: this.#keys.decode,
+      decodeValue: record => this.#values.decode(recordValue(record)!),
+      read: this.#read,
+      write: this.#write
+    })
     this.#plainRead = { requirement: this.#read, timeoutMs: undefined, signal: undefined }
     this.#plainWrite = { requirement: this.#write, timeoutMs: undefined, signal: undefined }
   }
@@ -88,6 +110,26 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     const gathered = await this.#source.data.putMany(this.#nameBytes, writes, call)
     for (const [index, error] of gathered.failures) failures.push({ key: writes[index]!.name, error })
     if (failures.length > 0) throw batchError(failures, operations.length)
+  }
+
+  entries(options: ScanOptions<K> = NO_OPTIONS): Scan<[key: K, value: V]> {
+    return this.#scans.entries(options)
+  }
+
+  keys(options: ScanOptions<K> = NO_OPTIONS): Scan<K> {
+    return this.#scans.keys(options)
+  }
+
+  values(options: ScanOptions<K> = NO_OPTIONS): Scan<V> {
+    return this.#scans.values(options)
+  }
+
+  async count(options: CountOptions<K> = NO_OPTIONS): Promise<number> {
+    return this.#scans.count(options)
+  }
+
+  async clear(options: ClearOptions<K> = NO_OPTIONS): Promise<number> {
+    return this.#scans.clear(options)
   }
 
   /** Of several operations on one key the last one counts; the earlier ones would only race with it. */

@@ -11,7 +11,15 @@ import { FlushFence } from './flush-fence.ts'
 import { dataKey, partitionRange } from './key-layout.ts'
 import { formFor, PLAIN, type RecordForm } from './record-form.ts'
 import { RecordReader } from './record-reader.ts'
-import type { ApplyResult, Read, RecordKey, RecordStore, RecordStoreStats, StoredRecord } from './record-store.ts'
+import type {
+  ApplyResult,
+  RangePart,
+  Read,
+  RecordKey,
+  RecordStore,
+  RecordStoreStats,
+  StoredRecord
+} from './record-store.ts'
 import { storageError } from './storage-error.ts'
 import type { Store, StoreChange } from './store.ts'
 import type { RecordChange, TreeIndex } from './tree-index.ts'
@@ -121,6 +129,11 @@ export class ApplyLoop implements RecordStore {
   async page(...where: Parameters<RecordReader['page']>): Promise<readonly StoredRecord[]> {
     this.#assertOpen()
     return this.#reader.page(...where)
+  }
+
+  async range(...where: Parameters<RecordReader['range']>): Promise<RangePart> {
+    this.#assertOpen()
+    return this.#reader.range(...where)
   }
 
   async partitions(): Promise<readonly PartitionId[]> {
