@@ -14,12 +14,17 @@ export type { CustomEncoding, Encoding, EncodingName } from './node/encodings.ts
 export type { NodeEvents } from './node/events.ts'
 export type {
   BatchOperation,
+  ClearOptions,
+  CountOptions,
   Entry,
+  KeyRange,
   Keyspace,
   KeyspaceOptions,
   OperationOptions,
   PutOptions,
   ReadOptions,
+  Scan,
+  ScanOptions,
   WriteOptions
 } from './node/keyspace.ts'
 export type { MemberInfo } from './node/members.ts'

@@ -28,6 +28,7 @@ export type ErrorCode =
   | 'KV_STORAGE_FORMAT'
   | 'KV_STORAGE_IN_USE'
   | 'KV_TIMEOUT'
+  | 'KV_TOKEN'
   | 'KV_UNREACHABLE'
   | 'KV_VALUE_TOO_LARGE'
 

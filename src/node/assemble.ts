@@ -14,6 +14,7 @@ import { Purger } from '../repair/purger.ts'
 import { Transfer } from '../repair/transfer.ts'
 import { Coordinator } from '../replication/coordinator.ts'
 import { Replica } from '../replication/replica.ts'
+import { ScanServer } from '../replication/scan-server.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { type Logger, withFields } from '../runtime/logger.ts'
 import { Pace } from '../runtime/pace.ts'
@@ -136,7 +137,8 @@ class Assembly implements NodeCore {
     const purger = new Purger(common)
     const healer = (this.#healer = new Healer({ ...common, damage }))
     const replica = new Replica(common, config)
-    this.#coordinator = new Coordinator({ ...common, replica }, config.requestTimeoutMs)
+    const scans = new ScanServer(common, config)
+    this.#coordinator = new Coordinator({ ...common, replica, scans }, config.requestTimeoutMs)
     this.#pace = new Pace(clock, () => this.#coordinator.operations + replica.requests)
     this.#transfer = new Transfer({ ...common, purger, healer, pace: this.#pace })
     this.cluster = this.#createCluster(random.fork('cluster'), logger)
@@ -156,6 +158,7 @@ class Assembly implements NodeCore {
       purge: { everyMs: config.purgeIntervalMs, lagMs: config.purgeLagMs }
     })
     replica.listen(this.transport)
+    scans.listen(this.transport)
     this.#transfer.listen()
     this.#mending.listen()
     this.#callForRepair()

@@ -1,3 +1,4 @@
+import type { ByteRange } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { KeyTurns } from './key-turns.ts'
@@ -44,6 +45,8 @@ export interface KeyspaceBackend {
     },
     options: BackendOptions
   ): Promise<{ readonly record: RecordBytes; readonly isOutrun: boolean }>
+  /** Nothing is asked before the first page. `signal` and `timeoutMs` are those of each page. */
+  scan(keyspace: Uint8Array, range: ByteRange, options: BackendOptions, form: BackendScanForm): BackendScan
   /** The time by which it is judged whether a value has expired, Unix ms. */
   readonly nowMs: number
 }
@@ -54,6 +57,21 @@ export interface BackendWrite {
   readonly value: Uint8Array | undefined
   /** Time to live, ms; in the place of that of the options. Absent: for ever. */
   readonly ttl?: number | undefined
+}
+
+/** In which form a scan wants what it finds. */
+export interface BackendScanForm {
+  readonly isReverse: boolean
+  /** Whether records are wanted with their values. */
+  readonly wantsValues: boolean
+}
+
+/** A scan under way. */
+export interface BackendScan {
+  /** The next live records in the scan's order, about so many, but at least one; none at the end. One call at a time. */
+  next(rows: number): Promise<readonly { readonly key: Uint8Array; readonly record: RecordBytes }[]>
+  /** Nobody wants any more of it: what is being fetched is dropped. */
+  close(): void
 }
 
 /** What operations on several keys have come to, in their order; what failed is listed by its place. */

@@ -55,6 +55,82 @@ export type BatchOperation<V, K = string> =
   | { readonly type: 'put'; readonly key: K; readonly value: V; readonly ttl?: number }
   | { readonly type: 'del'; readonly key: K }
 
+/**
+ * Part of a keyspace, in the byte order of its encoded keys; without bounds all of it. When both are given `gte` counts
+ * and not `gt`, `lte` and not `lt`.
+ *
+ * @typeParam K - type of the keys
+ */
+export interface KeyRange<K = string> {
+  /** Keys after this one. */
+  readonly gt?: K
+  /** This key and those after it. */
+  readonly gte?: K
+  /** Keys before this one. */
+  readonly lt?: K
+  /** This key and those before it. */
+  readonly lte?: K
+  /**
+   * Keys whose bytes begin with the bytes of this one; narrows the bounds further. Not of keyspaces with `keyEncoding: 'json'`,
+   * where no key begins with another.
+   */
+  readonly prefix?: K
+}
+
+/** What {@link Keyspace.count} accepts. */
+export interface CountOptions<K = string> extends KeyRange<K>, ReadOptions {}
+
+/** What {@link Keyspace.clear} accepts: `r` and the level for finding the keys, `w` and the level for deleting them. */
+export interface ClearOptions<K = string> extends KeyRange<K>, ReadOptions, WriteOptions {
+  /** From the last key to the first. Default false. */
+  readonly reverse?: boolean
+  /** Most keys to delete. Default: all. */
+  readonly limit?: number
+}
+
+/** What a scan accepts. `timeoutMs` is the deadline of each of its pages; a scan as a whole has none. */
+export interface ScanOptions<K = string> extends KeyRange<K>, ReadOptions {
+  /** From the last key to the first. Default false. */
+  readonly reverse?: boolean
+  /** Most entries to return. Default: all. */
+  readonly limit?: number
+  /** Goes on behind the place of a {@link Scan.token}, of any node's scan of this keyspace in this direction. */
+  readonly after?: string
+  /** Entries that are fetched at a time, 1 … 16,384. Default 2,048. One page at most is held ahead of the one being consumed. */
+  readonly pageSize?: number
+}
+
+/**
+ * A scan under way: an async iterator over the whole cluster, in the byte order of the encoded keys. Nothing is fetched
+ * before the first entry is asked for, and no more than one page ahead. It ends by itself at the end, on an error, and when
+ * a `for await` is left; otherwise call `return()`, or use `await using`.
+ *
+ * @typeParam T - what it yields: `[key, value]`, keys or values
+ *
+ * @example
+ * ```ts
+ * const scan = node.keyspace('carts').entries({ prefix: 'eu:' })
+ * for await (const [key, value] of scan) console.log(key, value, scan.token)
+ * ```
+ */
+export interface Scan<T> extends AsyncIterableIterator<T, undefined> {
+  /**
+   * The place behind the last entry that was returned, as text; `undefined` before the first one (or the token that the
+   * scan began with). To go on there, on this node or on any other, today or after a restart of the whole cluster,
+   * begin a scan with the same options and `after: token`.
+   */
+  readonly token: string | undefined
+  next(): Promise<IteratorResult<T, undefined>>
+  /** Ends the scan: what is being fetched is dropped. Idempotent. */
+  return(): Promise<IteratorResult<T, undefined>>
+  /** The rest as arrays, each a page that has entries: one promise for many of them. Ends and disposes as the scan does. */
+  pages(): AsyncIterableIterator<T[], undefined>
+  /** The rest in one array. Mind the size: give a `limit`, or know the range. */
+  all(): Promise<T[]>
+  [Symbol.asyncIterator](): Scan<T>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
 /** A value with its version. */
 export interface Entry<V> {
   readonly value: V
@@ -168,4 +244,26 @@ export interface Keyspace<V = unknown, K = string> {
     change: (current: V | undefined) => V | undefined | Promise<V | undefined>,
     options?: PutOptions
   ): Promise<V | undefined>
+  /**
+   * Keys with their values in the byte order of the encoded keys, over the whole cluster. Every key that is there from the
+   * beginning of the scan to its end is returned, once; what is written or deleted meanwhile may be or may not be. Each entry is
+   * as new as a read at the scan's level when its page was fetched; a scan is no snapshot.
+   *
+   * @throws KilovoltError `KV_CONFIG`, `KV_TOKEN` for a token of another keyspace or direction, both at once; while it runs,
+   *   and then with a {@link Scan.token} to go on from: `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`
+   */
+  entries(options?: ScanOptions<K>): Scan<[key: K, value: V]>
+  /** As {@link Keyspace.entries}, of the keys alone: values are not sent. */
+  keys(options?: ScanOptions<K>): Scan<K>
+  /** As {@link Keyspace.entries}, of the values alone. */
+  values(options?: ScanOptions<K>): Scan<V>
+  /** How many keys of a range have a value. As costly as a scan of the keys. Errors as for {@link Keyspace.entries}. */
+  count(options?: CountOptions<K>): Promise<number>
+  /**
+   * Deletes the keys of a range, not atomically: those that are there when it begins, and perhaps some that are put
+   * meanwhile. Resolves with how many had a value.
+   *
+   * @throws KilovoltError as {@link Keyspace.entries} and {@link Keyspace.batch}; `details.deleted` tells how many are deleted
+   */
+  clear(options?: ClearOptions<K>): Promise<number>
 }

@@ -11,11 +11,15 @@ import type { NodeCore } from './node-core.ts'
 import type { NodeEvents } from './events.ts'
 import type {
   BatchOperation,
+  ClearOptions,
+  CountOptions,
   Entry,
   Keyspace,
   KeyspaceOptions,
   PutOptions,
   ReadOptions,
+  Scan,
+  ScanOptions,
   WriteOptions
 } from './keyspace.ts'
 import { NodeKeyspace } from './node-keyspace.ts'
@@ -105,6 +109,26 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
 
   update(key: string, change: (current: unknown) => unknown, options?: PutOptions): Promise<unknown> {
     return this.#default.update(key, change, options)
+  }
+
+  entries(options?: ScanOptions): Scan<[key: string, value: unknown]> {
+    return this.#default.entries(options)
+  }
+
+  keys(options?: ScanOptions): Scan<string> {
+    return this.#default.keys(options)
+  }
+
+  values(options?: ScanOptions): Scan<unknown> {
+    return this.#default.values(options)
+  }
+
+  count(options?: CountOptions): Promise<number> {
+    return this.#default.count(options)
+  }
+
+  clear(options?: ClearOptions): Promise<number> {
+    return this.#default.clear(options)
   }
 
   members(): MemberInfo[] {

@@ -11,13 +11,18 @@ import { type Codec, createCodec } from './encodings.ts'
 import { batchError, type KeyFailure, readError } from './key-failures.ts'
 import type {
   BatchOperation,
+  ClearOptions,
+  CountOptions,
   Entry,
   Keyspace,
   KeyspaceOptions,
   PutOptions,
   ReadOptions,
+  Scan,
+  ScanOptions,
   WriteOptions
 } from './keyspace.ts'
+import { KeyspaceScans } from './keyspace-scans.ts'
 
 /** One operation of a batch in bytes; no value deletes. */
 interface EncodedOperation<K> {
@@ -35,6 +40,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   readonly #nameBytes: Uint8Array
   readonly #keys: Codec<K>
   readonly #values: Codec<V>
+  readonly #scans: KeyspaceScans<V, K>
   readonly #read: Requirement | 'any'
   readonly #write: Requirement | 'any'
   readonly #ttl: number | undefined
@@ -57,6 +63,15 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     this.#write = requirement(undefined, options.w) ?? level
     this.#ttl = lifetime(options.ttl)
     this.#conditional = new ConditionalWrites(source, this.#nameBytes)
+    this.#scans = new KeyspaceScans({
+      source,
+      name: this.#nameBytes,
+      encodeKey: this.#keyBytes,
+      decodeKey: this.#keys.decode,
+      decodeValue: record => this.#values.decode(recordValue(record)!),
+      read: this.#read,
+      write: this.#write
+    })
     this.#plainRead = { requirement: this.#read, timeoutMs: undefined, signal: undefined }
     this.#plainWrite = { requirement: this.#write, timeoutMs: undefined, signal: undefined }
     this.#plainPut = this.#ttl === undefined ? this.#plainWrite : { ...this.#plainWrite, ttl: this.#ttl }
@@ -158,6 +173,26 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
       failed.map(([index, error]) => ({ key: writes[index]!.name, error })),
       operations.length
     )
+  }
+
+  entries(options: ScanOptions<K> = NO_OPTIONS): Scan<[key: K, value: V]> {
+    return this.#scans.entries(options)
+  }
+
+  keys(options: ScanOptions<K> = NO_OPTIONS): Scan<K> {
+    return this.#scans.keys(options)
+  }
+
+  values(options: ScanOptions<K> = NO_OPTIONS): Scan<V> {
+    return this.#scans.values(options)
+  }
+
+  async count(options: CountOptions<K> = NO_OPTIONS): Promise<number> {
+    return this.#scans.count(options)
+  }
+
+  async clear(options: ClearOptions<K> = NO_OPTIONS): Promise<number> {
+    return this.#scans.clear(options)
   }
 
   /**

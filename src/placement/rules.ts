@@ -17,6 +17,8 @@ export interface PlacementRules {
   readonly fenceRequests: boolean
   /** Whether a quorum must hold what a quorum read is going to return: a later one could go back otherwise. */
   readonly mendBeforeAnswer: boolean
+  /** Whether a scan returns a key only when every node that it has asked has passed it: it may be missing in one that has not. */
+  readonly waitForAllStreams: boolean
   /** H1: whether new writes and hints are kept out of a past that is being settled. */
   readonly closePast: boolean
   /** H2: whether a past is settled only when nobody keeps a record of it for somebody else. */
@@ -45,6 +47,7 @@ export const SOUND_RULES: PlacementRules = {
   fenceSources: true,
   fenceRequests: true,
   mendBeforeAnswer: true,
+  waitForAllStreams: true,
   closePast: true,
   drainPast: true,
   syncPast: true,

@@ -1,6 +1,7 @@
 import { copyBytes } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { hlcToMs } from '../model/hlc.ts'
+import type { ByteRange } from '../model/key-range.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { compareRecordStamps, isLive, recordHlc, type RecordBytes, restamp, restampWrite } from '../model/record.ts'
@@ -15,6 +16,8 @@ import type { Operation, OperationDeps, OperationOptions } from './operation.ts'
 import { type PutKind, PutOperation, type PutResult } from './put-operation.ts'
 import type { ReadBundle } from './read-bundle.ts'
 import { Routes } from './routes.ts'
+import type { ScanDeps } from './scan-round.ts'
+import { type ScanForm, Scanner } from './scanner.ts'
 import { Snitch } from './snitch.ts'
 import { type PlannedWrite, plannedRecord, recordOf, type WriteOf } from './stamped.ts'
 import { BUNDLED_BYTES_MAX, TurnBundles } from './turn-bundles.ts'
@@ -25,6 +28,8 @@ import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wir
 /** What a coordinator needs. */
 export interface CoordinatorDeps extends Omit<OperationDeps, 'wheel' | 'routes' | 'snitch'> {
   readonly ring: Ring
+  /** This node's part in scans. */
+  readonly scans: ScanDeps['scans']
   /** The local copies. */
   readonly records: Pick<RecordStore, 'get' | 'readsAtOnce'>
 }
@@ -126,6 +131,24 @@ export class Coordinator {
         bundle.add({ partition: this.#deps.ring.partitionOf(key), keyspace, key }, waiter, index)
       }
     })
+  }
+
+  /** Begins a scan of a part of a keyspace; nothing is asked before its first page is. Each page counts as a read. */
+  scan(
+    keyspace: Uint8Array,
+    range: ByteRange,
+    { requirement, timeoutMs, signal }: CallOptions,
+    form: ScanForm
+  ): Scanner {
+    const track = (page: { cancel(error: KilovoltError): void }): (() => void) => {
+      this.#stats.reads++
+      this.#running.add(page)
+      if (this.#stopped !== undefined) page.cancel(this.#stopped)
+      return () => this.#running.delete(page)
+    }
+    const getMany = this.getMany.bind(this)
+    const options = this.#options({ requirement, timeoutMs, signal })
+    return new Scanner({ ...this.#deps, getMany, track }, { keyspace, range, ...options, ...form })
   }
 
   async #getAlone(place: RecordKey, options: OperationOptions): Promise<RecordBytes | undefined> {

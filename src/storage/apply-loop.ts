@@ -14,6 +14,7 @@ import { RecordReader } from './record-reader.ts'
 import type {
   ApplyResult,
   KeyedRecord,
+  RangePart,
   Read,
   RecordKey,
   RecordStore,
@@ -135,6 +136,11 @@ export class ApplyLoop implements RecordStore {
   async page(...where: Parameters<RecordReader['page']>): Promise<readonly StoredRecord[]> {
     this.#assertOpen()
     return this.#reader.page(...where)
+  }
+
+  async range(...where: Parameters<RecordReader['range']>): Promise<RangePart> {
+    this.#assertOpen()
+    return this.#reader.range(...where)
   }
 
   async partitions(): Promise<readonly PartitionId[]> {

@@ -60,8 +60,8 @@ export class GuardedStore implements Store {
     )
   }
 
-  page(range: StoreRange, limit: number, maxBytes?: number): Promise<readonly StoreEntry[]> {
-    return this.#store.page(range, limit, maxBytes)
+  page(range: StoreRange, limit: number, maxBytes?: number, isReverse?: boolean): Promise<readonly StoreEntry[]> {
+    return this.#store.page(range, limit, maxBytes, isReverse)
   }
 
   clear(range: StoreRange): Promise<void> {

@@ -1,5 +1,6 @@
 import { KilovoltError } from '../base/errors.ts'
 import { KEYSPACE_BYTES_MAX } from '../model/key.ts'
+import { afterPrefix, type ByteRange, successor } from '../model/key-range.ts'
 import { ID_BYTES, idFromBytes, idToBytes, type StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { RecordKey } from './record-store.ts'
@@ -76,6 +77,11 @@ export function decodeDataKey(bytes: Uint8Array): RecordKey {
   }
 }
 
+/** The key that a key which {@link dataKey} made is for, as a view into it. */
+export function keyOf(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(DATA_HEADER + bytes[3]!)
+}
+
 /** All records. */
 export function dataRange(): StoreRange {
   return prefixRange(Uint8Array.of(KeyKind.DATA))
@@ -124,6 +130,15 @@ export function partitionRangeAfter(
   const range = partitionRange(partition)
   // The next key in byte order is the same one with a zero byte behind it.
   return after === undefined ? range : { gte: successor(dataKey(partition, after.keyspace, after.key)), lt: range.lt }
+}
+
+/** Records of a keyspace within a partition: those of a range of its keys. */
+export function keyspaceRange(partition: PartitionId, keyspace: Uint8Array, { from, to }: ByteRange): StoreRange {
+  const gte = dataKey(partition, keyspace, from)
+  return {
+    gte,
+    lt: to === undefined ? afterPrefix(gte.subarray(0, gte.length - from.length)) : dataKey(partition, keyspace, to)
+  }
 }
 
 /** Prefix of all that is kept for a store that could not be reached. */
@@ -211,17 +226,5 @@ export function raftStateRange(group: number): StoreRange {
 
 /** Everything that begins with the prefix. */
 function prefixRange(prefix: Uint8Array): StoreRange {
-  const lt = new Uint8Array(prefix)
-  let last = lt.length - 1
-  while (last >= 0 && lt[last] === 0xff) last--
-  if (last < 0) return { gte: prefix, lt: undefined }
-  lt[last]!++
-  return { gte: prefix, lt: lt.subarray(0, last + 1) }
-}
-
-/** The next key in byte order. */
-export function successor(key: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(key.length + 1)
-  bytes.set(key)
-  return bytes
+  return { gte: prefix, lt: afterPrefix(prefix) }
 }

@@ -129,12 +129,18 @@ export class LevelStore implements Store {
     }
   }
 
-  async page(range: StoreRange, limit: number, maxBytes: number = Infinity): Promise<readonly StoreEntry[]> {
+  async page(
+    range: StoreRange,
+    limit: number,
+    maxBytes: number = Infinity,
+    isReverse = false
+  ): Promise<readonly StoreEntry[]> {
     if (limit <= 0) return []
     try {
       const iterator = this.#database.iterator({
         ...this.#encoding,
         ...bounds(range),
+        reverse: isReverse,
         limit,
         ...PREFETCH
       })

@@ -1,3 +1,4 @@
+import { afterPrefix } from '../model/key-range.ts'
 import type { Store, StoreChange, StoreEntry, StoreRange } from './store.ts'
 
 /** What a store holds under a prefix, as a store of its own. To close it closes nothing. */
@@ -35,8 +36,8 @@ export class PrefixedStore implements Store {
     )
   }
 
-  async page(range: StoreRange, limit: number, maxBytes?: number): Promise<readonly StoreEntry[]> {
-    const entries = await this.#store.page(this.#range(range), limit, maxBytes)
+  async page(range: StoreRange, limit: number, maxBytes?: number, isReverse?: boolean): Promise<readonly StoreEntry[]> {
+    const entries = await this.#store.page(this.#range(range), limit, maxBytes, isReverse)
     return entries.map(([key, value]) => [key.subarray(this.#prefix.length), value] as const)
   }
 
@@ -56,15 +57,4 @@ export class PrefixedStore implements Store {
     bytes.set(key, this.#prefix.length)
     return bytes
   }
-}
-
-/** The first key behind everything that begins with the prefix; `undefined` when there is none. */
-function afterPrefix(prefix: Uint8Array): Uint8Array | undefined {
-  for (let last = prefix.length - 1; last >= 0; last--) {
-    if (prefix[last] === 0xff) continue
-    const end = prefix.slice(0, last + 1)
-    end[last]!++
-    return end
-  }
-  return undefined
 }

@@ -1,5 +1,6 @@
 import { isKilovoltError, type KilovoltError } from '../base/errors.ts'
 import type { PartitionId } from '../model/partition.ts'
+import { type ByteRange, restAfter, successor } from '../model/key-range.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { Damage } from './damage.ts'
 import {
@@ -8,11 +9,12 @@ import {
   decodeDataKey,
   PARTITION_MAX,
   partitionRange,
-  partitionRangeAfter,
-  successor
+  keyOf,
+  keyspaceRange,
+  partitionRangeAfter
 } from './key-layout.ts'
 import type { RecordForm } from './record-form.ts'
-import type { Read, RecordKey, StoredRecord } from './record-store.ts'
+import type { RangeOptions, RangePart, RangeRow, Read, RecordKey, StoredRecord } from './record-store.ts'
 import { storageError } from './storage-error.ts'
 import type { Store } from './store.ts'
 
@@ -88,6 +90,27 @@ export class RecordReader {
       if (isWhole || bytes >= maxBytes) return records
       assertOpen()
     }
+  }
+
+  /** See {@link RecordStore.range}. */
+  async range(
+    partition: PartitionId,
+    keyspace: Uint8Array,
+    range: ByteRange,
+    { limit, maxBytes, isReverse }: RangeOptions
+  ): Promise<RangePart> {
+    const entries = await this.#deps.store.page(keyspaceRange(partition, keyspace, range), limit, maxBytes, isReverse)
+    const rows: RangeRow[] = []
+    let bytes = 0
+    let taken = 0
+    for (; taken < entries.length && bytes < maxBytes; taken++) {
+      const [storeKey, value] = entries[taken]!
+      bytes += storeKey.length + value.length
+      const record = this.#intact(storeKey, value) ?? (await this.#lookAgain(storeKey).catch(() => undefined))
+      if (record !== undefined) rows.push({ key: keyOf(storeKey), record })
+    }
+    const isAll = taken === entries.length && taken < limit && bytes < maxBytes
+    return { rows, rest: isAll ? undefined : restAfter(range, keyOf(entries[taken - 1]![0]), isReverse) }
   }
 
   /** See {@link RecordStore.partitions}. */

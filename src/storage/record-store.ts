@@ -1,5 +1,6 @@
 import { compareBytes } from '../base/bytes.ts'
 import type { KilovoltError } from '../base/errors.ts'
+import type { ByteRange } from '../model/key-range.ts'
 import type { Stamp } from '../model/stamp.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { PartitionId } from '../model/partition.ts'
@@ -37,6 +38,26 @@ export interface ApplyResult {
 
 /** What a key of several was found to hold. */
 export type Read = RecordBytes | KilovoltError | undefined
+
+/** How much of a range is read at a time, and from which end. */
+export interface RangeOptions {
+  readonly limit: number
+  readonly maxBytes: number
+  readonly isReverse: boolean
+}
+
+/** A part of a range, from its beginning or, in reverse, from its end. */
+export interface RangePart {
+  readonly rows: readonly RangeRow[]
+  /** What is left of the range; `undefined` when nothing is. */
+  readonly rest: ByteRange | undefined
+}
+
+/** One record of a range. */
+export interface RangeRow {
+  readonly key: Uint8Array
+  readonly record: RecordBytes
+}
 
 /** A record with its place, as a copy or a scan sees it. */
 export interface StoredRecord extends RecordKey {
@@ -126,6 +147,11 @@ export interface RecordStore {
     limit: number,
     maxBytes?: number
   ): Promise<readonly StoredRecord[]>
+  /**
+   * The next records of one keyspace within a partition, in key order or against it: at most `limit`, and no more after the
+   * one that reaches `maxBytes` (keys and records). Damaged records are left out.
+   */
+  range(partition: PartitionId, keyspace: Uint8Array, range: ByteRange, options: RangeOptions): Promise<RangePart>
   /** Partitions of which there is any record, in order. */
   partitions(): Promise<readonly PartitionId[]>
   /**

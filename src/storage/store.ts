@@ -42,10 +42,11 @@ export interface Store {
    */
   batch(changes: readonly StoreChange[], options: { readonly sync: boolean }): Promise<void>
   /**
-   * The next entries of the range in key order, at most `limit`; fewer only at the range's end. With `maxBytes` a store
-   * that has to load what it returns may also stop, after at least one entry, when that many bytes have been read.
+   * The next entries of the range in key order, or from its end against it, at most `limit`; fewer only when that is all. With
+   * `maxBytes` a store that has to load what it returns may also stop, after at least one entry, when that many bytes have
+   * been read.
    */
-  page(range: StoreRange, limit: number, maxBytes?: number): Promise<readonly StoreEntry[]>
+  page(range: StoreRange, limit: number, maxBytes?: number, isReverse?: boolean): Promise<readonly StoreEntry[]>
   /** Deletes a range. Not atomic: after a crash a part may be left. */
   clear(range: StoreRange): Promise<void>
   /** Idempotent. */

@@ -145,13 +145,14 @@ export class SimDisk {
     return this.#values.get(toKey(key))
   }
 
-  /** The first entries of a range, in order. */
-  page({ gte, lt }: StoreRange, limit: number): StoreEntry[] {
-    const end = lt === undefined ? this.#keys.length : this.#find(toKey(lt))
+  /** The first entries of a range, in order, or the last ones against it. */
+  page({ gte, lt }: StoreRange, limit: number, isReverse = false): StoreEntry[] {
     const start = this.#find(toKey(gte))
-    return this.#keys
-      .slice(start, Math.max(start, Math.min(end, start + limit)))
-      .map(key => [fromKey(key), this.#values.get(key)!] as const)
+    const end = Math.max(start, lt === undefined ? this.#keys.length : this.#find(toKey(lt)))
+    const keys = isReverse
+      ? this.#keys.slice(Math.max(start, end - limit), end).reverse()
+      : this.#keys.slice(start, Math.min(end, start + limit))
+    return keys.map(key => [fromKey(key), this.#values.get(key)!] as const)
   }
 
   /** Flips a bit of what is stored under a key; the number of the bit is taken modulo what there is. */

@@ -59,9 +59,11 @@ export class SimStore implements Store {
     })
   }
 
-  page(range: StoreRange, limit: number): Promise<readonly StoreEntry[]> {
+  page(range: StoreRange, limit: number, _maxBytes?: number, isReverse = false): Promise<readonly StoreEntry[]> {
     if (this.#closing !== undefined) return Promise.reject(closedError())
-    return this.#later(() => this.#disk.page(range, limit).map(([key, value]) => [key, copyBytes(value)] as const))
+    return this.#later(() =>
+      this.#disk.page(range, limit, isReverse).map(([key, value]) => [key, copyBytes(value)] as const)
+    )
   }
 
   /** Deletes in two batches, so that a crash may come between them. */

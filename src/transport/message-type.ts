@@ -43,6 +43,8 @@ export const MessageType = {
   GETS: 34,
   /** Several writes at once. */
   PUTS: 35,
+  /** The next page of some partitions' records, in the order of their keys. */
+  SCAN: 36,
   /** Next page of a partition's records, for its new owner. */
   COPY: 40,
 

@@ -66,9 +66,9 @@ export class GatedStore implements Store {
     await this.#store.batch(changes, options)
   }
 
-  async page(range: StoreRange, limit: number, maxBytes?: number): Promise<readonly StoreEntry[]> {
+  async page(range: StoreRange, limit: number, maxBytes?: number, isReverse?: boolean): Promise<readonly StoreEntry[]> {
     if (this.held.has('page')) await this.#pass('page')
-    return this.#store.page(range, limit, maxBytes)
+    return this.#store.page(range, limit, maxBytes, isReverse)
   }
 
   async clear(range: StoreRange): Promise<void> {

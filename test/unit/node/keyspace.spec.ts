@@ -5,7 +5,13 @@ import { isKilovoltError, KilovoltError } from '../../../src/base/errors.ts'
 import { encodeRecord, type RecordBytes } from '../../../src/model/record.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import { createCodec, type EncodingName } from '../../../src/node/encodings.ts'
-import type { BackendOptions, BackendResults, BackendSource, KeyspaceBackend } from '../../../src/node/backend.ts'
+import type {
+  BackendOptions,
+  BackendResults,
+  BackendScan,
+  BackendSource,
+  KeyspaceBackend
+} from '../../../src/node/backend.ts'
 import { KeyTurns } from '../../../src/node/key-turns.ts'
 import { NodeKeyspace } from '../../../src/node/node-keyspace.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
@@ -59,6 +65,10 @@ class MapBackend implements KeyspaceBackend, BackendSource {
     options: BackendOptions
   ): Promise<BackendResults<{ existed: boolean }>> {
     return each(writes, ({ key, value }) => this.put(keyspace, key, value, options))
+  }
+
+  scan(): BackendScan {
+    throw new Error('scans are tried elsewhere')
   }
 }
 

@@ -93,6 +93,13 @@ export interface BenchOptions {
   readonly spread?: boolean
 }
 
+/** The part of a node in scans, for what has nothing to do with them. */
+export const NO_SCANS = {
+  page: (): never => {
+    throw new Error('scans are tried elsewhere')
+  }
+}
+
 const MEMBERS = [1, 2, 3, 4, 5, 9].map(n => ({ n }))
 
 /** A row that changes: 4 is to have the copy of 3. */
@@ -181,7 +188,7 @@ export class Bench {
       this.clock.soon(() => done?.(this.keepFails))
     }
     this.coordinator = new Coordinator(
-      { ...common, replica: this.replica, transport: this.#transport(), isDead, ring, keepFor },
+      { ...common, replica: this.replica, scans: NO_SCANS, transport: this.#transport(), isDead, ring, keepFor },
       1000
     )
   }
@@ -359,6 +366,7 @@ export class Bench {
       heal: () => {},
       flushed: async () => {},
       page: async () => [],
+      range: async () => ({ rows: [], rest: undefined }),
       partitions: async () => [],
       dropPartition: async () => {},
       stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0 })

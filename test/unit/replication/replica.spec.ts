@@ -21,7 +21,7 @@ import type { ApplyResult, Read, RecordKey, RecordStore } from '../../../src/sto
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Transport } from '../../../src/transport/transport.ts'
 import { peer, store, topology } from '../cluster/fixtures.ts'
-import { ACTOR, call, record } from './bench.ts'
+import { ACTOR, call, NO_SCANS, record } from './bench.ts'
 
 const NOW_MS = 1_800_000_000_000
 const DRIFT_MS = 10_000
@@ -75,6 +75,7 @@ function setUp(
     remove: () => {},
     flushed: async () => {},
     page: async () => [],
+    range: async () => ({ rows: [], rest: undefined }),
     partitions: async () => [],
     dropPartition: async () => {},
     stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0 })
@@ -362,6 +363,7 @@ describe('a coordinator', () => {
       {
         ...deps,
         replica,
+        scans: NO_SCANS,
         transport: {} as Transport,
         topology: () => undefined,
         isDead: () => false,
@@ -381,7 +383,16 @@ describe('a coordinator', () => {
       const stamps = { ...deps.stamps, next: () => stamp }
       const ring = new Ring(64, () => 0n)
       const coordinator = new Coordinator(
-        { ...deps, stamps, replica, transport: {} as Transport, isDead: () => false, keepFor: () => {}, ring },
+        {
+          ...deps,
+          stamps,
+          replica,
+          scans: NO_SCANS,
+          transport: {} as Transport,
+          isDead: () => false,
+          keepFor: () => {},
+          ring
+        },
         1000
       )
       const value = Uint8Array.of(1, 2, 3)

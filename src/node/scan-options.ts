@@ -1,0 +1,60 @@
+import { KilovoltError } from '../base/errors.ts'
+import { type ByteRange, rangeOf } from '../model/key-range.ts'
+import { PAGE_ROWS_MAX } from '../replication/scan-wire.ts'
+import type { KeyRange, ScanOptions } from './keyspace.ts'
+
+const BOUNDS = ['gt', 'gte', 'lt', 'lte', 'prefix'] as const
+const LEVELS = ['consistency', 'timeoutMs', 'signal', 'r']
+const COUNT_OPTIONS: ReadonlySet<string> = new Set([...BOUNDS, ...LEVELS])
+const CLEAR_OPTIONS: ReadonlySet<string> = new Set([...COUNT_OPTIONS, 'w', 'reverse', 'limit'])
+const SCAN_OPTIONS: ReadonlySet<string> = new Set([...COUNT_OPTIONS, 'reverse', 'limit', 'after', 'pageSize'])
+const PAGE_SIZE = 2048
+
+/** The calls that have a range. */
+export type RangeCall = 'scan' | 'count' | 'clear'
+
+/** What is common to them, after checks. */
+export interface CheckedScan {
+  readonly range: ByteRange
+  readonly isReverse: boolean
+  /** Infinity for all. */
+  readonly limit: number
+  readonly pageSize: number
+}
+
+/**
+ * The options of a call after checks, its bounds in bytes.
+ *
+ * @throws KilovoltError `KV_CONFIG`
+ */
+export function checkedScan<K>(what: RangeCall, options: ScanOptions<K>, encode: (key: K) => Uint8Array): CheckedScan {
+  const known = what === 'scan' ? SCAN_OPTIONS : what === 'clear' ? CLEAR_OPTIONS : COUNT_OPTIONS
+  for (const option in options) {
+    if (known.has(option)) continue
+    throw new KilovoltError(
+      'KV_CONFIG',
+      `"${option}" is not an option of a ${what}; there are ${[...known].join(', ')}`
+    )
+  }
+  const { reverse = false, limit = Infinity, pageSize = PAGE_SIZE } = options
+  if (typeof reverse !== 'boolean') throw new KilovoltError('KV_CONFIG', '"reverse" must be true or false')
+  if (limit !== Infinity && !(Number.isSafeInteger(limit) && limit >= 0)) {
+    throw new KilovoltError('KV_CONFIG', `"limit" must be a whole number from 0 up, not ${limit}`)
+  }
+  if (!(Number.isInteger(pageSize) && pageSize >= 1 && pageSize <= PAGE_ROWS_MAX)) {
+    throw new KilovoltError(
+      'KV_CONFIG',
+      `"pageSize" must be a whole number from 1 to ${PAGE_ROWS_MAX}, not ${pageSize}`
+    )
+  }
+  return { range: boundsOf(options, encode), isReverse: reverse, limit, pageSize }
+}
+
+function boundsOf<K>(options: KeyRange<K>, encode: (key: K) => Uint8Array): ByteRange {
+  const bounds: Partial<Record<(typeof BOUNDS)[number], Uint8Array>> = {}
+  for (const bound of BOUNDS) {
+    const key = options[bound]
+    if (key !== undefined) bounds[bound] = encode(key)
+  }
+  return rangeOf(bounds)
+}

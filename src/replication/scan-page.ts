@@ -1,0 +1,179 @@
+import { compareBytes, copyBytes } from '../base/bytes.ts'
+import { isKilovoltError } from '../base/errors.ts'
+import { Heap } from '../base/heap.ts'
+import { type ByteRange, isEmptyRange } from '../model/key-range.ts'
+import type { PartitionId } from '../model/partition.ts'
+import { type RecordBytes, recordHead } from '../model/record.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { RecordStore } from '../storage/record-store.ts'
+import type { ScanRequest, ScanRow } from './scan-wire.ts'
+
+/** What reading a page needs. */
+export interface PageDeps {
+  readonly records: Pick<RecordStore, 'get' | 'range'>
+  readonly clock: Pick<Clock, 'monotonicMs' | 'soon'>
+}
+
+/** A row with the partition that it was found in. */
+export interface PageRow extends ScanRow {
+  readonly partition: PartitionId
+}
+
+/** A page: its rows, and the last key that was looked at unless the range is at its end. */
+export interface PageRows {
+  readonly rows: readonly PageRow[]
+  readonly last: Uint8Array | undefined
+}
+
+/** Longest time that a page keeps the event loop to itself, ms. */
+const SLICE_MS = 1
+/** Rows between two looks at the clock. */
+const LOOK_EVERY = 64
+/** Partitions that are read side by side: a disk database has four threads. */
+const READS_AT_ONCE = 8
+/** Largest record of which a part is kept as a view. */
+const VIEW_BYTES_MAX = 256
+/** Most bytes of records that wait for their turn. What is beyond is read again when its turn has come. */
+const WAITING_BYTES_MAX = 2 * 1024 * 1024
+
+/** What has been read of a partition. */
+class Source {
+  readonly partition: PartitionId
+  readonly isWhole: boolean
+  rest: ByteRange | undefined
+  rows: PageRow[] = []
+  at = 0
+
+  constructor(partition: PartitionId, isWhole: boolean, rest: ByteRange) {
+    this.partition = partition
+    this.isWhole = isWhole
+    this.rest = rest
+  }
+}
+
+/**
+ * The next rows of some partitions of one node, merged: a k-way merge over as many ranges of the database as there are
+ * partitions. Nothing is kept from one page to the next, so that a page shows what is stored now and costs nobody anything
+ * when its scan is given up. Of each partition a little more is read than its share of the page, as keys are spread by
+ * chance; what is not used is read again for the next page.
+ */
+export class PageReader {
+  readonly #deps: PageDeps
+  readonly #request: ScanRequest
+  readonly #share: { readonly limit: number; readonly maxBytes: number; readonly isReverse: boolean }
+  readonly #heap: Heap<Source>
+  /** Where a record was left out while it waited. */
+  readonly #left = new Set<PageRow>()
+  #waiting = 0
+  #sliceMs: number
+
+  constructor(deps: PageDeps, request: ScanRequest) {
+    this.#deps = deps
+    this.#request = request
+    const { isReverse, rows, bytes, whole, heads } = request
+    const sources = Math.max(1, whole.length + heads.length)
+    const share = rows / sources
+    this.#share = {
+      limit: Math.min(rows, Math.ceil(share + Math.sqrt(share)) + 1),
+      maxBytes: Math.ceil((2 * bytes) / sources),
+      isReverse
+    }
+    const direction = isReverse ? -1 : 1
+    this.#heap = new Heap<Source>((a, b) => compareBytes(a.rows[a.at]!.key, b.rows[b.at]!.key) * direction < 0)
+    this.#sliceMs = deps.clock.monotonicMs()
+  }
+
+  async read(): Promise<PageRows> {
+    const { range, whole, heads } = this.#request
+    if (isEmptyRange(range)) return { rows: [], last: undefined }
+    const sources = [
+      ...whole.map(partition => new Source(partition, true, range)),
+      ...heads.map(partition => new Source(partition, false, range))
+    ]
+    for (let i = 0; i < sources.length; i += READS_AT_ONCE) {
+      await Promise.all(sources.slice(i, i + READS_AT_ONCE).map(source => this.#load(source)))
+      await this.#breathe()
+    }
+    const rows = await this.#merge()
+    const last = this.#heap.size === 0 ? undefined : rows.at(-1)!.key
+    return this.#left.size === 0 ? { rows, last } : this.#complete(rows, last)
+  }
+
+  async #merge(): Promise<PageRow[]> {
+    const { rows: most, bytes: mostBytes } = this.#request
+    const rows: PageRow[] = []
+    let bytes = 0
+    while (rows.length < most && bytes < mostBytes) {
+      const source = this.#heap.pop()
+      if (source === undefined) break
+      const row = source.rows[source.at++]!
+      rows.push(row)
+      bytes += row.key.length + row.record.length
+      if (source.at < source.rows.length) this.#heap.push(source)
+      else if (source.rest !== undefined) await this.#load(source)
+      if (rows.length % LOOK_EVERY === 0) await this.#breathe()
+    }
+    return rows
+  }
+
+  /** Reads on in a partition, and puts it where its next row belongs. */
+  async #load(source: Source): Promise<void> {
+    source.rows = []
+    source.at = 0
+    while (source.rest !== undefined && source.rows.length === 0) {
+      const { records } = this.#deps
+      const part = await records.range(source.partition, this.#request.keyspace, source.rest, this.#share)
+      source.rest = part.rest
+      for (const { key, record } of part.rows) source.rows.push(this.#row(source, key, record))
+    }
+    if (source.rows.length > 0) this.#heap.push(source)
+  }
+
+  #row({ partition, isWhole }: Source, key: Uint8Array, record: RecordBytes): PageRow {
+    // A view into something large would keep all of it.
+    if (!isWhole) {
+      const head = recordHead(record)
+      return { partition, key, record: record.length > VIEW_BYTES_MAX ? copyBytes(head) : head, isHead: true }
+    }
+    this.#waiting += record.length
+    if (this.#waiting <= WAITING_BYTES_MAX) return { partition, key, record, isHead: false }
+    const row = { partition, key, record: copyBytes(recordHead(record)), isHead: true }
+    this.#left.add(row)
+    return row
+  }
+
+  /** Fetches what was left out, until the page is full of it. What is no longer there is no row any more. */
+  async #complete(rows: readonly PageRow[], last: Uint8Array | undefined): Promise<PageRows> {
+    const { keyspace, bytes: mostBytes } = this.#request
+    const complete: PageRow[] = []
+    let bytes = 0
+    for (const [i, row] of rows.entries()) {
+      if (bytes >= mostBytes) return { rows: complete, last: rows[i - 1]!.key }
+      const { partition, key } = row
+      const record = this.#left.has(row) ? await this.#whole(partition, keyspace, key) : row.record
+      if (record === undefined) continue
+      complete.push({ partition, key, record, isHead: row.isHead && !this.#left.has(row) })
+      bytes += key.length + record.length
+      await this.#breathe()
+    }
+    return { rows: complete, last }
+  }
+
+  /** What is damaged counts as missing, here as in a range. */
+  async #whole(partition: PartitionId, keyspace: Uint8Array, key: Uint8Array): Promise<RecordBytes | undefined> {
+    try {
+      return await this.#deps.records.get({ partition, keyspace, key })
+    } catch (error) {
+      if (isKilovoltError(error, 'KV_CORRUPT')) return undefined
+      throw error
+    }
+  }
+
+  /** Lets others have the event loop when a slice is over. */
+  async #breathe(): Promise<void> {
+    const { clock } = this.#deps
+    if (clock.monotonicMs() - this.#sliceMs < SLICE_MS) return
+    await new Promise<void>(resolve => clock.soon(resolve))
+    this.#sliceMs = clock.monotonicMs()
+  }
+}

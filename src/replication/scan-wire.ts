@@ -1,0 +1,151 @@
+import { KilovoltError } from '../base/errors.ts'
+import { Reader } from '../codec/reader.ts'
+import { Writer } from '../codec/writer.ts'
+import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX } from '../model/key.ts'
+import type { ByteRange } from '../model/key-range.ts'
+import { type PartitionId, PARTITIONS_MAX } from '../model/partition.ts'
+import { assertRecordHead, type RecordBytes } from '../model/record.ts'
+import { readRecord } from './wire.ts'
+
+/**
+ * A page of a scan, asked of one node: the next rows of some of its partitions, merged.
+ *
+ *     SCAN   flags u8 (1: reverse, 2: bounded above, 4: exempt from the epoch fence) · keyspace · from · [to] ·
+ *            rows varint · bytes varint · count · partitions u16 whose records are wanted whole ·
+ *            count · partitions u16 of whose records the head is enough
+ *     reply  epoch varint · count · partitions u16 that are refused · flags u8 (1: more follows) · [last key looked at] ·
+ *            count · rows: key · 2 × length of what follows, + 1 for a head · record or head
+ */
+const REVERSE = 1
+const BOUNDED = 2
+const EXEMPT = 4
+const MORE = 1
+/** A bound may be the key that follows the longest one. */
+const BOUND_BYTES_MAX = KEY_BYTES_MAX + 1
+/** Most rows of a page. */
+export const PAGE_ROWS_MAX = 16_384
+/** Most bytes of keys and records of a page; one row is always let in. */
+export const PAGE_BYTES_MAX: number = 4 * 1024 * 1024
+const ROW_BYTES_MIN = 2 + 16
+
+/** What of a keyspace is asked of a node. */
+export interface ScanRequest {
+  readonly keyspace: Uint8Array
+  /** What has not been passed yet. */
+  readonly range: ByteRange
+  readonly isReverse: boolean
+  /** Not bound to the rows' epoch: level `one` (rule C2). */
+  readonly exempt: boolean
+  /** Most records to look at, and most bytes to return. */
+  readonly rows: number
+  readonly bytes: number
+  /** Partitions whose records are wanted whole, */
+  readonly whole: readonly PartitionId[]
+  /** and those of which all but the values is enough. */
+  readonly heads: readonly PartitionId[]
+}
+
+/** One record as a node has it; of some the head alone. */
+export interface ScanRow {
+  readonly key: Uint8Array
+  readonly record: RecordBytes
+  /** Whether the value was left out. */
+  readonly isHead: boolean
+}
+
+/** What a node says. */
+export interface ScanPage {
+  /** Its epoch. */
+  readonly epoch: number
+  /** Partitions of which it is no owner, or not in this epoch: none of their records are among the rows. */
+  readonly refused: readonly PartitionId[]
+  /** In the scan's order; tombstones and expired records included. */
+  readonly rows: readonly ScanRow[]
+  /** The last key that was looked at: all rows up to it are there. `undefined`: the range is at its end. */
+  readonly last: Uint8Array | undefined
+}
+
+export function encodeScan(request: ScanRequest): Uint8Array {
+  const { keyspace, range, isReverse, exempt, rows, bytes, whole, heads } = request
+  const { from, to } = range
+  const writer = new Writer(64 + keyspace.length + from.length + (to?.length ?? 0) + 2 * (whole.length + heads.length))
+    .u8((isReverse ? REVERSE : 0) | (to === undefined ? 0 : BOUNDED) | (exempt ? EXEMPT : 0))
+    .bytes(keyspace)
+    .bytes(from)
+  if (to !== undefined) writer.bytes(to)
+  writer.varint(rows).varint(bytes)
+  writePartitions(writer, whole)
+  writePartitions(writer, heads)
+  return writer.finish()
+}
+
+/** @throws KilovoltError `KV_PROTOCOL` */
+export function decodeScan(body: Uint8Array): ScanRequest {
+  const reader = new Reader(body)
+  const flags = reader.u8()
+  const keyspace = reader.bytes(KEYSPACE_BYTES_MAX)
+  const from = reader.bytes(BOUND_BYTES_MAX)
+  const to = (flags & BOUNDED) === 0 ? undefined : reader.bytes(BOUND_BYTES_MAX)
+  const rows = reader.varint()
+  const bytes = reader.varint()
+  if (rows === 0) throw new KilovoltError('KV_PROTOCOL', 'a page of no rows')
+  return {
+    keyspace,
+    range: { from, to },
+    isReverse: (flags & REVERSE) !== 0,
+    exempt: (flags & EXEMPT) !== 0,
+    rows: Math.min(rows, PAGE_ROWS_MAX),
+    bytes: Math.min(bytes, PAGE_BYTES_MAX),
+    whole: readPartitions(reader),
+    heads: readPartitions(reader)
+  }
+}
+
+export function encodePage({ epoch, refused, rows, last }: ScanPage): Uint8Array {
+  let bytes = 32 + 2 * refused.length + (last?.length ?? 0)
+  for (const { key, record } of rows) bytes += key.length + record.length + 6
+  const writer = new Writer(bytes).varint(epoch)
+  writePartitions(writer, refused)
+  writer.u8(last === undefined ? 0 : MORE)
+  if (last !== undefined) writer.bytes(last)
+  writer.varint(rows.length)
+  for (const { key, record, isHead } of rows) {
+    writer.bytes(key).varint(record.length * 2 + (isHead ? 1 : 0))
+    if (record.length > 64) writer.raw(record)
+    else writer.range(record, 0, record.length)
+  }
+  return writer.finish()
+}
+
+/** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
+export function decodePage(body: Uint8Array): ScanPage {
+  const reader = new Reader(body)
+  const epoch = reader.varint()
+  const refused = readPartitions(reader)
+  const last = (reader.u8() & MORE) === 0 ? undefined : reader.bytes(KEY_BYTES_MAX)
+  const rows: ScanRow[] = []
+  for (let left = reader.count(PAGE_ROWS_MAX, ROW_BYTES_MIN); left > 0; left--) rows.push(readRow(reader))
+  return { epoch, refused, rows, last }
+}
+
+function readRow(reader: Reader): ScanRow {
+  const key = reader.bytes(KEY_BYTES_MAX)
+  const size = reader.varint()
+  const length = Math.floor(size / 2)
+  if (size % 2 === 0) return { key, record: readRecord(reader, length), isHead: false }
+  const record = reader.raw(length)
+  assertRecordHead(record)
+  return { key, record, isHead: true }
+}
+
+function writePartitions(writer: Writer, partitions: readonly PartitionId[]): void {
+  writer.varint(partitions.length)
+  for (const partition of partitions) writer.u16(partition)
+}
+
+function readPartitions(reader: Reader): readonly PartitionId[] {
+  const count = reader.count(PARTITIONS_MAX, 2)
+  const partitions: PartitionId[] = []
+  for (let i = 0; i < count; i++) partitions.push(reader.u16())
+  return partitions
+}

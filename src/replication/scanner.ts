@@ -1,0 +1,208 @@
+import { abortError, onAbort } from '../base/abort.ts'
+import { KilovoltError } from '../base/errors.ts'
+import { type ByteRange, isEmptyRange, partitionOfRange, restAfter } from '../model/key-range.ts'
+import { hlcToMs } from '../model/hlc.ts'
+import type { StoreId } from '../model/node-id.ts'
+import type { PartitionId, Ring } from '../model/partition.ts'
+import type { Requirement } from '../model/quorum.ts'
+import { type RecordBytes, recordHlc } from '../model/record.ts'
+import { Deadline } from '../runtime/timer-wheel.ts'
+import type { Gathered } from './gather.ts'
+import { type MergedRow, ScanMerge } from './scan-merge.ts'
+import { type ScanDeps, ScanRound } from './scan-round.ts'
+
+/** In which form a scan wants what it finds. */
+export interface ScanForm {
+  readonly isReverse: boolean
+  /** Whether records are wanted with their values. */
+  readonly wantsValues: boolean
+}
+
+/** What a scan is asked for. */
+export interface ScanOptions extends ScanForm {
+  readonly keyspace: Uint8Array
+  readonly range: ByteRange
+  readonly requirement: Requirement
+  /** Deadline of each page, ms. */
+  readonly timeoutMs: number
+  readonly signal: AbortSignal | undefined
+}
+
+/** A key with its record. */
+export interface ScanEntry {
+  readonly key: Uint8Array
+  /** Live; without its value unless that was wanted. */
+  readonly record: RecordBytes
+}
+
+/** What the scans of a node share. */
+export interface ScannerDeps extends ScanDeps {
+  readonly ring: Ring
+  /** Reads keys by themselves. */
+  readonly getMany: (
+    keyspace: Uint8Array,
+    keys: readonly Uint8Array[],
+    options: { readonly requirement: Requirement; readonly timeoutMs: number; readonly signal: AbortSignal | undefined }
+  ) => Promise<Gathered<RecordBytes | undefined>>
+  /** Called for each page that is waited for, so that a stop can end it; returns what to call when it is over. */
+  readonly track: (page: { cancel(error: KilovoltError): void }) => () => void
+}
+
+/** Bytes of records that a page is meant to have, for all nodes together. */
+const PAGE_BYTES = 1024 * 1024
+/** Rows that are merged before the event loop has its turn. */
+const MERGED_AT_ONCE = 512
+
+/**
+ * A scan over the whole cluster, page by page. All that it knows between two pages is which keys are left: every page is
+ * asked of whoever owns the partitions then, so nodes may come, go, die and hand over between any two.
+ */
+export class Scanner {
+  readonly #deps: ScannerDeps
+  readonly #options: ScanOptions
+  readonly #partitions: readonly PartitionId[]
+  readonly #avoided = new Map<StoreId, number>()
+  #left: ByteRange | undefined
+  #wait: PageWait | undefined
+
+  constructor(deps: ScannerDeps, options: ScanOptions) {
+    this.#deps = deps
+    this.#options = options
+    this.#left = isEmptyRange(options.range) ? undefined : options.range
+    const only = partitionOfRange(deps.ring, options.range)
+    this.#partitions = only === undefined ? Array.from({ length: deps.ring.partitions }, (_, i) => i) : [only]
+  }
+
+  /**
+   * The next entries in the scan's order, about so many of them, but at least one; none at the end. One call at a time.
+   *
+   * @throws KilovoltError `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`, `KV_NOT_JOINED`; the scan can
+   *   be gone on with
+   */
+  async next(rows: number): Promise<readonly ScanEntry[]> {
+    while (this.#left !== undefined) {
+      const entries = await this.#page(this.#left, rows)
+      if (entries.length > 0) return entries
+    }
+    return []
+  }
+
+  /** Nobody wants any more of it. The page that is being fetched is dropped, and its call rejects. */
+  close(): void {
+    this.#left = undefined
+    this.#wait?.cancel(new KilovoltError('KV_ABORTED', 'the scan was closed'))
+  }
+
+  #page(range: ByteRange, rows: number): Promise<readonly ScanEntry[]> {
+    const { track, wheel } = this.#deps
+    const { signal, timeoutMs } = this.#options
+    return new Promise((resolve, reject) => {
+      const wait = (this.#wait = new PageWait(reject, timeoutMs))
+      const forget = onAbort(signal, () => wait.cancel(abortError(signal!, 'a scan')))
+      const untrack = track(wait)
+      wheel.add(wait, timeoutMs)
+      this.#fetch(range, rows, wait)
+        .then(resolve, reject)
+        .finally(() => {
+          this.#wait = undefined
+          forget()
+          untrack()
+          wheel.cancel(wait)
+        })
+    })
+  }
+
+  async #fetch(range: ByteRange, rows: number, wait: PageWait): Promise<readonly ScanEntry[]> {
+    const { clock, rules, ring, stamps } = this.#deps
+    const { keyspace, isReverse, requirement, wantsValues, timeoutMs } = this.#options
+    const deadlineMs = clock.monotonicMs() + timeoutMs
+    const remainingMs = (): number => deadlineMs - clock.monotonicMs()
+    const partitions = this.#partitions
+    const round = new ScanRound(
+      this.#deps,
+      { keyspace, range, isReverse, requirement, wantsValues, partitions, rows, bytes: PAGE_BYTES },
+      { avoided: this.#avoided, remainingMs, stop: wait.signal }
+    )
+    await round.run()
+    if (wait.signal.aborted) return []
+    const merge = new ScanMerge(round.streams, {
+      isReverse,
+      wantsValues,
+      nowMs: Math.max(clock.wallMs(), hlcToMs(stamps.last)),
+      partitionOf: key => ring.partitionOf(key),
+      copies: round.copies,
+      copiesOfAll: round.copiesOfAll,
+      waitForAll: rules.waitForAllStreams
+    })
+    const entries = await this.#settle(await this.#merged(merge), remainingMs)
+    if (!wait.signal.aborted)
+      this.#left = merge.passed === undefined ? undefined : nonEmpty(restAfter(range, merge.passed, isReverse))
+    return entries
+  }
+
+  async #merged(merge: ScanMerge): Promise<MergedRow[]> {
+    let rows = merge.take(MERGED_AT_ONCE)
+    while (!merge.isDone) {
+      await new Promise<void>(resolve => this.#deps.clock.soon(resolve))
+      rows = rows.concat(merge.take(MERGED_AT_ONCE))
+    }
+    return rows
+  }
+
+  /** Reads by themselves the keys on which the replicas do not agree. */
+  async #settle(rows: MergedRow[], remainingMs: () => number): Promise<readonly ScanEntry[]> {
+    const disputed = rows.filter(({ record }) => record === undefined).map(({ key }) => key)
+    let found: readonly (RecordBytes | undefined)[] = []
+    if (disputed.length > 0) {
+      const { keyspace, requirement } = this.#options
+      const options = { requirement, timeoutMs: Math.max(1, remainingMs()), signal: undefined }
+      const { results, failures } = await this.#deps.getMany(keyspace, disputed, options)
+      for (const error of failures.values()) throw error
+      found = results
+    }
+    const entries: ScanEntry[] = []
+    let latest = 0
+    let next = 0
+    for (const row of rows) {
+      const record = row.record ?? found[next++]
+      if (record === undefined) continue
+      latest = Math.max(latest, recordHlc(record))
+      entries.push({ key: row.key, record })
+    }
+    // What has been read is in the past of what is stamped here from now on.
+    if (latest > 0) this.#deps.stamps.observe(latest)
+    return entries
+  }
+}
+
+/** Waits for one page: its deadline, the caller's signal and the node's stop end it. */
+class PageWait extends Deadline {
+  readonly #reject: (error: KilovoltError) => void
+  readonly #timeoutMs: number
+  readonly #ended = new AbortController()
+
+  constructor(reject: (error: KilovoltError) => void, timeoutMs: number) {
+    super()
+    this.#reject = reject
+    this.#timeoutMs = timeoutMs
+  }
+
+  /** Aborts when nobody waits any more. */
+  get signal(): AbortSignal {
+    return this.#ended.signal
+  }
+
+  override expire(): void {
+    const message = `a page of a scan did not come within ${this.#timeoutMs} ms; go on with its token`
+    this.cancel(new KilovoltError('KV_TIMEOUT', message, { retryable: true, details: { outcome: 'not-executed' } }))
+  }
+
+  cancel(error: KilovoltError): void {
+    this.#ended.abort()
+    this.#reject(error)
+  }
+}
+
+function nonEmpty(range: ByteRange): ByteRange | undefined {
+  return isEmptyRange(range) ? undefined : range
+}
