@@ -1,5 +1,6 @@
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
+import type { Packing } from './packing.ts'
 
 /** What a keyspace needs of the node: the coordinator's verbs, in bytes. */
 export interface KeyspaceBackend {
@@ -24,9 +25,17 @@ export interface KeyspaceBackend {
   /** Copies the values before it returns; does not reject for single keys. No two keys are the same. */
   putMany(
     keyspace: Uint8Array,
-    writes: readonly { readonly key: Uint8Array; readonly value: Uint8Array | undefined }[],
+    writes: readonly BackendWrite[],
     options: BackendOptions
   ): Promise<BackendResults<{ readonly existed: boolean }>>
+}
+
+/** One write of several; without a value it deletes. */
+export interface BackendWrite {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | undefined
+  /** Whether the value is packed. */
+  readonly packed?: boolean | undefined
 }
 
 /** What operations on several keys have come to, in their order; what failed is listed by its place. */
@@ -37,6 +46,7 @@ export interface BackendResults<T> {
 
 /** Where a keyspace finds its backend, at each call anew. */
 export interface BackendSource {
+  readonly packing: Packing
   /** Throws `KV_NODE_STOPPED` when the node has stopped. */
   readonly data: KeyspaceBackend
 }
@@ -46,4 +56,6 @@ export interface BackendOptions {
   readonly requirement: Requirement | 'any'
   readonly timeoutMs: number | undefined
   readonly signal: AbortSignal | undefined
+  /** Whether the value of a put is packed. */
+  readonly packed?: boolean | undefined
 }

@@ -7,7 +7,16 @@ import type { BackendOptions } from './backend.ts'
 import type { OperationOptions } from './keyspace.ts'
 
 const LEVELS: readonly string[] = ['any', 'one', 'quorum', 'all'] satisfies ConsistencyLevel[]
-const KEYSPACE_OPTIONS = new Set(['keyEncoding', 'valueEncoding', 'consistency', 'r', 'w'])
+const KEYSPACE_OPTIONS = new Set([
+  'keyEncoding',
+  'valueEncoding',
+  'schema',
+  'compression',
+  'compressAbove',
+  'consistency',
+  'r',
+  'w'
+])
 const OPERATION_OPTIONS = new Set(['consistency', 'timeoutMs', 'signal', 'r', 'w'])
 
 /**

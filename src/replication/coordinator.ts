@@ -32,12 +32,16 @@ export interface CallOptions {
   readonly requirement: Requirement | 'any'
   readonly timeoutMs: number | undefined
   readonly signal: AbortSignal | undefined
+  /** Whether the value of a put is packed. */
+  readonly packed?: boolean | undefined
 }
 
 /** One write of several; without a value it deletes. */
 export interface WriteOf {
   readonly key: Uint8Array
   readonly value: Uint8Array | undefined
+  /** Whether the value is packed. */
+  readonly packed?: boolean | undefined
 }
 
 /** Figures since the node started. */
@@ -143,12 +147,13 @@ export class Coordinator {
   put(keyspace: Uint8Array, key: Uint8Array, value: Uint8Array | undefined, options: CallOptions): Promise<Stored> {
     this.#stats.writes++
     const place = { partition: this.#deps.ring.partitionOf(key), keyspace, key }
+    const { packed } = options
     const stamp = this.#deps.stamps.next()
-    if (!(stamp instanceof Promise)) return this.#store(place, encodeRecord({ stamp, value }), options)
+    if (!(stamp instanceof Promise)) return this.#store(place, encodeRecord({ stamp, value, packed }), options)
     // The caller's memory is the caller's again as soon as it is waited for anything.
     const own = value && copyBytes(value)
     return stamp.then(
-      later => this.#store(place, encodeRecord({ stamp: later, value: own }), options),
+      later => this.#store(place, encodeRecord({ stamp: later, value: own, packed }), options),
       (error: unknown) => {
         throw this.#failed(error)
       }
@@ -197,10 +202,10 @@ export class Coordinator {
   #recordsOf(writes: readonly WriteOf[]): readonly RecordBytes[] | Promise<readonly RecordBytes[]> {
     const { stamps } = this.#deps
     const records: RecordBytes[] = []
-    for (const { value } of writes) {
+    for (const { value, packed } of writes) {
       const stamp = stamps.next()
       if (stamp instanceof Promise) return this.#recordsLater(writes.slice(records.length), records, stamp)
-      records.push(encodeRecord({ stamp, value }))
+      records.push(encodeRecord({ stamp, value, packed }))
     }
     return records
   }
@@ -214,7 +219,8 @@ export class Coordinator {
     const values = rest.map(({ value }) => value && copyBytes(value))
     try {
       for (const [i, value] of values.entries()) {
-        records.push(encodeRecord({ stamp: await (i === 0 ? first : this.#deps.stamps.next()), value }))
+        const stamp = await (i === 0 ? first : this.#deps.stamps.next())
+        records.push(encodeRecord({ stamp, value, packed: rest[i]!.packed }))
       }
       return records
     } catch (error) {
