@@ -10,7 +10,14 @@ export type { ClusterPhase } from './cluster/cluster.ts'
 export type { ConsistencyLevel } from './model/quorum.ts'
 export type { Liveness } from './model/view.ts'
 export { createNode } from './node/create-node.ts'
-export type { CustomEncoding, Encoding, EncodingName } from './node/encodings.ts'
+export type {
+  BytesEncoding,
+  CustomEncoding,
+  Encoding,
+  EncodingName,
+  TextEncoding,
+  ValueEncoding
+} from './node/encodings.ts'
 export type { NodeEvents } from './node/events.ts'
 export type {
   BatchOperation,
@@ -25,12 +32,21 @@ export type {
   ReadOptions,
   Scan,
   ScanOptions,
+  SchemaKeyspaceOptions,
   WriteOptions
 } from './node/keyspace.ts'
 export type { MemberInfo } from './node/members.ts'
 export type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, WaitOptions } from './node/node.ts'
 export type { NodeOptions } from './node/options.ts'
 export type { RingShare, RingView } from './node/ring-view.ts'
+export type {
+  SchemaInput,
+  SchemaIssue,
+  SchemaOutput,
+  SchemaResult,
+  SchemaResultIssue,
+  StandardSchema
+} from './node/schema.ts'
 export type { StopAdvice } from './node/safe-to-stop.ts'
 export type {
   Health,

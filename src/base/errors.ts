@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'KV_ENCODING'
   | 'KV_HANDSHAKE'
   | 'KV_INTERNAL'
+  | 'KV_INVALID_VALUE'
   | 'KV_JOIN_TIMEOUT'
   | 'KV_KEY_TOO_LARGE'
   | 'KV_NODE_STOPPED'

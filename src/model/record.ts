@@ -1,6 +1,7 @@
 import { compareBytes, EMPTY_BYTES, fromHex, toHex } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import { hlcToMs } from './hlc.ts'
+import { VALUE_BYTES_MAX } from './key.ts'
 import { ACTOR_BYTES, type Actor } from './node-id.ts'
 import type { Stamp } from './stamp.ts'
 
@@ -8,13 +9,14 @@ import type { Stamp } from './stamp.ts'
  * A record is its bytes, the same on the wire and on disk, so that replicas compare and store without decoding:
  *
  *     offset  bytes  field
- *     0       1      flags: bits 0–1 format (1), bit 2 tombstone, bit 3 expiry present; the other bits must be zero
+ *     0       1      flags: bits 0–1 format (1), bit 2 tombstone, bit 3 expiry present, bit 4 value packed; the other bits
+ *                    must be zero
  *     1       7      hybrid time, big-endian
  *     8       8      actor
  *     16      6      expiry, Unix ms, big-endian; only when flagged
- *     16/22   …      value; empty in a tombstone
+ *     16/22   …      value; empty in a tombstone; when packed, what `codec/packed.ts` makes of it
  *
- * 16 bytes of overhead, 22 with expiry.
+ * 16 bytes of overhead, 22 with expiry. A packed value begins with its length, 3 bytes, and is shorter than that.
  */
 export type RecordBytes = Uint8Array & { readonly __brand?: 'RecordBytes' }
 
@@ -22,7 +24,8 @@ const FORMAT_MASK = 0b11
 const FORMAT = 1
 const TOMBSTONE = 0b100
 const EXPIRY = 0b1000
-const KNOWN_FLAGS = FORMAT_MASK | TOMBSTONE | EXPIRY
+const PACKED = 0b1_0000
+const KNOWN_FLAGS = FORMAT_MASK | TOMBSTONE | EXPIRY | PACKED
 
 const HLC_AT = 1
 const ACTOR_AT = 8
@@ -41,6 +44,9 @@ export const RECORD_BYTES_MIN: number = VALUE_AT
 /** Length of the longest head of a record: all but its value. */
 export const RECORD_HEAD_BYTES_MAX: number = VALUE_AT_WITH_EXPIRY
 
+/** Bytes at the beginning of a packed value: its length. */
+export const PACKED_HEAD_BYTES = 3
+
 /** What a record is made of. */
 export interface RecordParts {
   readonly stamp: Stamp
@@ -48,13 +54,16 @@ export interface RecordParts {
   readonly value: Uint8Array | undefined
   /** Unix ms at which the record ends; `undefined` for never. */
   readonly expiresAt?: number | undefined
+  /** Whether the value is packed; it is a value then. */
+  readonly packed?: boolean | undefined
 }
 
 /** The bytes of a record. */
-export function encodeRecord({ stamp, value, expiresAt }: RecordParts): RecordBytes {
+export function encodeRecord({ stamp, value, expiresAt, packed }: RecordParts): RecordBytes {
   const valueAt = expiresAt === undefined ? VALUE_AT : VALUE_AT_WITH_EXPIRY
   const bytes = new Uint8Array(valueAt + (value?.length ?? 0))
-  bytes[0] = FORMAT | (value === undefined ? TOMBSTONE : 0) | (expiresAt === undefined ? 0 : EXPIRY)
+  const kind = value === undefined ? TOMBSTONE : packed === true ? PACKED : 0
+  bytes[0] = FORMAT | kind | (expiresAt === undefined ? 0 : EXPIRY)
   writeStamp(bytes, stamp)
   if (expiresAt !== undefined) writeUint(bytes, EXPIRY_AT, 6, Math.max(0, Math.floor(expiresAt)))
   if (value !== undefined) bytes.set(value, valueAt)
@@ -88,7 +97,7 @@ export function restampWrite(record: RecordBytes, stamp: Stamp): RecordBytes {
  * @throws KilovoltError `KV_CORRUPT`
  */
 export function assertRecord(bytes: Uint8Array): void {
-  const problem = recordProblem(bytes)
+  const problem = headProblem(bytes) ?? packedProblem(bytes)
   if (problem !== undefined) throw new KilovoltError('KV_CORRUPT', `not a record: ${problem}`)
 }
 
@@ -98,11 +107,11 @@ export function assertRecord(bytes: Uint8Array): void {
  * @throws KilovoltError `KV_CORRUPT`
  */
 export function assertRecordHead(bytes: Uint8Array): void {
-  const problem = recordProblem(bytes) ?? (recordHead(bytes).length === bytes.length ? undefined : 'it has a value')
+  const problem = headProblem(bytes) ?? (recordHead(bytes).length === bytes.length ? undefined : 'it has a value')
   if (problem !== undefined) throw new KilovoltError('KV_CORRUPT', `not the head of a record: ${problem}`)
 }
 
-function recordProblem(bytes: Uint8Array): string | undefined {
+function headProblem(bytes: Uint8Array): string | undefined {
   if (bytes.length < RECORD_BYTES_MIN) return `${bytes.length} bytes are too few`
   const flags = bytes[0]!
   if ((flags & FORMAT_MASK) !== FORMAT) return `format ${flags & FORMAT_MASK} is unknown`
@@ -111,8 +120,19 @@ function recordProblem(bytes: Uint8Array): string | undefined {
   if (bytes[HLC_AT]! > 0x1f) return 'its time is out of range'
   const valueAt = (flags & EXPIRY) === 0 ? VALUE_AT : VALUE_AT_WITH_EXPIRY
   if (bytes.length < valueAt) return 'its expiry is cut off'
-  if ((flags & TOMBSTONE) !== 0 && bytes.length !== valueAt) return 'a tombstone with a value'
-  return undefined
+  if ((flags & TOMBSTONE) === 0) return undefined
+  if ((flags & PACKED) !== 0) return 'a tombstone that is packed'
+  return bytes.length === valueAt ? undefined : 'a tombstone with a value'
+}
+
+/** Nothing may come out of a record that is larger than a value, and nothing is packed that does not get smaller by it. */
+function packedProblem(bytes: Uint8Array): string | undefined {
+  if ((bytes[0]! & PACKED) === 0) return undefined
+  const packed = bytes.subarray(recordHeadBytes(bytes))
+  if (packed.length <= PACKED_HEAD_BYTES) return 'its packed value is cut off'
+  const length = packedBytesOf(packed)
+  if (length > VALUE_BYTES_MAX) return `a packed value of ${length} bytes, where the limit is ${VALUE_BYTES_MAX}`
+  return length > packed.length ? undefined : 'a packed value that is no smaller than the value'
 }
 
 /** Whether the record says "deleted". */
@@ -135,7 +155,17 @@ export function recordExpiresAt(record: RecordBytes): number | undefined {
   return (record[0]! & EXPIRY) === 0 ? undefined : readUint(record, EXPIRY_AT, 6)
 }
 
-/** The value, as a view into the record; `undefined` for a tombstone. */
+/** Whether the value of the record is packed. */
+export function isPacked(record: RecordBytes): boolean {
+  return (record[0]! & PACKED) !== 0
+}
+
+/** Length of the value that comes out of a packed one. */
+export function packedBytesOf(packed: Uint8Array): number {
+  return readUint(packed, 0, PACKED_HEAD_BYTES)
+}
+
+/** The value as it is stored (see {@link isPacked}), as a view into the record; `undefined` for a tombstone. */
 export function recordValue(record: RecordBytes): Uint8Array | undefined {
   if (isTombstone(record)) return undefined
   return record.subarray(recordHeadBytes(record))

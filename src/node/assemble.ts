@@ -19,6 +19,7 @@ import type { Clock } from '../runtime/clock.ts'
 import { type Logger, withFields } from '../runtime/logger.ts'
 import { Pace } from '../runtime/pace.ts'
 import type { Random } from '../runtime/random.ts'
+import { loadZstd } from '../runtime/zstd.ts'
 import { ApplyLoop } from '../storage/apply-loop.ts'
 import { Damage } from '../storage/damage.ts'
 import { GuardedStore } from '../storage/guarded-store.ts'
@@ -37,6 +38,7 @@ import type { KeyspaceBackend } from './backend.ts'
 import { KeyTurns } from './key-turns.ts'
 import { adviseStop, type StopAdvice } from './safe-to-stop.ts'
 import type { CoreEvents, NodeConfig, NodeCore, NodeParts } from './node-core.ts'
+import { Packing } from './packing.ts'
 import { describeStatus, type NodeStatus } from './status.ts'
 import { StoreReports } from './store-reports.ts'
 
@@ -63,6 +65,7 @@ class Assembly implements NodeCore {
   readonly trees: TreeIndex
   readonly horizons: Horizons
   readonly turns: KeyTurns
+  readonly packing: Packing
   readonly #parts: NodeParts
   readonly #stamps: CeilingStampSource
   readonly #discovery: Discovery
@@ -89,6 +92,7 @@ class Assembly implements NodeCore {
     this.storeId = identity.storeId
     this.clock = clock
     this.turns = new KeyTurns(clock, { timeoutMs: config.requestTimeoutMs })
+    this.packing = new Packing(clock, loadZstd)
     this.ring = new Ring(config.partitions, hash)
     this.trees = new TreeIndex(config.partitions, identity.created)
     this.#reports = new StoreReports({ clock, logger, events: this.#events })

@@ -2,6 +2,7 @@ import type { ByteRange } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { KeyTurns } from './key-turns.ts'
+import type { Packing } from './packing.ts'
 
 /** What a keyspace needs of the node: the coordinator's verbs, in bytes. */
 export interface KeyspaceBackend {
@@ -40,6 +41,7 @@ export interface KeyspaceBackend {
     key: Uint8Array,
     plan: {
       readonly value: Uint8Array | undefined
+      readonly packed?: boolean | undefined
       readonly expiresAt: number | undefined
       readonly after?: RecordBytes
     },
@@ -57,6 +59,8 @@ export interface BackendWrite {
   readonly value: Uint8Array | undefined
   /** Time to live, ms; in the place of that of the options. Absent: for ever. */
   readonly ttl?: number | undefined
+  /** Whether the value is packed. */
+  readonly packed?: boolean | undefined
 }
 
 /** In which form a scan wants what it finds. */
@@ -82,6 +86,7 @@ export interface BackendResults<T> {
 
 /** Where a keyspace finds its backend, at each call anew. */
 export interface BackendSource {
+  readonly packing: Packing
   /** Throws `KV_NODE_STOPPED` when the node has stopped. */
   readonly data: KeyspaceBackend
   /** Who reads a key and then writes it takes turns here with the others of this node. */
@@ -95,4 +100,6 @@ export interface BackendOptions {
   readonly signal: AbortSignal | undefined
   /** Time to live of what is stored, ms. Absent: for ever. */
   readonly ttl?: number | undefined
+  /** Whether the value of a put is packed. */
+  readonly packed?: boolean | undefined
 }

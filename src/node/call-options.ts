@@ -8,7 +8,17 @@ import type { BackendOptions } from './backend.ts'
 import type { OperationOptions } from './keyspace.ts'
 
 const LEVELS: readonly string[] = ['any', 'one', 'quorum', 'all'] satisfies ConsistencyLevel[]
-const KEYSPACE_OPTIONS = new Set(['keyEncoding', 'valueEncoding', 'consistency', 'r', 'w', 'ttl'])
+const KEYSPACE_OPTIONS = new Set([
+  'keyEncoding',
+  'valueEncoding',
+  'schema',
+  'compression',
+  'compressAbove',
+  'consistency',
+  'r',
+  'w',
+  'ttl'
+])
 const OPERATION_OPTIONS = new Set(['consistency', 'timeoutMs', 'signal', 'r', 'w'])
 /** Of an operation that stores values. */
 export const STORE_OPTIONS: ReadonlySet<string> = new Set([...OPERATION_OPTIONS, 'ttl'])

@@ -1,14 +1,22 @@
 import { equalBytes, toLatin1 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
-import { compareRecordStamps, type RecordBytes, recordExpiresAt, recordStamp, recordValue } from '../model/record.ts'
+import {
+  compareRecordStamps,
+  isPacked,
+  type RecordBytes,
+  recordExpiresAt,
+  recordStamp,
+  recordValue
+} from '../model/record.ts'
 import { isNextTo } from '../model/stamp.ts'
 import type { BackendOptions, BackendSource, KeyspaceBackend } from './backend.ts'
 import type { Turn } from './key-turns.ts'
+import type { Body } from './packing.ts'
 
 /** How a value is made of the one before it. */
 export interface Change {
-  /** The new value of what is there now; `undefined` for nothing. */
-  readonly make: (current: Uint8Array | undefined) => Promise<Uint8Array | undefined>
+  /** What to store in the place of a record that is there; `undefined` for nothing. */
+  readonly make: (current: RecordBytes | undefined) => Promise<Body | undefined>
   /** Whether what has an expiry keeps that, instead of having the time to live of the call. */
   readonly keepsExpiry: boolean
 }
@@ -16,6 +24,8 @@ export interface Change {
 /** What became of an expiry: there was no value; it is what it was; it was changed. */
 export type Expired = 'absent' | 'same' | 'changed'
 
+/** What deletes. */
+const NOTHING = { value: undefined }
 /** Times that a call begins anew because another node has come between. */
 const ATTEMPTS_MAX = 16
 
@@ -50,7 +60,7 @@ export class ConditionalWrites {
         if (base === undefined) return 'absent'
         const expiresAt = ttl === undefined ? undefined : data.nowMs + ttl
         if (expiresAt === recordExpiresAt(base)) return 'same'
-        const plan = { value: recordValue(base), expiresAt, after: base }
+        const plan = { value: recordValue(base), packed: isPacked(base), expiresAt, after: base }
         if (!(await this.#follow(data, key, plan, call, turn)).isOutrun) return 'changed'
       }
       throw contended('an expiry')
@@ -58,10 +68,10 @@ export class ConditionalWrites {
   }
 
   /** Stores a value if there is none; whether it did, and nobody's has taken its place when it is read back. */
-  putIfAbsent(key: Uint8Array, value: Uint8Array, call: BackendOptions): Promise<boolean> {
+  putIfAbsent(key: Uint8Array, body: Body, call: BackendOptions): Promise<boolean> {
     return this.#inTurn(key, call, async (turn, data) => {
       if ((await this.#read(data, key, call, turn)) !== undefined) return false
-      return this.#begin(data, key, value, call, turn)
+      return this.#begin(data, key, body, call, turn)
     })
   }
 
@@ -70,14 +80,20 @@ export class ConditionalWrites {
     return this.#inTurn(key, call, async (turn, data) => {
       for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
         const after = await this.#read(data, key, call, turn)
-        const value = await make(after && recordValue(after))
+        const body = await make(after)
         if (after === undefined) {
-          if (value === undefined || (await this.#begin(data, key, value, call, turn))) return
+          if (body === undefined || (await this.#begin(data, key, body, call, turn))) return
           continue
         }
         const given = call.ttl === undefined ? undefined : data.nowMs + call.ttl
         const expiresAt = keepsExpiry ? recordExpiresAt(after) : given
-        const { record, isOutrun } = await this.#follow(data, key, { value, expiresAt, after }, call, turn)
+        const { record, isOutrun } = await this.#follow(
+          data,
+          key,
+          { ...(body ?? NOTHING), expiresAt, after },
+          call,
+          turn
+        )
         if (!isOutrun && stands(record, await this.#read(data, key, call, turn))) return
       }
       throw contended('an update')
@@ -85,14 +101,8 @@ export class ConditionalWrites {
   }
 
   /** The first value of a key. There is nothing that it could follow: of several the last one wins, and is seen to. */
-  async #begin(
-    data: KeyspaceBackend,
-    key: Uint8Array,
-    value: Uint8Array,
-    call: BackendOptions,
-    turn: Turn
-  ): Promise<boolean> {
-    const plan = { value, expiresAt: undefined }
+  async #begin(data: KeyspaceBackend, key: Uint8Array, body: Body, call: BackendOptions, turn: Turn): Promise<boolean> {
+    const plan = { ...body, expiresAt: undefined }
     const { record } = await data.write(this.#keyspace, key, plan, { ...call, timeoutMs: turn.leftMs })
     return stands(record, await this.#read(data, key, call, turn))
   }

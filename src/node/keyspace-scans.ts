@@ -16,8 +16,8 @@ export interface ScannedKeyspace<V, K> {
   readonly name: Uint8Array
   readonly encodeKey: (key: K) => Uint8Array
   readonly decodeKey: (bytes: Uint8Array) => K
-  /** The value of a live record. */
-  readonly decodeValue: (record: RecordBytes) => V
+  /** The value of a live record; a promise only where it has to be waited for. */
+  readonly decodeValue: (record: RecordBytes) => V | Promise<V>
   /** What is asked for unless a call says else. */
   readonly read: Requirement | 'any'
   readonly write: Requirement | 'any'
@@ -36,7 +36,10 @@ export class KeyspaceScans<V, K> {
 
   entries(options: ScanOptions<K>): Scan<[key: K, value: V]> {
     const { decodeKey, decodeValue } = this.#keyspace
-    return this.#scan(options, true, ({ key, record }) => [decodeKey(key), decodeValue(record)])
+    return this.#scan<[K, V]>(options, true, ({ key, record }) => {
+      const value = decodeValue(record)
+      return value instanceof Promise ? value.then(later => [decodeKey(key), later]) : [decodeKey(key), value]
+    })
   }
 
   keys(options: ScanOptions<K>): Scan<K> {
@@ -84,7 +87,7 @@ export class KeyspaceScans<V, K> {
   #scan<T>(
     options: ScanOptions<K>,
     wantsValues: boolean,
-    decode: (entry: { readonly key: Uint8Array; readonly record: RecordBytes }) => T
+    decode: (entry: { readonly key: Uint8Array; readonly record: RecordBytes }) => T | Promise<T>
   ): Scan<T> {
     const { source, name, encodeKey } = this.#keyspace
     const checked = checkedScan('scan', options, encodeKey)

@@ -1,6 +1,7 @@
 import type { AbortOptions } from '../base/abort.ts'
 import type { ConsistencyLevel } from '../model/quorum.ts'
-import type { Encoding } from './encodings.ts'
+import type { Encoding, ValueEncoding } from './encodings.ts'
+import type { SchemaOutput, StandardSchema } from './schema.ts'
 
 /** What every operation accepts. */
 export interface OperationOptions extends AbortOptions {
@@ -39,7 +40,15 @@ export interface KeyspaceOptions<V, K> {
   /** How keys become bytes. Default `'utf8'`. */
   readonly keyEncoding?: Encoding<K>
   /** How values become bytes. Default `'json'`. */
-  readonly valueEncoding?: Encoding<V>
+  readonly valueEncoding?: ValueEncoding<V>
+  /**
+   * Whether values are compressed, by zstd, before they are sent and stored. Recorded with each value: whatever the
+   * options of a reader, it reads all of them. Values that would not get smaller by an eighth stay as they are. Default
+   * `false`.
+   */
+  readonly compression?: 'zstd' | false
+  /** Bytes that a value must have more than, once encoded, to be compressed. Default 512. */
+  readonly compressAbove?: number
   /** Level of operations that do not name one. Default `'quorum'`. */
   readonly consistency?: ConsistencyLevel
   /** Copies that must answer a read, instead of the level. */
@@ -48,6 +57,15 @@ export interface KeyspaceOptions<V, K> {
   readonly w?: number
   /** How long values live that are stored without a `ttl` of their own, ms; {@link Infinity} for ever. Default: for ever. */
   readonly ttl?: number
+}
+
+/** Options of a keyspace whose values are validated. */
+export interface SchemaKeyspaceOptions<S extends StandardSchema, K> extends KeyspaceOptions<SchemaOutput<S>, K> {
+  /**
+   * A validator of Standard Schema: zod, valibot, arktype and others. It sees each value before it is written, and what it
+   * makes of it is what is stored; what is read is not validated again. It must answer at once, not by a promise.
+   */
+  readonly schema: S
 }
 
 /** One operation of a batch; the `ttl` of a put takes the place of that of the call and the keyspace. */
@@ -147,6 +165,7 @@ export interface Entry<V> {
  *
  * @typeParam V - type of the values, `unknown` unless given
  * @typeParam K - type of the keys, `string` unless `keyEncoding` says otherwise
+ * @typeParam In - type of what is put, where a schema makes something else of it
  *
  * @example
  * ```ts
@@ -155,7 +174,7 @@ export interface Entry<V> {
  * await sessions.get('a') // { user: 'ada' }
  * ```
  */
-export interface Keyspace<V = unknown, K = string> {
+export interface Keyspace<V = unknown, K = string, In = V> {
   /** Its name; the default keyspace's is empty. */
   readonly name: string
   /**
@@ -177,9 +196,9 @@ export interface Keyspace<V = unknown, K = string> {
    * Stores a value. Once it resolves, the value (or a newer one) is what reads of the same level return.
    *
    * @throws KilovoltError `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT` (the outcome is unknown: it may yet be stored),
-   *   `KV_VALUE_TOO_LARGE`, `KV_KEY_TOO_LARGE`, `KV_CLOCK_DRIFT`, `KV_ABORTED`, `KV_NODE_STOPPED`
+   *   `KV_VALUE_TOO_LARGE`, `KV_KEY_TOO_LARGE`, `KV_INVALID_VALUE`, `KV_CLOCK_DRIFT`, `KV_ABORTED`, `KV_NODE_STOPPED`
    */
-  put(key: K, value: V, options?: PutOptions): Promise<void>
+  put(key: K, value: In, options?: PutOptions): Promise<void>
   /**
    * Removes a key. Resolves with whether some acknowledging copy held a value before. Errors as for {@link Keyspace.put}.
    */
@@ -190,7 +209,7 @@ export interface Keyspace<V = unknown, K = string> {
    * @throws KilovoltError `KV_BATCH_FAILED`; `details.failures` names each key with its error. What is wrong with the call as a
    *   whole is told as such: `KV_CONFIG`, `KV_ABORTED` before anything was sent, `KV_NODE_STOPPED`
    */
-  batch(operations: readonly BatchOperation<V, K>[], options?: PutOptions): Promise<void>
+  batch(operations: readonly BatchOperation<In, K>[], options?: PutOptions): Promise<void>
   /**
    * Gives a value that is there another time to live. It reads at `quorum` at least and writes what it has read at the level,
    * right after the version that it has read: a write that comes at the same time is never undone by it.
@@ -220,7 +239,7 @@ export interface Keyspace<V = unknown, K = string> {
    * @returns whether this value was stored, and still found when it was read back
    * @throws KilovoltError as {@link Keyspace.put}, and `KV_OVERLOADED` when 1,000 calls on this key wait for their turn
    */
-  putIfAbsent(key: K, value: V, options?: PutOptions): Promise<boolean>
+  putIfAbsent(key: K, value: In, options?: PutOptions): Promise<boolean>
   /**
    * Makes a new value of the one that is there, and stores it; deletes the key when it comes to `undefined`. Reads at `quorum` at
    * least, writes at the level, and reads what it wrote. A best effort: calls of one node on one key take turns; a write of
@@ -241,7 +260,7 @@ export interface Keyspace<V = unknown, K = string> {
    */
   update(
     key: K,
-    change: (current: V | undefined) => V | undefined | Promise<V | undefined>,
+    change: (current: V | undefined) => In | undefined | Promise<In | undefined>,
     options?: PutOptions
   ): Promise<V | undefined>
   /**

@@ -4,7 +4,7 @@ import { onAbort, abortError, throwIfAborted } from '../base/abort.ts'
 import { copyBytes, fromUtf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { isLive, recordExpiresAt, recordStamp, recordValue } from '../model/record.ts'
+import { isLive, isPacked, recordExpiresAt, recordStamp, recordValue } from '../model/record.ts'
 import { formatStamp } from '../model/stamp.ts'
 import { copiesLeft } from '../placement/topology.ts'
 import type { NodeCore } from './node-core.ts'
@@ -20,12 +20,14 @@ import type {
   ReadOptions,
   Scan,
   ScanOptions,
+  SchemaKeyspaceOptions,
   WriteOptions
 } from './keyspace.ts'
 import { NodeKeyspace } from './node-keyspace.ts'
 import { listMembers, type MemberInfo, memberInfo } from './members.ts'
 import type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, WaitOptions } from './node.ts'
 import { type RingView, TopologyRingView } from './ring-view.ts'
+import type { SchemaInput, SchemaOutput, StandardSchema } from './schema.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
 import { isSettled } from './settled.ts'
 import type { NodeStatus } from './status.ts'
@@ -63,7 +65,12 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     return this.#core.transport.addresses
   }
 
-  keyspace<V = unknown, K = string>(name: string, options?: KeyspaceOptions<V, K>): Keyspace<V, K> {
+  keyspace<V = unknown, K = string>(name: string, options?: KeyspaceOptions<V, K>): Keyspace<V, K>
+  keyspace<S extends StandardSchema, K = string>(
+    name: string,
+    options: SchemaKeyspaceOptions<S, K>
+  ): Keyspace<SchemaOutput<S>, K, SchemaInput<S>>
+  keyspace<V, K>(name: string, options?: KeyspaceOptions<V, K>): Keyspace<V, K> {
     return new NodeKeyspace<V, K>(this.#core, name, options)
   }
 
@@ -195,7 +202,7 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
       yield {
         keyspace: fromUtf8(keyspace),
         key: copyBytes(key),
-        value: value === undefined ? undefined : copyBytes(value),
+        value: value && (isPacked(record) ? await this.#core.packing.unpack(value) : copyBytes(value)),
         version: formatStamp(recordStamp(record)),
         ...(expiresAt === undefined ? {} : { expiresAt })
       }

@@ -1,10 +1,11 @@
+import { throwIfAborted } from '../base/abort.ts'
 import { copyBytes, toLatin1, utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
-import { assertKey, assertValue } from '../model/key.ts'
+import { assertKey } from '../model/key.ts'
 import type { Requirement } from '../model/quorum.ts'
-import { type RecordBytes, recordExpiresAt, recordStamp, recordValue } from '../model/record.ts'
+import { type RecordBytes, recordExpiresAt, recordStamp } from '../model/record.ts'
 import { formatStamp } from '../model/stamp.ts'
-import type { BackendOptions, BackendSource } from './backend.ts'
+import type { BackendOptions, BackendSource, BackendWrite } from './backend.ts'
 import { assertKeyspaceOptions, backendOptions, lifetime, requirement, STORE_OPTIONS } from './call-options.ts'
 import { ConditionalWrites } from './conditional-writes.ts'
 import { type Codec, createCodec } from './encodings.ts'
@@ -23,23 +24,23 @@ import type {
   WriteOptions
 } from './keyspace.ts'
 import { KeyspaceScans } from './keyspace-scans.ts'
+import { KeyspaceValues } from './keyspace-values.ts'
+import type { Body } from './packing.ts'
+import type { StandardSchema } from './schema.ts'
 
-/** One operation of a batch in bytes; no value deletes. */
-interface EncodedOperation<K> {
+/** One operation of a batch in bytes. */
+interface EncodedOperation<K> extends BackendWrite {
   /** The key as the caller has it. */
   readonly name: K
-  readonly key: Uint8Array
-  readonly value: Uint8Array | undefined
-  readonly ttl: number | undefined
 }
 
 /** A keyspace over a node's coordinator. */
-export class NodeKeyspace<V, K> implements Keyspace<V, K> {
+export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   readonly name: string
   readonly #source: BackendSource
   readonly #nameBytes: Uint8Array
   readonly #keys: Codec<K>
-  readonly #values: Codec<V>
+  readonly #values: KeyspaceValues<V, In>
   readonly #scans: KeyspaceScans<V, K>
   readonly #read: Requirement | 'any'
   readonly #write: Requirement | 'any'
@@ -51,13 +52,17 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   readonly #plainPut: BackendOptions
 
   /** @throws KilovoltError `KV_CONFIG` for bad options */
-  constructor(source: BackendSource, name: string, options: KeyspaceOptions<V, K> = {}) {
+  constructor(
+    source: BackendSource,
+    name: string,
+    options: KeyspaceOptions<V, K> & { readonly schema?: StandardSchema<In, V> } = {}
+  ) {
     assertKeyspaceOptions(name, options)
     this.name = name
     this.#source = source
     this.#nameBytes = utf8(name)
     this.#keys = createCodec<K>(options.keyEncoding ?? 'utf8', 'keyEncoding')
-    this.#values = createCodec<V>(options.valueEncoding ?? 'json', 'valueEncoding')
+    this.#values = new KeyspaceValues<V, In>(source, name, options)
     const level = requirement(options.consistency, undefined) ?? 'quorum'
     this.#read = requirement(undefined, options.r) ?? level
     this.#write = requirement(undefined, options.w) ?? level
@@ -68,7 +73,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
       name: this.#nameBytes,
       encodeKey: this.#keyBytes,
       decodeKey: this.#keys.decode,
-      decodeValue: record => this.#values.decode(recordValue(record)!),
+      decodeValue: record => this.#values.decode(record),
       read: this.#read,
       write: this.#write
     })
@@ -85,9 +90,8 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
 
   async getEntry(key: K, options: ReadOptions = NO_OPTIONS): Promise<Entry<V> | undefined> {
     const record = await this.#fetch(key, options)
-    const value = record === undefined ? undefined : recordValue(record)
-    if (record === undefined || value === undefined) return undefined
-    const entry = { value: this.#values.decode(value), version: formatStamp(recordStamp(record)) }
+    if (record === undefined) return undefined
+    const entry = { value: await this.#values.decode(record), version: formatStamp(recordStamp(record)) }
     const expiresAt = recordExpiresAt(record)
     if (expiresAt === undefined) return entry
     return { ...entry, expiresAt, ttl: Math.max(0, expiresAt - this.#source.data.nowMs) }
@@ -106,7 +110,10 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
       let value: V | undefined
       try {
         if (failures.has(i)) failed.push({ key: keys[i]!, error: failures.get(i) })
-        else value = this.#valueOf(results[i])
+        else {
+          const found = this.#valueOf(results[i])
+          value = found instanceof Promise ? await found : found
+        }
       } catch (error) {
         failed.push({ key: keys[i]!, error })
       }
@@ -116,9 +123,12 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     return values
   }
 
-  async put(key: K, value: V, options: PutOptions = NO_OPTIONS): Promise<void> {
+  async put(key: K, value: In, options: PutOptions = NO_OPTIONS): Promise<void> {
     const call = options === NO_OPTIONS ? this.#plainPut : this.#putOptions(options, 'put')
-    await this.#source.data.put(this.#nameBytes, this.#keyBytes(key), this.#valueBytes(value), call)
+    const name = this.#keyBytes(key)
+    const bytes = this.#values.encode(value)
+    if (bytes.length > this.#values.packAbove) await this.#storePacked(name, bytes, call)
+    else await this.#source.data.put(this.#nameBytes, name, bytes, call)
   }
 
   async delete(key: K, options: WriteOptions = NO_OPTIONS): Promise<boolean> {
@@ -141,31 +151,37 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     return (await this.#conditional.expire(this.#keyBytes(key), undefined, call)) === 'changed'
   }
 
-  async putIfAbsent(key: K, value: V, options: PutOptions = NO_OPTIONS): Promise<boolean> {
+  async putIfAbsent(key: K, value: In, options: PutOptions = NO_OPTIONS): Promise<boolean> {
     const call = this.#putOptions(options, 'putIfAbsent')
-    return this.#conditional.putIfAbsent(this.#keyBytes(key), copyBytes(this.#valueBytes(value)), call)
+    const name = this.#keyBytes(key)
+    return this.#conditional.putIfAbsent(name, await this.#values.ownBodyOf(this.#values.encode(value)), call)
   }
 
   async update(
     key: K,
-    change: (current: V | undefined) => V | undefined | Promise<V | undefined>,
+    change: (current: V | undefined) => In | undefined | Promise<In | undefined>,
     options: PutOptions = NO_OPTIONS
   ): Promise<V | undefined> {
     if (typeof change !== 'function') throw new TypeError('update takes a function of the present value')
     const call = this.#putOptions(options, 'update')
     let latest: V | undefined
-    const make = async (current: Uint8Array | undefined): Promise<Uint8Array | undefined> => {
-      latest = await change(current && this.#values.decode(current))
-      return latest === undefined ? undefined : this.#valueBytes(latest)
+    const make = async (current: RecordBytes | undefined): Promise<Body | undefined> => {
+      const made = await change(current && (await this.#values.decode(current)))
+      const bytes = made === undefined ? undefined : this.#values.encode(made)
+      latest = bytes && this.#values.decodeBytes(bytes)
+      return bytes && this.#values.ownBodyOf(bytes)
     }
     await this.#conditional.update(this.#keyBytes(key), { make, keepsExpiry: options.ttl === undefined }, call)
     return latest
   }
 
-  async batch(operations: readonly BatchOperation<V, K>[], options: PutOptions = NO_OPTIONS): Promise<void> {
+  async batch(operations: readonly BatchOperation<In, K>[], options: PutOptions = NO_OPTIONS): Promise<void> {
     const call = this.#putOptions(options, 'batch')
     for (const operation of operations) assertBatchOperation(operation)
-    const writes = this.#encodeBatch(operations, call.ttl)
+    const encoded = this.#encodeBatch(operations, call.ttl)
+    const packed = this.#values.packAbove === Infinity ? encoded : this.#packBatch(encoded)
+    const writes = packed instanceof Promise ? await packed : packed
+    throwIfAborted(call.signal, 'batch')
     const { failures } = await this.#source.data.putMany(this.#nameBytes, writes, call)
     if (failures.size === 0) return
     const failed = [...failures].toSorted(([a], [b]) => a - b)
@@ -199,7 +215,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
    * Of several operations on one key the last one counts; the earlier ones would only race with it. One that makes no sense
    * keeps all of them from being sent: nobody can tell which others it was to go together with.
    */
-  #encodeBatch(operations: readonly BatchOperation<V, K>[], ttl: number | undefined): readonly EncodedOperation<K>[] {
+  #encodeBatch(operations: readonly BatchOperation<In, K>[], ttl: number | undefined): readonly EncodedOperation<K>[] {
     const failures: KeyFailure<K>[] = []
     const last = new Map<string, EncodedOperation<K>>()
     for (const operation of operations) {
@@ -207,7 +223,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
       try {
         const key = this.#keyBytes(name)
         const isPut = operation.type === 'put'
-        const value = isPut ? this.#valueBytes(operation.value) : undefined
+        const value = isPut ? this.#values.encode(operation.value) : undefined
         const own = isPut && operation.ttl !== undefined ? lifetime(operation.ttl) : ttl
         last.set(toLatin1(key), { name, key, value, ttl: own })
       } catch (error) {
@@ -216,6 +232,32 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     }
     if (failures.length > 0) throw batchError(failures, operations.length, '; nothing was sent')
     return [...last.values()]
+  }
+
+  #packBatch(
+    operations: readonly EncodedOperation<K>[]
+  ): readonly EncodedOperation<K>[] | Promise<readonly EncodedOperation<K>[]> {
+    const packed = operations.map(operation => this.#packOperation(operation))
+    if (!packed.some(operation => operation instanceof Promise)) return packed as readonly EncodedOperation<K>[]
+    // The caller's memory is the caller's again as soon as it is waited for anything.
+    return Promise.all(
+      packed.map(one => (one instanceof Promise ? one : { ...one, value: one.value && copyBytes(one.value) }))
+    )
+  }
+
+  #packOperation(operation: EncodedOperation<K>): EncodedOperation<K> | Promise<EncodedOperation<K>> {
+    const { value } = operation
+    if (value === undefined || value.length <= this.#values.packAbove) return operation
+    const body = this.#values.bodyOf(value)
+    return body instanceof Promise ? body.then(later => ({ ...operation, ...later })) : { ...operation, ...body }
+  }
+
+  async #storePacked(key: Uint8Array, bytes: Uint8Array, call: BackendOptions): Promise<void> {
+    const packing = this.#values.bodyOf(bytes)
+    // What is known at once goes out in the turn of the call.
+    const { value, packed } = packing instanceof Promise ? await packing : packing
+    throwIfAborted(call.signal, 'put')
+    await this.#source.data.put(this.#nameBytes, key, value, packed ? { ...call, packed } : call)
   }
 
   #fetch(key: K, options: ReadOptions): RecordBytes | undefined | Promise<RecordBytes | undefined> {
@@ -229,15 +271,8 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     return bytes
   }
 
-  #valueBytes(value: V): Uint8Array {
-    const bytes = this.#values.encode(value)
-    assertValue(bytes)
-    return bytes
-  }
-
-  #valueOf(record: RecordBytes | undefined): V | undefined {
-    const value = record === undefined ? undefined : recordValue(record)
-    return value === undefined ? undefined : this.#values.decode(value)
+  #valueOf(record: RecordBytes | undefined): V | undefined | Promise<V> {
+    return record === undefined ? undefined : this.#values.decode(record)
   }
 
   #readOptions(options: ReadOptions, what: string): BackendOptions {

@@ -1,9 +1,10 @@
 import type { AbortOptions } from '../base/abort.ts'
-import type { Keyspace, KeyspaceOptions } from './keyspace.ts'
+import type { Keyspace, KeyspaceOptions, SchemaKeyspaceOptions } from './keyspace.ts'
 import type { MemberInfo } from './members.ts'
 import type { NodeEvents } from './events.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
 import type { RingView } from './ring-view.ts'
+import type { SchemaInput, SchemaOutput, StandardSchema } from './schema.ts'
 import type { NodeStatus } from './status.ts'
 import type { TypedEventTarget } from 'main-event'
 
@@ -84,6 +85,20 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
    * @throws KilovoltError `KV_CONFIG`
    */
   keyspace<V = unknown, K = string>(name: string, options?: KeyspaceOptions<V, K>): Keyspace<V, K>
+  /**
+   * The same, with a schema: its types are those of the values.
+   *
+   * @example
+   * ```ts
+   * const users = node.keyspace('users', { schema: z.object({ name: z.string(), age: z.number().default(0) }) })
+   * await users.put('ada', { name: 'Ada' })
+   * await users.get('ada') // { name: 'Ada', age: 0 }
+   * ```
+   */
+  keyspace<S extends StandardSchema, K = string>(
+    name: string,
+    options: SchemaKeyspaceOptions<S, K>
+  ): Keyspace<SchemaOutput<S>, K, SchemaInput<S>>
   /** All nodes heard of, and how each is doing, ordered by id. */
   members(): MemberInfo[]
   /** Everything this node knows about itself. */

@@ -9,7 +9,8 @@ type Entry = Awaited<ReturnType<BackendScan['next']>>[number]
 export interface ScanParts<T> {
   /** Begins it; called once, when the first entry is asked for. */
   readonly open: () => BackendScan
-  readonly decode: (entry: Entry) => T
+  /** A promise only where something has to be waited for. */
+  readonly decode: (entry: Entry) => T | Promise<T>
   readonly tokenOf: (key: Uint8Array) => string
   /** Token that it begins behind. */
   readonly after: string | undefined
@@ -59,7 +60,10 @@ export class PagedScan<T> implements Scan<T> {
     try {
       while (await this.#hasMore()) {
         const page: T[] = []
-        while (this.#at < this.#page.length) page.push(this.#take())
+        while (this.#at < this.#page.length) {
+          const entry = this.#take()
+          page.push(entry instanceof Promise ? await entry : entry)
+        }
         if (page.length > 0) yield page
       }
       return undefined
@@ -85,10 +89,20 @@ export class PagedScan<T> implements Scan<T> {
   #fromPage(): Promise<IteratorResult<T, undefined>> {
     try {
       this.#throwIfAborted()
-      return Promise.resolve({ value: this.#take(), done: false })
+      const entry = this.#take()
+      return entry instanceof Promise ? this.#later(entry) : Promise.resolve({ value: entry, done: false })
     } catch (error) {
       this.#end()
       return Promise.reject(error)
+    }
+  }
+
+  async #later(entry: Promise<T>): Promise<IteratorResult<T, undefined>> {
+    try {
+      return { value: await entry, done: false }
+    } catch (error) {
+      this.#end()
+      throw error
     }
   }
 
@@ -142,7 +156,7 @@ export class PagedScan<T> implements Scan<T> {
     return wanted
   }
 
-  #take(): T {
+  #take(): T | Promise<T> {
     const entry = this.#page[this.#at++]!
     // Also if it cannot be decoded: whoever goes on from here is to get past it.
     this.#last = entry.key

@@ -41,6 +41,8 @@ export interface CallOptions {
   readonly signal: AbortSignal | undefined
   /** How long what is stored lives, ms from its stamp. Absent: for ever. */
   readonly ttl?: number | undefined
+  /** Whether the value of a put is packed. */
+  readonly packed?: boolean | undefined
 }
 
 /** Figures since the node started. */
@@ -164,13 +166,14 @@ export class Coordinator {
   put(keyspace: Uint8Array, key: Uint8Array, value: Uint8Array | undefined, options: CallOptions): Promise<Stored> {
     this.#stats.writes++
     const place = { partition: this.#deps.ring.partitionOf(key), keyspace, key }
+    const { packed } = options
     const stamp = this.#deps.stamps.next()
     const { ttl } = options
-    if (!(stamp instanceof Promise)) return this.#store(place, recordOf(stamp, value, ttl), options)
+    if (!(stamp instanceof Promise)) return this.#store(place, recordOf(stamp, { value, ttl, packed }), options)
     // The caller's memory is the caller's again as soon as it is waited for anything.
     const own = value && copyBytes(value)
     return stamp.then(
-      later => this.#store(place, recordOf(later, own, ttl), options),
+      later => this.#store(place, recordOf(later, { value: own, ttl, packed }), options),
       (error: unknown) => {
         throw this.#failed(error)
       }
@@ -208,7 +211,7 @@ export class Coordinator {
     if (!(stamps instanceof Promise))
       return this.#storeMany(keyspace, units, writes, recordsOf(units, writes, stamps), options)
     // The caller's memory is the caller's again as soon as it is waited for anything.
-    const own = writes.map(({ key, value, ttl }) => ({ key, value: value && copyBytes(value), ttl }))
+    const own = writes.map(write => ({ ...write, value: write.value && copyBytes(write.value) }))
     return this.#storeMany(keyspace, units, own, recordsOf(units, own, await stamps), options)
   }
 

@@ -10,12 +10,16 @@ export interface WriteOf {
   readonly value: Uint8Array | undefined
   /** How long the value lives, ms from its stamp. Absent: for ever. */
   readonly ttl?: number | undefined
+  /** Whether the value is packed. */
+  readonly packed?: boolean | undefined
 }
 
 /** A write that is made of what was read. */
 export interface PlannedWrite {
   /** The value; `undefined` deletes. */
   readonly value: Uint8Array | undefined
+  /** Whether the value is packed. */
+  readonly packed?: boolean | undefined
   /** Unix ms at which it ends, when the call names no time to live; `undefined` for never. */
   readonly expiresAt: number | undefined
   /**
@@ -26,20 +30,20 @@ export interface PlannedWrite {
 }
 
 /** The record of a write; one that deletes has no expiry. */
-export function recordOf(stamp: Stamp, value: Uint8Array | undefined, ttl: number | undefined): RecordBytes {
-  return encodeRecord({ stamp, value, expiresAt: value === undefined ? undefined : expiryOf(stamp.hlc, ttl) })
+export function recordOf(stamp: Stamp, { value, ttl, packed }: Omit<WriteOf, 'key'>): RecordBytes {
+  return encodeRecord({ stamp, value, packed, expiresAt: value === undefined ? undefined : expiryOf(stamp.hlc, ttl) })
 }
 
 /** The record of a planned write; the value is copied before this returns. */
 export async function plannedRecord(
-  { value, expiresAt, after }: PlannedWrite,
+  { value, packed, expiresAt, after }: PlannedWrite,
   ttl: number | undefined,
   stamps: StampSource
 ): Promise<RecordBytes> {
   const own = value && copyBytes(value)
   const stamp = await stampOf(after, own, stamps)
-  if (own === undefined || ttl !== undefined) return recordOf(stamp, own, ttl)
-  return encodeRecord({ stamp, value: own, expiresAt })
+  if (own === undefined || ttl !== undefined) return recordOf(stamp, { value: own, ttl, packed })
+  return encodeRecord({ stamp, value: own, packed, expiresAt })
 }
 
 /** What says the same as before, but for its expiry, comes right after it; another value competes with others for its place. */

@@ -50,8 +50,8 @@ export function recordsOf(
   for (let u = 0; u < units.length; u++) {
     const { first, rest } = units[u]!
     const stamp = stamps[u]!
-    records[first] = recordOf(stamp, writes[first]!.value, writes[first]!.ttl)
-    if (rest !== undefined) for (const i of rest) records[i] = recordOf(stamp, writes[i]!.value, writes[i]!.ttl)
+    records[first] = recordOf(stamp, writes[first]!)
+    if (rest !== undefined) for (const i of rest) records[i] = recordOf(stamp, writes[i]!)
   }
   return records
 }

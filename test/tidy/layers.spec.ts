@@ -65,6 +65,9 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@chainsafe/': ['transport'],
   '@multiformats/': ['transport'],
   'xxhash-wasm': ['runtime'],
+  '@bokuweb/zstd-wasm': ['runtime'],
+  'level-transcoder': ['node/encodings.ts'],
+  'cborg/': ['node/structured.ts'],
   'main-event': ['node'],
   'it-pipe': ['repair']
 }

@@ -60,7 +60,7 @@ describe('tidy: the package', () => {
   it('does nothing on import but install the one shim', async () => {
     const result = await runScript(join(ROOT, 'test/support/import-effects.ts'), 30_000)
     assert.equal(result.code, 0, result.stderr)
-    assert.deepEqual(JSON.parse(result.stdout), { globals: [], listeners: 0, handles: [] })
+    assert.deepEqual(JSON.parse(result.stdout), { globals: [], listeners: 0, handles: [], early: [] })
   }).timeout(40_000)
 
   it('names existing pages in the README', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
-import { fromHex, toHex, utf8 } from '../../../src/base/bytes.ts'
+import { fromHex, fromUtf8, toHex, utf8 } from '../../../src/base/bytes.ts'
 import { decodeFrame, encodeFrame, type Message } from '../../../src/codec/frame.ts'
 import { HashTree, RecordDigest } from '../../../src/model/hash-tree.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
@@ -9,6 +9,7 @@ import { type Hash64, Ring } from '../../../src/model/partition.ts'
 import {
   assertRecord,
   encodeRecord,
+  isPacked,
   recordExpiresAt,
   recordHead,
   type RecordParts,
@@ -37,7 +38,10 @@ import {
   type ScanRequest
 } from '../../../src/replication/scan-wire.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
+import { Packing } from '../../../src/node/packing.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
+import { systemClock } from '../../../src/runtime/system-clock.ts'
+import { loadZstd } from '../../../src/runtime/zstd.ts'
 
 const folder = new URL('../../fixtures/wire/v1/', import.meta.url)
 
@@ -50,6 +54,8 @@ function fixture(name: string): Uint8Array {
 const stamp = { hlc: hlcFromMs(Date.UTC(2026, 0, 2, 3, 4, 5, 678)) + 9, actor: '0123456789abcdef' as Actor }
 const value = utf8('value')
 const expiresAt = Date.UTC(2030, 0, 1)
+/** As the first version that packed values did it; a later one may compress better. */
+const packed = fromHex('00025928b52ffd6059018d0000505b2276616c7565222c5d01004c569523')!
 
 const records: Readonly<Record<string, RecordParts>> = {
   'record-value': { stamp, value },
@@ -57,6 +63,7 @@ const records: Readonly<Record<string, RecordParts>> = {
   'record-expiry': { stamp, value, expiresAt },
   'record-tombstone': { stamp, value: undefined },
   'record-tombstone-expiry': { stamp, value: undefined, expiresAt },
+  'record-packed': { stamp, value: packed, packed: true },
   'record-greatest': { stamp: { hlc: Number.MAX_SAFE_INTEGER, actor: 'ffffffffffffffff' as Actor }, value: undefined }
 }
 
@@ -170,8 +177,14 @@ describe('bytes of format 1', () => {
       assert.deepEqual(recordStamp(bytes), parts.stamp)
       assert.deepEqual(recordValue(bytes), parts.value)
       assert.equal(recordExpiresAt(bytes), parts.expiresAt)
+      assert.equal(isPacked(bytes), parts.packed ?? false)
     })
   }
+
+  it('are still unpacked to what they were', async () => {
+    const value = await new Packing(systemClock, loadZstd).unpack(recordValue(fixture('record-packed'))!)
+    assert.deepEqual(JSON.parse(fromUtf8(value)), Array(75).fill('value'))
+  })
 
   for (const [name, messages] of Object.entries(frames)) {
     it(`are still written and read as they were: ${name}`, () => {

@@ -9,6 +9,7 @@ import {
   encodeRecord,
   hasStamp,
   isLive,
+  isPacked,
   isTombstone,
   newest,
   RECORD_BYTES_MIN,
@@ -118,7 +119,12 @@ describe('records', () => {
           assert.ok(isKilovoltError(error, 'KV_CORRUPT'), String(error))
           return
         }
-        const made = { stamp: recordStamp(bytes), value: recordValue(bytes), expiresAt: recordExpiresAt(bytes) }
+        const made = {
+          stamp: recordStamp(bytes),
+          value: recordValue(bytes),
+          expiresAt: recordExpiresAt(bytes),
+          packed: isPacked(bytes)
+        }
         assert.ok(Number.isSafeInteger(made.stamp.hlc))
         assert.deepEqual([...encodeRecord(made)], [...bytes], 'there is one form for each record')
       }),

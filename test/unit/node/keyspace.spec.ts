@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
+import * as z from 'zod'
 import { toHex } from '../../../src/base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../../../src/base/errors.ts'
-import { encodeRecord, type RecordBytes } from '../../../src/model/record.ts'
+import { encodeRecord, isPacked, type RecordBytes } from '../../../src/model/record.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import { createCodec, type EncodingName } from '../../../src/node/encodings.ts'
 import type {
@@ -10,9 +12,13 @@ import type {
   BackendResults,
   BackendScan,
   BackendSource,
+  BackendWrite,
   KeyspaceBackend
 } from '../../../src/node/backend.ts'
 import { KeyTurns } from '../../../src/node/key-turns.ts'
+import { Packing } from '../../../src/node/packing.ts'
+import { systemClock } from '../../../src/runtime/system-clock.ts'
+import { loadZstd } from '../../../src/runtime/zstd.ts'
 import { NodeKeyspace } from '../../../src/node/node-keyspace.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 
@@ -21,6 +27,7 @@ class MapBackend implements KeyspaceBackend, BackendSource {
   readonly data = this
   readonly turns = new KeyTurns(new SimWorld().clock('n'), { timeoutMs: 1000 })
   readonly nowMs = 0
+  readonly packing = new Packing(systemClock, loadZstd)
   readonly records = new Map<string, RecordBytes>()
   readonly seen: BackendOptions[] = []
   refuse: ((key: string) => boolean) | undefined
@@ -38,12 +45,16 @@ class MapBackend implements KeyspaceBackend, BackendSource {
     options: BackendOptions
   ): Promise<{ existed: boolean }> {
     this.seen.push(options)
+    const { packed } = options
     const id = `${toHex(keyspace)}/${toHex(key)}`
     if (this.refuse?.(Buffer.from(key).toString()) === true)
       throw new KilovoltError('KV_TIMEOUT', 'too late', { retryable: true })
     const existed = this.records.has(id)
     if (value === undefined) this.records.delete(id)
-    else this.records.set(id, encodeRecord({ stamp: { hlc: this.#hlc++, actor: '00112233445566ff' as Actor }, value }))
+    else {
+      const stamp = { hlc: this.#hlc++, actor: '00112233445566ff' as Actor }
+      this.records.set(id, encodeRecord({ stamp, value, packed }))
+    }
     return { existed }
   }
 
@@ -61,10 +72,17 @@ class MapBackend implements KeyspaceBackend, BackendSource {
 
   putMany(
     keyspace: Uint8Array,
-    writes: readonly { key: Uint8Array; value: Uint8Array | undefined }[],
+    writes: readonly BackendWrite[],
     options: BackendOptions
   ): Promise<BackendResults<{ existed: boolean }>> {
-    return each(writes, ({ key, value }) => this.put(keyspace, key, value, options))
+    return each(writes, ({ key, value, packed }) => this.put(keyspace, key, value, { ...options, packed }))
+  }
+
+  /** The same records, as another node has them. */
+  reader(): MapBackend {
+    const other = new MapBackend()
+    for (const [key, record] of this.records) other.records.set(key, record)
+    return other
   }
 
   scan(): BackendScan {
@@ -214,6 +232,157 @@ describe('a keyspace', () => {
     assert.throws(() => new NodeKeyspace(backend, 'a', { r: 0 }), { code: 'KV_CONFIG' })
     assert.throws(() => new NodeKeyspace(backend, 'a', { w: 1.5 }), { code: 'KV_CONFIG' })
     assert.throws(() => new NodeKeyspace(backend, 'a', { valueEncoding: 'xml' as 'json' }), { code: 'KV_CONFIG' })
+  })
+})
+
+describe('a keyspace that compresses', () => {
+  const text = (bytes: number): string => '{"name":"Ada","active":true},'.repeat(bytes / 20).slice(0, bytes)
+  const flags = (backend: MapBackend): boolean[] => [...backend.records.values()].map(isPacked)
+
+  it('packs what is larger than it was told, when it gets smaller by it', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace<string, string>(backend, '', { valueEncoding: 'utf8', compression: 'zstd' })
+    const values = [text(512), text(513), text(5000), text(500_000), '']
+    for (const [i, value] of values.entries()) await keyspace.put(`k${i}`, value)
+    assert.deepEqual(flags(backend), [false, true, true, true, false])
+    for (const [i, value] of values.entries()) {
+      assert.equal(await keyspace.get(`k${i}`), value)
+      assert.equal((await keyspace.getEntry(`k${i}`))?.value, value)
+      assert.equal(await keyspace.has(`k${i}`), true)
+    }
+    const small = new NodeKeyspace<string, string>(backend, '', { compression: 'zstd', compressAbove: 100 })
+    await small.put('k0', text(512))
+    assert.equal(flags(backend)[0], true)
+  })
+
+  it('packs the values of a batch, and reads many at once, packed or not', async () => {
+    const backend = new MapBackend()
+    const options = { valueEncoding: 'utf8', compression: 'zstd' } as const
+    const values = [text(900), 'small', text(300_000), text(900)]
+    const keys = ['a', 'b', 'c', 'd']
+    await new NodeKeyspace<string, string>(backend, '', options).batch([
+      ...keys.map((key, i) => ({ type: 'put' as const, key, value: values[i]! })),
+      { type: 'del', key: 'd' }
+    ])
+    assert.deepEqual(flags(backend), [true, false, true])
+    // As whoever compresses nothing, and has not loaded zstd, reads them; and a second time, when it has.
+    const reader = backend.reader()
+    const plain = new NodeKeyspace<string, string>(reader, '', { valueEncoding: 'utf8' })
+    for (let i = 0; i < 2; i++) {
+      assert.deepEqual(await plain.getMany(['d', 'c', 'b', 'a']), [undefined, values[2], 'small', values[0]])
+    }
+  })
+
+  it('has its own copy of everything before it waits for anything', async () => {
+    for (const large of [2000, 300_000]) {
+      const backend = new MapBackend()
+      const keyspace = new NodeKeyspace<Uint8Array, Uint8Array>(backend, '', {
+        keyEncoding: 'view',
+        valueEncoding: 'view',
+        compression: 'zstd'
+      })
+      const made = (): { key: Uint8Array; value: Uint8Array }[] => [
+        { key: Uint8Array.of(1), value: new Uint8Array(large).fill(7) },
+        { key: Uint8Array.of(2), value: Uint8Array.of(7, 7) },
+        { key: Uint8Array.of(3), value: new Uint8Array(randomBytes(large)) }
+      ]
+      const given = made()
+      const last = new Uint8Array(given[2]!.value)
+      const batch = keyspace.batch(given.map(one => ({ type: 'put' as const, ...one })))
+      for (const { key, value } of given) [key, value].forEach(bytes => bytes.fill(9))
+      const one = { key: Uint8Array.of(4), value: new Uint8Array(large).fill(7) }
+      const put = keyspace.put(one.key, one.value)
+      for (const bytes of [one.key, one.value]) bytes.fill(9)
+      await Promise.all([batch, put])
+      const values = await keyspace.getMany([1, 2, 3, 4].map(byte => Uint8Array.of(byte)))
+      const expected = [new Uint8Array(large).fill(7), Uint8Array.of(7, 7), last, new Uint8Array(large).fill(7)]
+      assert.deepEqual(values, expected)
+    }
+  })
+
+  it('measures values as they are given: what is too large stays so, however well it compresses', async () => {
+    const keyspace = new NodeKeyspace<Uint8Array, string>(new MapBackend(), '', {
+      valueEncoding: 'view',
+      compression: 'zstd'
+    })
+    await keyspace.put('a', new Uint8Array(8 * 1024 * 1024))
+    await assert.rejects(keyspace.put('a', new Uint8Array(8 * 1024 * 1024 + 1)), { code: 'KV_VALUE_TOO_LARGE' })
+    assert.equal((await keyspace.get('a'))?.length, 8 * 1024 * 1024)
+  })
+
+  it('gives up a write whose signal aborts while it is packed', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace<string, string>(backend, '', { compression: 'zstd' })
+    const stop = new AbortController()
+    const { signal } = stop
+    const writes = [
+      keyspace.put('a', text(400_000), { signal }),
+      keyspace.batch([{ type: 'put', key: 'b', value: text(400_000) }], { signal })
+    ]
+    stop.abort()
+    for (const write of writes) await assert.rejects(write, { code: 'KV_ABORTED' })
+    assert.equal(backend.records.size, 0)
+  })
+
+  it('says of a value that does not unpack that it is damaged', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace<string, string>(backend, '', { compression: 'zstd' })
+    await keyspace.put('a', text(1000))
+    const [record] = backend.records.values()
+    record!.fill(0xff, 30)
+    await assert.rejects(keyspace.get('a'), { code: 'KV_CORRUPT' })
+    await assert.rejects(keyspace.getEntry('a'), { code: 'KV_CORRUPT' })
+    await assert.rejects(keyspace.getMany(['a']), { code: 'KV_CORRUPT' })
+  })
+
+  it('refuses options that make no sense', () => {
+    for (const wrong of [{ compression: 'gzip' }, { compressAbove: 5 }, { compression: 'zstd', compressAbove: -1 }]) {
+      assert.throws(() => new NodeKeyspace(new MapBackend(), '', wrong as object), { code: 'KV_CONFIG' })
+    }
+  })
+})
+
+describe('a keyspace with a schema', () => {
+  const schema = z.object({ name: z.string(), visits: z.coerce.number().default(0) })
+
+  it('stores what the schema makes of a value', async () => {
+    const keyspace = new NodeKeyspace(new MapBackend(), 'users', { schema })
+    await keyspace.put('a', { name: 'Ada' })
+    assert.deepEqual(await keyspace.get('a'), { name: 'Ada', visits: 0 })
+    await keyspace.batch([{ type: 'put', key: 'b', value: { name: 'Bob', visits: '5' } }])
+    assert.deepEqual(await keyspace.get('b'), { name: 'Bob', visits: 5 })
+  })
+
+  it('refuses what the schema refuses, and stores nothing of it', async () => {
+    const backend = new MapBackend()
+    const keyspace = new NodeKeyspace(backend, 'users', { schema })
+    const wrong = { name: 5 } as unknown as { name: string }
+    await assert.rejects(keyspace.put('a', wrong), error => {
+      assert.ok(isKilovoltError(error, 'KV_INVALID_VALUE'))
+      assert.deepEqual((error.details['issues'] as { path: unknown }[])[0]!.path, ['name'])
+      return !error.retryable
+    })
+    const batch = keyspace.batch([
+      { type: 'put', key: 'a', value: wrong },
+      { type: 'put', key: 'b', value: { name: 'Bob' } }
+    ])
+    await assert.rejects(batch, error => {
+      const [failure] = (error as KilovoltError).details['failures'] as { key: string; error: unknown }[]
+      return failure!.key === 'a' && isKilovoltError(failure!.error, 'KV_INVALID_VALUE')
+    })
+    assert.equal(await keyspace.has('a'), false)
+    assert.equal(await keyspace.has('b'), false, 'what may belong together is not stored in part')
+  })
+
+  it('does not judge what is stored already: what it reads was valid when it was written', async () => {
+    const backend = new MapBackend()
+    await new NodeKeyspace<unknown, string>(backend, 'users').put('a', { old: true })
+    assert.deepEqual(await new NodeKeyspace<unknown, string>(backend, 'users', { schema }).get('a'), { old: true })
+  })
+
+  it('refuses what is no schema', () => {
+    const wrong = {} as unknown as typeof schema
+    assert.throws(() => new NodeKeyspace(new MapBackend(), '', { schema: wrong }), { code: 'KV_CONFIG' })
   })
 })
 

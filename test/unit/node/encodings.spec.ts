@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { createCodec, type EncodingName } from '../../../src/node/encodings.ts'
+
+type What = 'keyEncoding' | 'valueEncoding'
+const BOTH: readonly What[] = ['keyEncoding', 'valueEncoding']
+
+function codecOf(encoding: unknown, what: What = 'valueEncoding') {
+  return createCodec<unknown>(encoding as EncodingName, what)
+}
+
+describe('encodings that Level has', () => {
+  it('give back bytes that are given as text', () => {
+    for (const name of ['hex', 'base64'] as const) {
+      fc.assert(
+        fc.property(fc.uint8Array(), bytes => {
+          const codec = codecOf(name)
+          const text = Buffer.from(bytes).toString(name)
+          assert.deepEqual([...codec.encode(text)], [...bytes])
+          assert.equal(codec.decode(bytes), text)
+        })
+      )
+    }
+    assert.deepEqual([...codecOf('hex').encode('AbfF')], [0xab, 0xff])
+    for (const text of ['+/8=', '+/8', '-_8']) assert.deepEqual([...codecOf('base64').encode(text)], [0xfb, 0xff])
+  })
+
+  it('refuse text that is no such bytes, instead of taking a part of it', () => {
+    for (const wrong of ['abc', 'abxx', 'ab cd', 5, null, Buffer.from('ab')]) {
+      assert.throws(() => codecOf('hex').encode(wrong), TypeError, String(wrong))
+    }
+    for (const wrong of ['a', 'ab.d', 'abc d', 'ab=c', 'abcde', 5, undefined]) {
+      assert.throws(() => codecOf('base64').encode(wrong), TypeError, String(wrong))
+    }
+  })
+
+  it('have the other names that Level knows them by', () => {
+    assert.deepEqual(codecOf('binary').decode(Uint8Array.of(1)), Buffer.of(1))
+    assert.equal(codecOf('utf-8').decode(Buffer.from('ä')), 'ä')
+    assert.throws(() => codecOf('utf-8').encode(5), TypeError)
+  })
+
+  it('are refused when there is no such encoding', () => {
+    for (const what of BOTH) {
+      for (const wrong of ['xml', '', 'constructor', null, 5, {}, { encode: () => Buffer.of() }]) {
+        assert.throws(() => codecOf(wrong, what), { code: 'KV_CONFIG' })
+      }
+    }
+    const both = { encode: String, decode: String }
+    assert.throws(() => codecOf({ ...both, format: 'utf16' }), { code: 'KV_CONFIG', message: /utf8/u })
+    assert.throws(() => codecOf('structured', 'keyEncoding'), { code: 'KV_CONFIG', message: /values only/u })
+  })
+})
+
+describe('encodings of one’s own', () => {
+  /** As encodings of the package abstract-encoding are: without a buffer `encode` makes one, into another it writes. */
+  const abstractEncoding = {
+    encode(value: number, buffer: Buffer = Buffer.alloc(4), at = 0): Buffer {
+      buffer.writeUInt32BE(value, at)
+      return buffer
+    },
+    decode: (buffer: Buffer, at = 0): number => buffer.readUInt32BE(at)
+  }
+  const shapes: Readonly<Record<string, unknown>> = {
+    'of a format of bytes': {
+      format: 'view',
+      name: 'number',
+      encode: (value: number) => Uint8Array.of(value, value >> 8),
+      decode: (view: Uint8Array) => view[0]! + view[1]! * 256
+    },
+    'of a format of buffers': {
+      format: 'buffer',
+      encode: (value: number) => Buffer.from(String(value)),
+      decode: (buffer: Buffer) => Number(buffer.toString())
+    },
+    'of a format of text': {
+      format: 'utf8',
+      name: 'number',
+      encode: (value: number) => `\u{feff}ä${value}`,
+      decode: (text: string) => Number(text.slice(2))
+    },
+    'of the form that level-codec had, of text': {
+      type: 'number',
+      buffer: false,
+      encode: String,
+      decode: (text: unknown) => (typeof text === 'string' ? Number(text) : NaN)
+    },
+    'of multiformats': {
+      name: 'number',
+      code: 0x55,
+      encode: (value: number) => Uint8Array.of(value, value >> 8),
+      decode: (view: unknown) =>
+        Buffer.isBuffer(view) ? NaN : (view as Uint8Array)[0]! + (view as Uint8Array)[1]! * 256
+    },
+    'of abstract-encoding': abstractEncoding,
+    'of a class': new (class {
+      readonly #base = 1000
+      encode(value: number): Uint8Array {
+        return Buffer.from(String(value + this.#base))
+      }
+
+      decode(buffer: Buffer): number {
+        return Number(buffer.toString()) - this.#base
+      }
+    })()
+  }
+
+  for (const [name, encoding] of Object.entries(shapes)) {
+    it(`work when they are ${name}, for keys and values`, () => {
+      for (const what of BOTH) {
+        const codec = codecOf(encoding, what)
+        fc.assert(fc.property(fc.nat(0xffff), value => assert.equal(codec.decode(codec.encode(value)), value)))
+      }
+    })
+  }
+
+  it('share no memory of keys with their encoding, nor what they are to decode with the store', () => {
+    for (const format of ['view', 'buffer'] as const) {
+      const scratch = Buffer.alloc(2)
+      const codec = createCodec<Uint8Array>(
+        { format, encode: value => scratch.fill(value[0]!), decode: bytes => bytes.fill(9) },
+        'keyEncoding'
+      )
+      const first = codec.encode(Uint8Array.of(1))
+      codec.encode(Uint8Array.of(2))
+      assert.deepEqual([...first], [1, 1])
+      codec.decode(first)
+      assert.deepEqual([...first], [1, 1])
+    }
+  })
+
+  it('are told of what they make that is not of their format', () => {
+    const wrong = { name: 'wrong', encode: () => 'text', decode: () => 0 }
+    assert.throws(() => codecOf(wrong).encode(1), TypeError)
+    assert.throws(() => codecOf({ ...wrong, format: 'utf8', encode: () => Buffer.of() }).encode(1), TypeError)
+  })
+
+  it('name themselves when they fail, whatever their format', () => {
+    const fail = (): never => {
+      throw new RangeError('no')
+    }
+    for (const format of ['view', 'buffer', 'utf8', undefined] as const) {
+      const codec = codecOf({ name: 'own', format, encode: fail, decode: fail })
+      assert.throws(() => codec.encode(1), { code: 'KV_ENCODING', message: /encode as own/u })
+      assert.throws(() => codec.decode(new Uint8Array()), { code: 'KV_ENCODING', message: /decode as own/u })
+    }
+  })
+})
