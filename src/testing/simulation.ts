@@ -18,6 +18,7 @@ import { checkRegisters } from './checkers/register.ts'
 import { checkReplicas } from './checkers/replicas.ts'
 import type { Violation } from './checkers/violation.ts'
 import type { NetworkOptions } from './conditions.ts'
+import { ExpiryWorkload, type ExpiryWorkloadOptions } from './expiry-workload.ts'
 import type { TimedFault } from './faults.ts'
 import { type MemberOptions, SimCluster } from './sim-cluster.ts'
 import type { SimNode } from './sim-node.ts'
@@ -37,6 +38,8 @@ export interface SimulationPlan {
   readonly members: readonly PlannedMember[]
   readonly network?: NetworkOptions
   readonly workload: WorkloadOptions
+  /** Clients whose values expire. Default: none. */
+  readonly expiry?: ExpiryWorkloadOptions
   /**
    * Machines that found clusters apart and meet later. Each side has clients and keys of its own, and what is read of a key
    * while its cluster becomes part of another is not judged: it may be on its way.
@@ -92,6 +95,7 @@ export class Simulation {
   readonly #history = new History()
   /** One for each side. */
   readonly #workloads: readonly Workload[]
+  readonly #expiry: ExpiryWorkload | undefined
   /** Clusters that nodes of each side were seen in. */
   readonly #clusters: readonly Set<ClusterId>[]
   readonly #watch: Watch
@@ -124,6 +128,22 @@ export class Simulation {
         { ...plan.workload, prefix: name }
       )
     })
+    if (plan.expiry !== undefined) this.#expiry = this.#createExpiry(plan.expiry)
+  }
+
+  #createExpiry(options: ExpiryWorkloadOptions): ExpiryWorkload {
+    const world = this.#world
+    return new ExpiryWorkload(
+      {
+        random: world.random.fork('expiry'),
+        nowMs: () => world.nowMs,
+        after: (delayMs, fn) => world.after(delayMs, fn),
+        nodes: () => this.#cluster.nodes,
+        wallsMs: () =>
+          this.#cluster.names.map(name => this.#cluster.machine(name).oscillator.wallMs(Math.round(world.nowMs * 1000)))
+      },
+      options
+    )
   }
 
   /** Runs the whole plan. Never rejects for a fault of the cluster's: those are violations. */
@@ -147,6 +167,7 @@ export class Simulation {
     }
     this.#world.after(workloadAtMs, () => {
       for (const workload of this.#workloads) workload.start()
+      this.#expiry?.start()
     })
     for (const fault of faults) this.#world.after(fault.atMs, () => this.#apply(fault))
     await this.#world.advance(chaosMs)
@@ -157,6 +178,7 @@ export class Simulation {
    * a time, and more is promised to nobody.
    */
   #apply(fault: TimedFault): void {
+    this.#expiry?.look()
     const { nodes, names } = this.#cluster
     const { nowMs } = this.#world
     const loses = this.#losesData(fault)
@@ -182,13 +204,14 @@ export class Simulation {
   /** Whether the cluster came to rest in time. */
   async #heal(): Promise<boolean> {
     for (const workload of this.#workloads) workload.stop()
+    this.#expiry?.stop()
     this.#cluster.heal()
     const endMs = this.#world.nowMs + this.#plan.convergeMs
     let problem: string | undefined
     let calmSinceMs = this.#world.nowMs
     while (this.#world.nowMs - calmSinceMs < CALM_MS && calmSinceMs < endMs) {
       await this.#world.advance(REST_CHECK_MS)
-      const pending = this.#workloads.reduce((sum, workload) => sum + workload.pending, 0)
+      const pending = this.#workloads.reduce((sum, { pending: calls }) => sum + calls, this.#expiry?.pending ?? 0)
       problem =
         pending > 0 ? `${pending} operations are pending` : restProblem(this.#cluster.nodes, this.#cluster.names)
       if (problem !== undefined) calmSinceMs = this.#world.nowMs
@@ -281,11 +304,13 @@ export class Simulation {
       this.#violations.push(...checkLeftovers([{ node: node.name, timers: node.leftTimers, calls }]))
     }
     for (const workload of this.#workloads) workload.abandon(node)
+    this.#expiry?.abandon(node)
   }
 
   #conclude(): SimulationReport {
     const { operations } = this.#history
     this.#violations.push(...checkRegisters(this.#judged()), ...this.#watch.violations)
+    this.#violations.push(...(this.#expiry?.violations ?? []))
     const { trace, nowMs } = this.#world
     return {
       violations: this.#violations,

@@ -6,6 +6,7 @@ import { drawPlan, type Scenario } from './scenarios/draw.ts'
 import { late } from './scenarios/late.ts'
 import { merge } from './scenarios/merge.ts'
 import { purge } from './scenarios/purge.ts'
+import { ttl } from './scenarios/ttl.ts'
 
 /** A bug that is planted on purpose, to see that the simulator sees it: it breaks one rule, and nothing else. */
 export interface Canary {
@@ -93,6 +94,12 @@ export const canaries: readonly Canary[] = [
     sabotage: withRules({ keepAge: false }),
     scenario: merge,
     hint: 1
+  },
+  {
+    name: 'what extends a value is stamped like a new write, and takes the place of one that it has not seen',
+    sabotage: withRules({ followInPlace: false }),
+    scenario: ttl,
+    hint: 2
   }
 ]
 
