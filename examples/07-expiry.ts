@@ -4,7 +4,6 @@ import { createNode } from 'kilovolt'
 
 const first = await createNode()
 const second = await createNode({ bootstrap: first.addresses })
-await first.settled()
 
 interface Session {
   readonly user: string

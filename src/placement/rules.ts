@@ -27,6 +27,8 @@ export interface PlacementRules {
   readonly syncPast: boolean
   /** G1: whether what lies in the settled past and is missing stays out. */
   readonly refusePast: boolean
+  /** Whether what is made of a value is stamped right after that, before all that is later. */
+  readonly followInPlace: boolean
   /** M3: whether the members of a cluster that has dissolved compare their copies before anybody goes over to another. */
   readonly closeFirst: boolean
   /** G4: whether what is brought along from another cluster keeps its age. */
@@ -52,6 +54,7 @@ export const SOUND_RULES: PlacementRules = {
   drainPast: true,
   syncPast: true,
   refusePast: true,
+  followInPlace: true,
   closeFirst: true,
   keepAge: true,
   keepUnits: true

@@ -250,7 +250,7 @@ export class Coordinator {
     const { ttl, requirement } = options
     let record: RecordBytes
     try {
-      record = await plannedRecord(plan, ttl, this.#deps.stamps)
+      record = await plannedRecord(plan, ttl, this.#deps)
     } catch (error) {
       throw this.#failed(error)
     }

@@ -2,6 +2,7 @@ import { copyBytes, equalBytes } from '../base/bytes.ts'
 import { expiryOf } from '../model/expiry.ts'
 import { encodeRecord, type RecordBytes, recordStamp, recordValue } from '../model/record.ts'
 import { claimOn, type Stamp, successorOf } from '../model/stamp.ts'
+import type { PlacementRules } from '../placement/rules.ts'
 import type { StampSource } from '../storage/record-store.ts'
 
 /** One write of several; without a value it deletes. */
@@ -38,10 +39,10 @@ export function recordOf(stamp: Stamp, { value, ttl, packed }: Omit<WriteOf, 'ke
 export async function plannedRecord(
   { value, packed, expiresAt, after }: PlannedWrite,
   ttl: number | undefined,
-  stamps: StampSource
+  { stamps, rules }: { readonly stamps: StampSource; readonly rules: PlacementRules }
 ): Promise<RecordBytes> {
   const own = value && copyBytes(value)
-  const stamp = await stampOf(after, own, stamps)
+  const stamp = await stampOf(rules.followInPlace ? after : undefined, own, stamps)
   if (own === undefined || ttl !== undefined) return recordOf(stamp, { value: own, ttl, packed })
   return encodeRecord({ stamp, value: own, packed, expiresAt })
 }

@@ -19,7 +19,7 @@ import { checkReplicas } from './checkers/replicas.ts'
 import type { Violation } from './checkers/violation.ts'
 import type { NetworkOptions } from './conditions.ts'
 import type { TimedFault } from './faults.ts'
-import { ScanWorkload, type ScanWorkloadOptions } from './scan-workload.ts'
+import { type ExtraWorkload, extraWorkloads, type ExtraWorkloadPlan } from './extra-workloads.ts'
 import { type MemberOptions, SimCluster } from './sim-cluster.ts'
 import type { SimNode } from './sim-node.ts'
 import { SimWorld } from './sim-world.ts'
@@ -33,13 +33,11 @@ export interface PlannedMember extends MemberOptions {
 }
 
 /** Everything that a seed has drawn: what there is, what is done, and what goes wrong. */
-export interface SimulationPlan {
+export interface SimulationPlan extends ExtraWorkloadPlan {
   readonly seed: string
   readonly members: readonly PlannedMember[]
   readonly network?: NetworkOptions
   readonly workload: WorkloadOptions
-  /** Clients that scan what the others write. Default: none. */
-  readonly scans?: ScanWorkloadOptions
   /**
    * Machines that found clusters apart and meet later. Each side has clients and keys of its own, and what is read of a key
    * while its cluster becomes part of another is not judged: it may be on its way.
@@ -95,7 +93,8 @@ export class Simulation {
   readonly #history = new History()
   /** One for each side. */
   readonly #workloads: readonly Workload[]
-  readonly #scans: ScanWorkload | undefined
+  /** Those whose clients do something else, where the plan has them. */
+  readonly #extras: readonly ExtraWorkload[]
   /** Clusters that nodes of each side were seen in. */
   readonly #clusters: readonly Set<ClusterId>[]
   readonly #watch: Watch
@@ -128,22 +127,12 @@ export class Simulation {
         { ...plan.workload, prefix: name }
       )
     })
-    this.#scans = this.#scanWorkload(plan)
-  }
-
-  /** Clients that scan, where the plan has them. */
-  #scanWorkload({ scans }: SimulationPlan): ScanWorkload | undefined {
-    if (scans === undefined) return undefined
-    return new ScanWorkload(
-      {
-        random: this.#world.random.fork('scans'),
-        history: this.#history,
-        after: (delayMs, fn) => this.#world.after(delayMs, fn),
-        nodes: () => this.#cluster.nodes,
-        keys: this.#workloads[0]!.keys
-      },
-      scans
-    )
+    this.#extras = extraWorkloads(plan, {
+      world: this.#world,
+      cluster: this.#cluster,
+      history: this.#history,
+      keys: this.#workloads[0]!.keys
+    })
   }
 
   /** Runs the whole plan. Never rejects for a fault of the cluster's: those are violations. */
@@ -167,7 +156,7 @@ export class Simulation {
     }
     this.#world.after(workloadAtMs, () => {
       for (const workload of this.#workloads) workload.start()
-      this.#scans?.start()
+      for (const extra of this.#extras) extra.start()
     })
     for (const fault of faults) this.#world.after(fault.atMs, () => this.#apply(fault))
     await this.#world.advance(chaosMs)
@@ -178,6 +167,7 @@ export class Simulation {
    * a time, and more is promised to nobody.
    */
   #apply(fault: TimedFault): void {
+    for (const extra of this.#extras) extra.look?.()
     const { nodes, names } = this.#cluster
     const { nowMs } = this.#world
     const loses = this.#losesData(fault)
@@ -203,14 +193,14 @@ export class Simulation {
   /** Whether the cluster came to rest in time. */
   async #heal(): Promise<boolean> {
     for (const workload of this.#workloads) workload.stop()
-    this.#scans?.stop()
+    for (const extra of this.#extras) extra.stop()
     this.#cluster.heal()
     const endMs = this.#world.nowMs + this.#plan.convergeMs
     let problem: string | undefined
     let calmSinceMs = this.#world.nowMs
     while (this.#world.nowMs - calmSinceMs < CALM_MS && calmSinceMs < endMs) {
       await this.#world.advance(REST_CHECK_MS)
-      const pending = this.#workloads.reduce((sum, workload) => sum + workload.pending, 0)
+      const pending = [...this.#workloads, ...this.#extras].reduce((sum, { pending: calls = 0 }) => sum + calls, 0)
       problem =
         pending > 0 ? `${pending} operations are pending` : restProblem(this.#cluster.nodes, this.#cluster.names)
       if (problem !== undefined) calmSinceMs = this.#world.nowMs
@@ -303,16 +293,13 @@ export class Simulation {
       this.#violations.push(...checkLeftovers([{ node: node.name, timers: node.leftTimers, calls }]))
     }
     for (const workload of this.#workloads) workload.abandon(node)
-    this.#scans?.abandon(node)
+    for (const extra of this.#extras) extra.abandon(node)
   }
 
   #conclude(): SimulationReport {
     const { operations } = this.#history
-    this.#violations.push(
-      ...checkRegisters(this.#judged()),
-      ...this.#watch.violations,
-      ...(this.#scans?.violations ?? [])
-    )
+    this.#violations.push(...checkRegisters(this.#judged()), ...this.#watch.violations)
+    for (const { violations } of this.#extras) this.#violations.push(...violations)
     const { trace, nowMs } = this.#world
     return {
       violations: this.#violations,

@@ -7,6 +7,7 @@ import { late } from './scenarios/late.ts'
 import { merge } from './scenarios/merge.ts'
 import { purge } from './scenarios/purge.ts'
 import { scan } from './scenarios/scan.ts'
+import { ttl } from './scenarios/ttl.ts'
 
 /** A bug that is planted on purpose, to see that the simulator sees it: it breaks one rule, and nothing else. */
 export interface Canary {
@@ -100,6 +101,12 @@ export const canaries: readonly Canary[] = [
     sabotage: withRules({ waitForAllStreams: false }),
     scenario: scan,
     hint: 1
+  },
+  {
+    name: 'what extends a value is stamped like a new write, and takes the place of one that it has not seen',
+    sabotage: withRules({ followInPlace: false }),
+    scenario: ttl,
+    hint: 2
   }
 ]
 

@@ -14,6 +14,7 @@ import { slowStore } from './slow-store.ts'
 import { split } from './split.ts'
 import { steady } from './steady.ts'
 import { swarm } from './swarm.ts'
+import { ttl } from './ttl.ts'
 
 /** All scenarios by name, in the order in which seeds take turns. */
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
@@ -32,6 +33,7 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map(
     rot,
     merge,
     refound,
-    scan
+    scan,
+    ttl
   ].map(scenario => [scenario.name, scenario])
 )
