@@ -25,6 +25,7 @@ import { ANY_OWNER, HintStore } from '../storage/hint-store.ts'
 import { Horizons } from '../storage/horizons.ts'
 import { closeIdentity } from '../storage/identity.ts'
 import type { StoredRecord } from '../storage/record-store.ts'
+import { createCache } from '../storage/record-cache.ts'
 import { SetAside } from '../storage/set-aside.ts'
 import { CeilingStampSource } from '../storage/stamp-source.ts'
 import { TreeIndex } from '../storage/tree-index.ts'
@@ -94,7 +95,8 @@ class Assembly implements NodeCore {
     this.#stamps = new CeilingStampSource({ store, clock }, identity)
     const damage = this.#damageList()
     const horizonOf = rules.refusePast ? { horizonOf: this.horizons.horizonOf.bind(this.horizons) } : {}
-    this.records = new ApplyLoop({ store: this.#guard, clock, trees: this.trees, damage, ...horizonOf }, { durability })
+    const cached = { store: this.#guard, cache: createCache(store, config.cacheBytes) }
+    this.records = new ApplyLoop({ ...cached, clock, trees: this.trees, damage, ...horizonOf }, { durability })
     const floorOf = this.horizons.floorOf.bind(this.horizons)
     const kept = { store: this.#guard, clock, onDamage: this.#reports.onDamage }
     this.#hints = new HintStore({ ...kept, floorOf }, { durability, bytesMax: HINT_BYTES_MAX })

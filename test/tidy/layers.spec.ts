@@ -60,6 +60,7 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'abstract-level': ['storage'],
   'memory-level': ['node/defaults.ts'],
+  'lru-cache': ['storage'],
   libp2p: ['transport'],
   '@libp2p/': ['transport'],
   '@chainsafe/': ['transport'],
