@@ -143,7 +143,7 @@ export interface RecordCacheStats {
   readonly misses: number
   /** Records held now. */
   readonly entries: number
-  /** Bytes they take: keys, records, and what it takes to keep them, 340 for each. */
+  /** Bytes they take: keys, records, and what it takes to keep them, 170 to 340 for each. */
   readonly bytes: number
   /** Most bytes they may take; 0 when there is no cache. */
   readonly bytesMax: number

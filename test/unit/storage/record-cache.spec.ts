@@ -4,7 +4,7 @@ import { toHex } from '../../../src/base/bytes.ts'
 import type { RecordBytes } from '../../../src/model/record.ts'
 import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
-import { createCache, ENTRY_BYTES, RecordCache } from '../../../src/storage/record-cache.ts'
+import { createCache, ENTRY_BYTES, RecordCache, TEXT_ENTRY_BYTES } from '../../../src/storage/record-cache.ts'
 import { SEALED } from '../../../src/storage/record-form.ts'
 import type { Read, RecordKey } from '../../../src/storage/record-store.ts'
 import { apply, place, record, valueOf } from '../../conformance/record-store-suite.ts'
@@ -29,19 +29,24 @@ describe('the record cache', () => {
     return valueOf(cache.get(cache.nameOf(storeKey(place(partition, key)))))
   }
 
-  it('counts keys, records and what an entry takes, and stays within its bound by giving up what was used least recently', () => {
-    const bytes = record(1, 'x'.repeat(100))
-    const each = bytes.length + storeKey(place(1, 'k0')).length + ENTRY_BYTES
-    const cache = filled(each * 20, {})
-    for (let i = 0; i < 20; i++) cache.keep(cache.nameOf(storeKey(place(1, `k${i % 10}`))), bytes)
-    assert.deepEqual(cache.stats(), { hits: 0, misses: 0, entries: 10, bytes: each * 10, bytesMax: each * 20 })
-    for (let i = 0; i < 20; i++) {
-      cache.keep(cache.nameOf(storeKey(place(2, `l${i % 10}${i}`))), bytes)
-      assert.notEqual(found(cache, 'k3'), undefined)
-    }
-    assert.equal(found(cache, 'k4'), undefined)
-    assert.ok(cache.stats().bytes <= each * 20)
-  })
+  for (const [title, length, entryBytes] of [
+    ['short', 100, TEXT_ENTRY_BYTES],
+    ['long', 2000, ENTRY_BYTES]
+  ] as const) {
+    it(`counts keys, ${title} records and what an entry takes, and gives up what was used least recently`, () => {
+      const bytes = record(1, 'x'.repeat(length))
+      const each = bytes.length + storeKey(place(1, 'k00')).length + entryBytes
+      const cache = filled(each * 20, {})
+      for (let i = 0; i < 20; i++) cache.keep(cache.nameOf(storeKey(place(1, `k0${i % 10}`))), bytes)
+      assert.deepEqual(cache.stats(), { hits: 0, misses: 0, entries: 10, bytes: each * 10, bytesMax: each * 20 })
+      for (let i = 0; i < 20; i++) {
+        cache.keep(cache.nameOf(storeKey(place(2, `l${10 + i}`))), bytes)
+        assert.notEqual(found(cache, 'k03'), undefined)
+      }
+      assert.equal(found(cache, 'k04'), undefined)
+      assert.equal(cache.stats().bytes, each * 20)
+    })
+  }
 
   it('is there by default over a database on disk only, and not at all with 0 bytes', () => {
     assert.equal(createCache({ permanent: true })?.stats().bytesMax, 32 * MIB)
@@ -52,12 +57,21 @@ describe('the record cache', () => {
 
   it('keeps no record that takes more than a sixteenth of it, and not the one before it either', () => {
     const cache = filled(16 * 1000, { k: record(1, 'small') })
+    assert.equal(found(cache, 'k'), 'small')
     cache.keep(cache.nameOf(storeKey(place(1, 'k'))), record(2, 'x'.repeat(1000)))
     assert.equal(found(cache, 'k'), undefined)
   })
 
-  it('keeps a copy of a record that is part of something larger, and the record itself otherwise', () => {
-    const whole = record(1, 'x'.repeat(200))
+  it('returns every record byte for byte, whatever its length', () => {
+    for (const length of [0, 1, 60, 1003, 1004, 1005, 1006, 1007, 1008, 5000]) {
+      const whole = record(1, 'x'.repeat(length))
+      for (let i = whole.length - length; i < whole.length; i++) whole[i] = i * 37
+      assert.equal(toHex(filled(MIB, { k: whole }).peek(storeKey(place(1, 'k')))!), toHex(whole))
+    }
+  })
+
+  it('keeps a copy of a long record that is part of something larger, and the record itself otherwise', () => {
+    const whole = record(1, 'x'.repeat(2000))
     const frame = new Uint8Array(10_000)
     frame.set(whole, 5000)
     const cache = filled(MIB, { a: whole, b: frame.subarray(5000, 5000 + whole.length) })
