@@ -18,6 +18,7 @@ export type {
   Keyspace,
   KeyspaceOptions,
   OperationOptions,
+  PutOptions,
   ReadOptions,
   WriteOptions
 } from './node/keyspace.ts'

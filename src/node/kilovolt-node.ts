@@ -4,12 +4,20 @@ import { onAbort, abortError, throwIfAborted } from '../base/abort.ts'
 import { copyBytes, fromUtf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { recordStamp, recordValue } from '../model/record.ts'
+import { isLive, recordExpiresAt, recordStamp, recordValue } from '../model/record.ts'
 import { formatStamp } from '../model/stamp.ts'
 import { copiesLeft } from '../placement/topology.ts'
 import type { NodeCore } from './node-core.ts'
 import type { NodeEvents } from './events.ts'
-import type { BatchOperation, Entry, Keyspace, KeyspaceOptions, ReadOptions, WriteOptions } from './keyspace.ts'
+import type {
+  BatchOperation,
+  Entry,
+  Keyspace,
+  KeyspaceOptions,
+  PutOptions,
+  ReadOptions,
+  WriteOptions
+} from './keyspace.ts'
 import { NodeKeyspace } from './node-keyspace.ts'
 import { listMembers, type MemberInfo, memberInfo } from './members.ts'
 import type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, WaitOptions } from './node.ts'
@@ -71,7 +79,7 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     return this.#default.getMany(keys, options)
   }
 
-  put(key: string, value: unknown, options?: WriteOptions): Promise<void> {
+  put(key: string, value: unknown, options?: PutOptions): Promise<void> {
     return this.#default.put(key, value, options)
   }
 
@@ -79,8 +87,24 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     return this.#default.delete(key, options)
   }
 
-  batch(operations: readonly BatchOperation<unknown>[], options?: WriteOptions): Promise<void> {
+  batch(operations: readonly BatchOperation<unknown>[], options?: PutOptions): Promise<void> {
     return this.#default.batch(operations, options)
+  }
+
+  touch(key: string, ttl?: number, options?: WriteOptions): Promise<boolean> {
+    return this.#default.touch(key, ttl, options)
+  }
+
+  persist(key: string, options?: WriteOptions): Promise<boolean> {
+    return this.#default.persist(key, options)
+  }
+
+  putIfAbsent(key: string, value: unknown, options?: PutOptions): Promise<boolean> {
+    return this.#default.putIfAbsent(key, value, options)
+  }
+
+  update(key: string, change: (current: unknown) => unknown, options?: PutOptions): Promise<unknown> {
+    return this.#default.update(key, change, options)
   }
 
   members(): MemberInfo[] {
@@ -142,12 +166,14 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
   async *setAside(): AsyncGenerator<SetAsideEntry> {
     this.#assertRunning()
     for await (const { keyspace, key, record } of this.#core.setAside()) {
-      const value = recordValue(record)
+      const value = isLive(record, this.#core.data.nowMs) ? recordValue(record) : undefined
+      const expiresAt = recordExpiresAt(record)
       yield {
         keyspace: fromUtf8(keyspace),
         key: copyBytes(key),
         value: value === undefined ? undefined : copyBytes(value),
-        version: formatStamp(recordStamp(record))
+        version: formatStamp(recordStamp(record)),
+        ...(expiresAt === undefined ? {} : { expiresAt })
       }
     }
   }

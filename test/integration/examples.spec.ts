@@ -10,7 +10,15 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   '03-three-processes.ts': [/process one says hello/u, /process two says hello/u, /members 3/u],
   '04-on-disk.ts': [/same identity true/u, /kept +yes/u],
   '05-typed-keyspaces.ts': [/admin/u, /year +2026/u, /no mixing false/u],
-  '06-http-sessions.ts': [/port one: visit 1/u, /port two: visit 2/u, /port one: visit 3/u, /port two: visit 4/u]
+  '06-http-sessions.ts': [/port one: visit 1/u, /port two: visit 2/u, /port one: visit 3/u, /port two: visit 4/u],
+  '07-expiry.ts': [
+    /at once +\[ \{ user: 'ada' \}, \{ user: 'grace' \} \]/u,
+    /touched +true/u,
+    /still +\{ user: 'ada' \}/u,
+    /later +\[ undefined, \{ user: 'grace' \} \]/u,
+    /was first 1\n/u,
+    /hits +100\n/u
+  ]
 }
 
 describe('examples', () => {
