@@ -20,9 +20,15 @@ const VALUE_BYTES = 100
 const PARTITIONS = 256
 const AT_ONCE = 64
 const ACTOR = '00000000000000aa' as Actor
-const MEASURE_MS = 700
+const MEASURE_MS = 400
 
 type Spread = 'uniform' | 'zipfian'
+
+/** Which records are worked on. */
+interface Load {
+  readonly records: number
+  order: Uint32Array
+}
 
 /** What is measured, on one store or node. */
 interface Subject {
@@ -39,14 +45,15 @@ export async function benchCache(records: number, rounds: number): Promise<Repor
   const rows: string[][] = []
   const figures: Record<string, number> = {}
   try {
-    for (const spread of ['uniform', 'zipfian'] as const) {
-      const order = drawn(records, spread)
-      for (const [name, open] of [
-        ['store', openStore],
-        ['node', openNode]
-      ] as const) {
-        const bare = await open(join(folder, `${name}-${spread}-bare`), order, 0)
-        const cached = await open(join(folder, `${name}-${spread}-cached`), order, undefined)
+    for (const [name, open] of [
+      ['store', openStore],
+      ['node', openNode]
+    ] as const) {
+      const load: Load = { records, order: drawn(records, 'uniform') }
+      const bare = await open(join(folder, `${name}-bare`), load, 0)
+      const cached = await open(join(folder, `${name}-cached`), load, undefined)
+      for (const spread of ['uniform', 'zipfian'] as const) {
+        load.order = drawn(records, spread)
         for (const work of ['get', 'getMany', 'put'] as const) {
           const found = await compared(bare, cached, work, rounds)
           const title = `${name}: ${work === 'get' ? 'get' : `${work} of ${AT_ONCE}`}, ${spread}`
@@ -60,9 +67,9 @@ export async function benchCache(records: number, rounds: number): Promise<Repor
             `${figure(found.hitRate * 100)} %`
           ])
         }
-        await bare.close()
-        await cached.close()
       }
+      await bare.close()
+      await cached.close()
     }
   } finally {
     await rm(folder, { recursive: true, force: true })
@@ -142,19 +149,19 @@ function drawn(records: number, spread: Spread): Uint32Array {
   )
 }
 
-async function openStore(path: string, order: Uint32Array, cacheBytes: number | undefined): Promise<Subject> {
+async function openStore(path: string, load: Load, cacheBytes: number | undefined): Promise<Subject> {
   const store = await LevelStore.open(new ClassicLevel(path))
   const cache = createCache(store, cacheBytes)
   const loop = new ApplyLoop({ store, clock: systemClock, cache })
   const value = new Uint8Array(VALUE_BYTES).fill(120)
-  const records = Math.max(...order.subarray(0, 100_000)) + 1
+  const { records } = load
   const keyspace = new Uint8Array(0)
   const places: RecordKey[] = Array.from({ length: records }, (_, i) => ({
     partition: i % PARTITIONS,
     keyspace,
     key: Buffer.from(keyOf(i))
   }))
-  const at = (i: number): RecordKey => places[order[i & 0xfffff]! % records]!
+  const at = (i: number): RecordKey => places[load.order[i & 0xfffff]!]!
   let hlc = 1
   const put = (chosen: readonly RecordKey[]): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -179,13 +186,13 @@ async function openStore(path: string, order: Uint32Array, cacheBytes: number | 
   }
 }
 
-async function openNode(path: string, order: Uint32Array, cacheBytes: number | undefined): Promise<Subject> {
+async function openNode(path: string, load: Load, cacheBytes: number | undefined): Promise<Subject> {
   const options = cacheBytes === undefined ? {} : { cacheBytes }
   const node: Node = await createNode({ storage: new ClassicLevel(path), replicas: 1, ...options })
   const values = node.keyspace<Uint8Array>('bench', { valueEncoding: 'view', consistency: 'one' })
   const value = new Uint8Array(VALUE_BYTES).fill(120)
-  const records = Math.max(...order.subarray(0, 100_000)) + 1
-  const at = (i: number): string => keyOf(order[i & 0xfffff]! % records)
+  const { records } = load
+  const at = (i: number): string => keyOf(load.order[i & 0xfffff]!)
   const put = (keys: readonly string[]): Promise<void> => values.batch(keys.map(key => ({ type: 'put', key, value })))
   for (let i = 0; i < records; i += 512) {
     await put(Array.from({ length: Math.min(512, records - i) }, (_, j) => keyOf(i + j)))

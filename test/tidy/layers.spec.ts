@@ -24,6 +24,7 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = (() => {
     replication: upTo('storage', 'transport', 'placement'),
     repair: upTo('storage', 'transport', 'placement', 'replication'),
     node: upTo('storage', 'transport', 'membership', 'consensus', 'placement', 'cluster', 'replication', 'repair'),
+    session: ['base', 'runtime', 'node'],
     testing: upTo(
       'storage',
       'transport',
