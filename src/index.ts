@@ -60,5 +60,5 @@ export type {
 } from './node/status.ts'
 export type { LogFields, Logger } from './runtime/logger.ts'
 export type { LevelDatabase } from './storage/level-store.ts'
-export type { RecordStoreStats } from './storage/record-store.ts'
+export type { RecordCacheStats, RecordStoreStats } from './storage/record-store.ts'
 export type { TransportStats } from './transport/transport.ts'

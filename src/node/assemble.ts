@@ -27,6 +27,7 @@ import { ANY_OWNER, HintStore } from '../storage/hint-store.ts'
 import { Horizons } from '../storage/horizons.ts'
 import { closeIdentity } from '../storage/identity.ts'
 import type { StoredRecord } from '../storage/record-store.ts'
+import { createCache } from '../storage/record-cache.ts'
 import { SetAside } from '../storage/set-aside.ts'
 import { CeilingStampSource } from '../storage/stamp-source.ts'
 import { TreeIndex } from '../storage/tree-index.ts'
@@ -102,7 +103,8 @@ class Assembly implements NodeCore {
     this.#stamps = new CeilingStampSource({ store, clock }, identity)
     const damage = this.#damageList()
     const horizonOf = rules.refusePast ? { horizonOf: this.horizons.horizonOf.bind(this.horizons) } : {}
-    const deps = { store: this.#guard, clock, trees: this.trees, damage, ...horizonOf }
+    const cached = { store: this.#guard, cache: createCache(store, config.cacheBytes) }
+    const deps = { ...cached, clock, trees: this.trees, damage, ...horizonOf }
     const torn = rules.keepUnits ? {} : { keepsUnits: false, batchMax: 1 }
     this.records = new ApplyLoop(deps, { durability, ...torn })
     const floorOf = this.horizons.floorOf.bind(this.horizons)

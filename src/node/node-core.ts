@@ -44,6 +44,8 @@ export interface NodeConfig {
   readonly expect: number | undefined
   readonly found: boolean
   readonly durability: 'os' | 'fsync'
+  /** Overrides both defaults: 32 MiB over a database on disk, 0 over one in memory. */
+  readonly cacheBytes: number | undefined
   readonly replicas: number
   readonly partitions: number
   readonly weight: number

@@ -33,6 +33,12 @@ export interface NodeOptions {
    * the end of the machine too. @defaultValue `'os'`
    */
   readonly durability?: 'os' | 'fsync'
+  /**
+   * Most bytes of memory for records of a disk database that were used last, which are then read without asking it; keys
+   * and what keeping them takes are counted. 0: none. 0 … 1,099,511,627,776.
+   * @defaultValue `33_554_432`: 32 MiB; none for a database in memory, where a copy would be no faster
+   */
+  readonly cacheBytes?: number
   /** Copies of each value, N; fixed by the node that founds the cluster. 1 … 7. @defaultValue `3` */
   readonly replicas?: number
   /** Number of partitions, a power of two from 64 to 4,096; the same on all nodes, for the cluster's life. @defaultValue `256` */
@@ -94,6 +100,7 @@ export interface ResolvedOptions {
   readonly found: boolean
   readonly storage: LevelDatabase | undefined
   readonly durability: 'os' | 'fsync'
+  readonly cacheBytes: number | undefined
   readonly replicas: number
   readonly partitions: number
   readonly weight: number
@@ -131,6 +138,7 @@ const CHECKS: { readonly [K in keyof NodeOptions]-?: Check } = {
   found: bool,
   storage: value => (isLevel(value) ? undefined : 'must be an abstract-level database (version 3 or later)'),
   durability: value => (value === 'os' || value === 'fsync' ? undefined : "must be 'os' or 'fsync'"),
+  cacheBytes: whole(0, 2 ** 40),
   replicas: whole(1, 7),
   partitions: value =>
     typeof value === 'number' && isPartitionCount(value)
@@ -180,6 +188,7 @@ export function resolveOptions(options: NodeOptions = {}): ResolvedOptions {
     found: options.found ?? true,
     storage: options.storage,
     durability: options.durability ?? 'os',
+    cacheBytes: options.cacheBytes,
     replicas: options.replicas ?? 3,
     partitions: options.partitions ?? PARTITIONS_DEFAULT,
     weight: options.weight ?? 1,

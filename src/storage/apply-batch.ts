@@ -11,10 +11,11 @@ import type { RecordChange } from './tree-index.ts'
 
 /**
  * What is to be done with a record: `offer` it; `copy` it, which is to offer it to a copy that is being made, where what
- * is missing need not have been overwritten; `heal` a damaged one with it; `remove` it, if it is still this one; or
- * `clear`, whatever was given, what lies there if that is damaged.
+ * is missing need not have been overwritten; `heal` a damaged one with it; `mend` one, if it is damaged, with what this
+ * store itself had written there; `remove` it, if it is still this one; or `clear`, whatever was given, what lies there
+ * if that is damaged.
  */
-export type MutationKind = 'offer' | 'copy' | 'heal' | 'remove' | 'clear'
+export type MutationKind = 'offer' | 'copy' | 'heal' | 'mend' | 'remove' | 'clear'
 
 /** Hybrid time up to which the past of the partition of a key is settled. */
 export type HorizonOf = (partition: PartitionId) => number
@@ -50,6 +51,10 @@ interface Slot {
   corrupt: KilovoltError | undefined
   /** What cannot be read is not stamped after this. */
   bound: number
+  /** Whether what the store holds has to be read even if it is known: it may have rotted since. */
+  isSuspect: boolean
+  /** Whether what it will hold only comes from another copy. */
+  isCopy: boolean
   /** The next slot of the same hash. */
   readonly next: Slot | undefined
 }
@@ -63,11 +68,11 @@ const SETTLED: ApplyResult = { outcome: 'settled', current: undefined }
  */
 export class ApplyBatch {
   readonly mutations: readonly Mutation[]
-  /** The keys concerned, each once: what has to be looked up. */
-  readonly keys: readonly Uint8Array[]
   /** Whether some of them are written together or not at all. */
   readonly hasUnit: boolean
   readonly #slots: readonly Slot[]
+  /** Those of which it is not known what the store holds. */
+  #unknown: readonly Slot[]
   /** For each mutation its slot. */
   readonly #targets: readonly Slot[]
 
@@ -82,7 +87,23 @@ export class ApplyBatch {
       this.#targets = mutations.map(({ key }) => slotOf(key, slots, byHash))
       this.#slots = slots
     }
-    this.keys = this.#slots.map(({ key }) => key)
+    this.#unknown = this.#slots
+  }
+
+  /** The keys of which it is not known what the store holds, each once: what has to be looked up. */
+  get keys(): readonly Uint8Array[] {
+    return this.#unknown.map(({ key }) => key)
+  }
+
+  /** Asks for what is known without a look-up, of what is not said to be damaged; before {@link keys}. */
+  recall(recordOf: (key: Uint8Array) => RecordBytes | undefined): void {
+    for (const [i, { kind }] of this.mutations.entries()) {
+      if (kind === 'heal' || kind === 'mend' || kind === 'clear') this.#targets[i]!.isSuspect = true
+    }
+    this.#unknown = this.#slots.filter(slot => {
+      if (!slot.isSuspect) slot.before = slot.current = recordOf(slot.key)
+      return slot.current === undefined
+    })
   }
 
   /**
@@ -92,14 +113,14 @@ export class ApplyBatch {
    * Rule G1: what lies at or below the horizon and is missing was overwritten, so it is not let in again.
    *
    * Rule K1: only what is newer than a damaged record can have been takes its place, or what is proven to be the newest
-   * (`heal`). Else a record that was acknowledged by this copy and one other could lose its place to an older one, and a
+   * (`heal`), or what lay there itself (`mend`). Else a record that was acknowledged by this copy and one other could lose its place to an older one, and a
    * later quorum, of this copy and a third, would not find it.
    */
   decide(
     values: readonly (Uint8Array | undefined)[],
     { form, damage, horizonOf }: ApplyRules
   ): readonly (ApplyResult | KilovoltError)[] {
-    for (let i = 0; i < this.#slots.length; i++) load(this.#slots[i]!, values[i], form, damage)
+    for (let i = 0; i < this.#unknown.length; i++) load(this.#unknown[i]!, values[i], form, damage)
     // Why the rest of a unit is not taken, and how many that concerns.
     let refusal: KilovoltError | undefined
     let refused = 0
@@ -118,6 +139,7 @@ export class ApplyBatch {
       const slot = this.#targets[i]!
       if (kind === 'remove') return remove(slot, record)
       if (kind === 'clear') return clear(slot)
+      if (kind === 'mend' && slot.corrupt === undefined) return { outcome: 'stale', current: slot.current }
       return slot.corrupt === undefined ? offer(slot, record, kind, horizonOf) : replace(slot, record, kind, horizonOf)
     })
   }
@@ -134,8 +156,8 @@ export class ApplyBatch {
   /** What has to be written after {@link decide}: the newest record of each key that changed. */
   changes(): RecordChange[] {
     const changes: RecordChange[] = []
-    for (const { key, before, current, changed } of this.#slots) {
-      if (changed) changes.push({ key, value: current, before })
+    for (const { key, before, current, changed, isCopy } of this.#slots) {
+      if (changed) changes.push({ key, value: current, before, isCopy })
     }
     return changes
   }
@@ -157,6 +179,7 @@ function offer(
   if (order < 0) return { outcome: 'stale', current }
   if (order === 0) return { outcome: 'same', current }
   put(slot, record, horizonOf)
+  slot.isCopy = kind === 'copy'
   return current === undefined ? APPLIED_TO_NOTHING : { outcome: 'applied', current }
 }
 
@@ -167,7 +190,7 @@ function replace(
   kind: MutationKind,
   horizonOf: HorizonOf | undefined
 ): ApplyResult | KilovoltError {
-  if (kind !== 'heal' && recordHlc(record) <= slot.bound) return slot.corrupt!
+  if (kind !== 'heal' && kind !== 'mend' && recordHlc(record) <= slot.bound) return slot.corrupt!
   put(slot, record, horizonOf)
   return APPLIED_TO_NOTHING
 }
@@ -220,7 +243,18 @@ function slotOf(key: Uint8Array, slots: Slot[], byHash: Map<number, Slot>): Slot
 }
 
 function newSlot(key: Uint8Array, hash: number, next: Slot | undefined): Slot {
-  return { key, hash, before: undefined, current: undefined, changed: false, corrupt: undefined, bound: -1, next }
+  return {
+    key,
+    hash,
+    before: undefined,
+    current: undefined,
+    changed: false,
+    corrupt: undefined,
+    bound: -1,
+    isSuspect: false,
+    isCopy: false,
+    next
+  }
 }
 
 /** FNV-1a, 32 bits: cheaper for short keys than to make a string of them. */

@@ -8,18 +8,20 @@ import type { Clock } from '../runtime/clock.ts'
 import { ApplyBatch, type HorizonOf, type Mutation, type MutationKind } from './apply-batch.ts'
 import { Damage } from './damage.ts'
 import { FlushFence } from './flush-fence.ts'
-import { dataKey, partitionRange } from './key-layout.ts'
+import { dataKey, decodeDataKey, partitionRange } from './key-layout.ts'
+import type { RecordCache } from './record-cache.ts'
 import { formFor, PLAIN, type RecordForm } from './record-form.ts'
 import { RecordReader } from './record-reader.ts'
-import type {
-  ApplyResult,
-  KeyedRecord,
-  RangePart,
-  Read,
-  RecordKey,
-  RecordStore,
-  RecordStoreStats,
-  StoredRecord
+import {
+  type ApplyResult,
+  type KeyedRecord,
+  NO_CACHE,
+  type RangePart,
+  type Read,
+  type RecordKey,
+  type RecordStore,
+  type RecordStoreStats,
+  type StoredRecord
 } from './record-store.ts'
 import { storageError } from './storage-error.ts'
 import type { Store, StoreChange } from './store.ts'
@@ -35,6 +37,8 @@ export interface ApplyLoopDeps {
   readonly horizonOf?: HorizonOf
   /** Told of records that cannot be read. Default: a list of its own, by which anything may take their place. */
   readonly damage?: Damage
+  /** Keeps what was used last in memory. Default: nothing is. */
+  readonly cache?: RecordCache | undefined
 }
 
 /** Settings of an apply loop. */
@@ -66,8 +70,8 @@ const NO_SYNC = { sync: false } as const
  * goes into the next batch: one look-up of the old versions, one decision for each, one write, then all are acknowledged.
  * So a key needs no lock, and a hundred writers share the cost of one sync.
  *
- * Reads go to the database alone and never see what is only on its way, so they never return what a failed batch did not
- * keep.
+ * Reads go to the database, or to a cache of what it holds, and never see what is only on its way, so they never return
+ * what a failed batch did not keep.
  */
 export class ApplyLoop implements RecordStore {
   readonly #store: Store
@@ -76,6 +80,7 @@ export class ApplyLoop implements RecordStore {
   readonly #horizonOf: HorizonOf | undefined
   readonly #form: RecordForm
   readonly #damage: Damage
+  readonly #cache: RecordCache | undefined
   readonly #reader: RecordReader
   readonly #durability: typeof SYNC | typeof NO_SYNC
   readonly #pendingMax: number
@@ -98,13 +103,14 @@ export class ApplyLoop implements RecordStore {
   #stale = 0
   #batches = 0
 
-  constructor({ store, clock, trees, horizonOf, damage }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
+  constructor({ store, clock, trees, horizonOf, damage, cache }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
     this.#store = store
     this.#clock = clock
     this.#trees = trees
     this.#horizonOf = horizonOf
     this.#form = formFor(store)
     this.#damage = damage ?? new Damage()
+    this.#cache = cache
     this.#durability = options.durability === 'fsync' ? SYNC : NO_SYNC
     this.#pendingMax = options.pendingMax ?? PENDING_MAX
     this.#pendingBytesMax = options.pendingBytesMax ?? 64 * MIB
@@ -116,6 +122,8 @@ export class ApplyLoop implements RecordStore {
       store,
       form: this.#form,
       damage: this.#damage,
+      cache,
+      onRotten: (key, record) => this.#enter(decodeDataKey(key), record, 'mend', () => {}),
       assertOpen: () => this.#assertOpen(),
       isWritingUnit: () => this.#isWritingUnit
     })
@@ -231,7 +239,8 @@ export class ApplyLoop implements RecordStore {
       batches: this.#batches,
       pending: this.#pending,
       corrupt: this.#damage.found,
-      corruptLeft: this.#damage.left
+      corruptLeft: this.#damage.left,
+      cache: this.#cache?.stats() ?? NO_CACHE
     }
   }
 
@@ -271,6 +280,11 @@ export class ApplyLoop implements RecordStore {
   readonly #turn = (): void => {
     const batch = new ApplyBatch(this.#next())
     this.#batches++
+    const cache = this.#cache
+    if (cache !== undefined) {
+      batch.recall(key => cache.get(cache.nameOf(key)))
+      if (batch.keys.length === 0) return this.#write(batch, [])
+    }
     let found
     try {
       found = this.#store.getMany(batch.keys)
@@ -311,6 +325,7 @@ export class ApplyLoop implements RecordStore {
       return
     }
     const fail = (error: unknown): void => {
+      this.#cache?.failed()
       // What the guard of the store has refused was not even tried.
       if (isKilovoltError(error, 'KV_READ_ONLY')) this.#trees?.writing([])
       else this.#trees?.failed(changes)
@@ -318,9 +333,11 @@ export class ApplyLoop implements RecordStore {
     }
     this.#trees?.writing(changes)
     this.#isWritingUnit = batch.hasUnit
+    this.#cache?.writing(changes)
+    const sealed = this.#sealed(changes)
     let written
     try {
-      written = this.#store.batch(this.#sealed(changes), this.#durability)
+      written = this.#store.batch(sealed, this.#durability)
     } catch (error) {
       fail(error)
       return
@@ -328,6 +345,7 @@ export class ApplyLoop implements RecordStore {
     void written.then(() => {
       this.#trees?.written(changes)
       for (const { key } of changes) this.#damage.remove(key)
+      this.#cache?.written(changes, i => sealed[i]!.value && this.#form.recordIn(sealed[i]!.value))
       this.#settle(batch, results)
     }, fail)
   }
@@ -383,7 +401,8 @@ export class ApplyLoop implements RecordStore {
     try {
       await this.#drops.get(partition)?.catch(() => {})
       await before
-      await this.#store.clear(partitionRange(partition))
+      this.#cache?.dropping(partition)
+      await this.#store.clear(partitionRange(partition)).finally(() => this.#cache?.dropped(partition))
       this.#damage.dropped(partition)
       this.#trees?.dropped(partition)
     } catch (error) {

@@ -13,6 +13,8 @@ export interface RecordForm {
    * @throws KilovoltError `KV_CORRUPT` when it is not what was sealed
    */
   open(key: Uint8Array, value: Uint8Array): RecordBytes
+  /** The record in what {@link RecordForm.seal} has just returned, as a view into it. */
+  recordIn(value: Uint8Array): RecordBytes
 }
 
 const CHECKSUM_BYTES = 4
@@ -38,7 +40,9 @@ export const SEALED: RecordForm = {
     }
     assertRecord(record)
     return record
-  }
+  },
+
+  recordIn: value => value.subarray(CHECKSUM_BYTES)
 }
 
 /** In memory nothing lies between writing a record and reading it that could change it: it is stored as it is. */
@@ -48,7 +52,9 @@ export const PLAIN: RecordForm = {
   open(_key, value) {
     assertRecord(value)
     return value
-  }
+  },
+
+  recordIn: value => value
 }
 
 /** The form that fits a store. */

@@ -13,6 +13,7 @@ import {
   keyspaceRange,
   partitionRangeAfter
 } from './key-layout.ts'
+import type { RecordCache } from './record-cache.ts'
 import type { RecordForm } from './record-form.ts'
 import type { RangeOptions, RangePart, RangeRow, Read, RecordKey, StoredRecord } from './record-store.ts'
 import { storageError } from './storage-error.ts'
@@ -23,6 +24,10 @@ export interface RecordReaderDeps {
   readonly store: Store
   readonly form: RecordForm
   readonly damage: Damage
+  /** Records that need not be read. Default: none. */
+  readonly cache?: RecordCache | undefined
+  /** Told of a record that is damaged on the medium while it is known what it was. */
+  readonly onRotten?: (key: Uint8Array, record: RecordBytes) => void
   /** Throws when nothing may be read any more: a long scan asks again and again. */
   readonly assertOpen: () => void
   /** Whether records are being written of which a reader must not see a part. */
@@ -40,6 +45,7 @@ export class RecordReader {
   /** See {@link RecordStore.get}. */
   get({ partition, keyspace, key }: RecordKey): RecordBytes | undefined | Promise<RecordBytes | undefined> {
     const storeKey = dataKey(partition, keyspace, key)
+    if (this.#deps.cache !== undefined) return this.#getCached(storeKey, this.#deps.cache)
     const found = this.#deps.store.get(storeKey)
     if (found === undefined) return undefined
     if (found instanceof Promise)
@@ -54,6 +60,7 @@ export class RecordReader {
   /** See {@link RecordStore.getMany}. */
   getMany(keys: readonly RecordKey[]): readonly Read[] | Promise<readonly Read[]> {
     const storeKeys = keys.map(({ partition, keyspace, key }) => dataKey(partition, keyspace, key))
+    if (this.#deps.cache !== undefined) return this.#getManyCached(storeKeys, this.#deps.cache)
     const found = this.#deps.store.getMany(storeKeys, this.#deps.isWritingUnit())
     if (!('then' in found)) return found.map((value, i) => value && this.#read(storeKeys[i]!, value))
     return found.then(values => this.#readLater(storeKeys, values))
@@ -78,7 +85,7 @@ export class RecordReader {
         if (bytes >= maxBytes) break
         gte = successor(key)
         const place = decodeDataKey(key)
-        const record = this.#intact(key, value) ?? (await this.#lookAgain(key).catch(() => undefined))
+        const record = this.#intact(key, value) ?? (await this.#lookAgain(key).catch(() => this.#rotten(key)))
         if (record === undefined) {
           isWhole = false
           continue
@@ -128,6 +135,77 @@ export class RecordReader {
     return found
   }
 
+  #getCached(key: Uint8Array, cache: RecordCache): RecordBytes | undefined | Promise<RecordBytes | undefined> {
+    const name = cache.nameOf(key)
+    const known = cache.get(name)
+    if (known !== undefined) return known
+    const found = this.#deps.store.get(key)
+    if (found === undefined) return undefined
+    if (found instanceof Promise) return this.#getLater(key, found, name, cache)
+    try {
+      const record = this.#opened(key, found)
+      cache.keep(name, record)
+      return record
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  async #getLater(
+    key: Uint8Array,
+    found: Promise<Uint8Array | undefined>,
+    name: string | undefined,
+    cache: RecordCache
+  ): Promise<RecordBytes | undefined> {
+    const read = cache.readBegins(name)
+    let record
+    try {
+      const value = await found
+      if (value === undefined) return undefined
+      record = this.#intact(key, value)
+    } finally {
+      cache.readEnds(read, record)
+    }
+    return record ?? this.#lookAgain(key)
+  }
+
+  #getManyCached(keys: readonly Uint8Array[], cache: RecordCache): readonly Read[] | Promise<readonly Read[]> {
+    const reads: Read[] = []
+    const missing: { readonly at: number; readonly key: Uint8Array; readonly name: string | undefined }[] = []
+    for (const [at, key] of keys.entries()) {
+      const name = cache.nameOf(key)
+      const known = cache.get(name)
+      reads.push(known)
+      if (known === undefined) missing.push({ at, key, name })
+    }
+    if (missing.length === 0) return reads
+    const missingKeys = missing.map(({ key }) => key)
+    // Of what is being written the cache holds nothing: all of it is read at once.
+    const found = this.#deps.store.getMany(missingKeys, this.#deps.isWritingUnit())
+    if (!('then' in found)) {
+      for (const [i, { at, key, name }] of missing.entries()) {
+        const value = found[i]
+        if (value === undefined) continue
+        const record = (reads[at] = this.#read(key, value))
+        if (record !== undefined && !(record instanceof Error)) cache.keep(name, record)
+      }
+      return reads
+    }
+    const pending = missing.map(({ name }) => cache.readBegins(name))
+    const fill = async (values: readonly (Uint8Array | undefined)[]): Promise<readonly Read[]> => {
+      const records = missingKeys.map((key, i) => values[i] && this.#intact(key, values[i]))
+      for (const [i, read] of pending.entries()) cache.readEnds(read, records[i])
+      for (const [i, { at, key }] of missing.entries()) {
+        reads[at] = records[i] ?? (values[i] && (await this.#lookAgain(key).catch(asFailure)))
+      }
+      return reads
+    }
+    return found.then(fill, (error: unknown) => {
+      for (const read of pending) cache.readEnds(read, undefined)
+      throw error
+    })
+  }
+
   #read(key: Uint8Array, value: Uint8Array): Read {
     try {
       return this.#opened(key, value)
@@ -168,6 +246,13 @@ export class RecordReader {
   async #lookAgain(key: Uint8Array): Promise<RecordBytes | undefined> {
     const value = await this.#deps.store.get(key)
     return value && this.#opened(key, value)
+  }
+
+  /** A record that was found to be damaged may be here as it was written. */
+  #rotten(key: Uint8Array): undefined {
+    const { cache, onRotten } = this.#deps
+    const record = cache?.peek(key)
+    if (record !== undefined) onRotten?.(key, record)
   }
 }
 

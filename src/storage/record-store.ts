@@ -175,7 +175,26 @@ export interface RecordStoreStats {
   readonly corrupt: number
   /** of those, how many lie there still: neither mended from another copy, nor overwritten, nor deleted. */
   readonly corruptLeft: number
+  /** What is kept in memory of a database on disk. */
+  readonly cache: RecordCacheStats
 }
+
+/** Figures of a cache since its store was opened. */
+export interface RecordCacheStats {
+  /** Look-ups that were answered from memory. */
+  readonly hits: number
+  /** Look-ups that had to go to the database. */
+  readonly misses: number
+  /** Records held now. */
+  readonly entries: number
+  /** Bytes they take: keys, records, and what it takes to keep them, 170 to 340 for each. */
+  readonly bytes: number
+  /** Most bytes they may take; 0 when there is no cache. */
+  readonly bytesMax: number
+}
+
+/** What a store without a cache has to say. */
+export const NO_CACHE: RecordCacheStats = { hits: 0, misses: 0, entries: 0, bytes: 0, bytesMax: 0 }
 
 /** Issues versions that are never used twice, across restarts too: nothing above the persisted ceiling is given out. */
 export interface StampSource {

@@ -9,6 +9,8 @@ import type { StoreChange } from './store.ts'
 /** A change of a record, with what it takes the place of. */
 export interface RecordChange extends StoreChange {
   readonly before: RecordBytes | undefined
+  /** Whether it only comes from another copy, in bulk: nobody has asked for it. */
+  readonly isCopy: boolean
 }
 
 /** Reads the next records of a partition after a place, as {@link RecordStore.page} does. */

@@ -92,7 +92,7 @@ export class SimNode implements ClientTarget {
     const identity = this.#options.keepsId === true ? { ...opened, storeId, actor } : opened
     const { hash } = this.#deps
     const parts = { clock, random, logger, loop: clock.loopMonitor, store, identity, host, hash, rules }
-    this.#core = assembleNode({ ...resolveOptions(), bootstrap, ...config }, parts)
+    this.#core = assembleNode({ ...resolveOptions(), cacheBytes: 0, bootstrap, ...config }, parts)
     this.#facade = new KilovoltNode(this.#core)
     await this.#core.start()
     this.#up = true

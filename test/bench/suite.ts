@@ -1,6 +1,7 @@
 // The parts of the bench. Runs compiled, with the sources beside it compiled as well; `main.ts` sees to that.
 import { writeFileSync } from 'node:fs'
 import { type BenchArguments, parseArguments } from './arguments.ts'
+import { benchCache } from './cache.ts'
 import { compact, crossed } from './cell.ts'
 import { benchControlPlane } from './control-plane.ts'
 import { benchGrowing } from './growing.ts'
@@ -48,6 +49,8 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
     }
     case 'memory':
       return [await benchMemory(Number(argument ?? 1_000_000))]
+    case 'cache':
+      return [await benchCache(Number(argument ?? 200_000), rounds)]
     case 'soak':
       return [await benchSoak(Number(argument ?? 10))]
     case 'start-up':
@@ -74,7 +77,7 @@ const args = parseArguments(process.argv.slice(2))
 const reports = await reportsOf(args)
 if (reports === undefined) {
   console.error(
-    `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, soak, start-up, membership, ` +
+    `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, cache, soak, start-up, membership, ` +
       'control-plane, moving, growing and profile'
   )
   process.exitCode = 2

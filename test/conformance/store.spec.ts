@@ -7,6 +7,7 @@ import type { Clock } from '../../src/runtime/clock.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { ApplyLoop, type ApplyLoopOptions } from '../../src/storage/apply-loop.ts'
 import { LevelStore } from '../../src/storage/level-store.ts'
+import { RecordCache } from '../../src/storage/record-cache.ts'
 import type { Store } from '../../src/storage/store.ts'
 import { SeededRandom } from '../../src/runtime/seeded-random.ts'
 import type { SimClock } from '../../src/testing/sim-clock.ts'
@@ -19,9 +20,11 @@ import { describeStore } from './store-suite.ts'
 async function recordsOver(
   store: Store,
   options?: ApplyLoopOptions,
-  clock: Clock = systemClock
+  clock: Clock = systemClock,
+  cacheBytes = 0
 ): Promise<RecordStoreUnderTest> {
-  const records = new ApplyLoop({ store, clock }, options)
+  const cache = cacheBytes === 0 ? undefined : new RecordCache(cacheBytes)
+  const records = new ApplyLoop({ store, clock, cache }, options)
   return {
     records,
     async close() {
@@ -129,6 +132,21 @@ describe('stores', () => {
     )
   })
 
+  for (const syncReadsMax of [undefined, 0]) {
+    const reading = syncReadsMax === 0 ? ', reading in the thread pool' : ''
+    for (const [title, cacheBytes] of [
+      ['with a cache', 1024 * 1024],
+      ['with room for a few records in its cache', 4096]
+    ] as const) {
+      describe(`ApplyLoop over classic-level ${title}${reading}`, () => {
+        const options = syncReadsMax === undefined ? {} : { syncReadsMax }
+        describeRecordStore(async () =>
+          recordsOver(await LevelStore.open(new ClassicLevel(next()), options), {}, systemClock, cacheBytes)
+        )
+      })
+    }
+  }
+
   for (const [title, options] of [
     ['a simulated disk', {}],
     ['a simulated disk without synchronous reads', { syncReads: false }],
@@ -150,6 +168,15 @@ describe('stores', () => {
       after(() => machine.stop())
       describeRecordStore(async () =>
         recordsOver(machine.open(new SimDisk(new SeededRandom(1), options)), {}, machine.clock)
+      )
+    })
+
+    describe(`ApplyLoop over ${title}, with a cache`, () => {
+      const machine = new SimMachine(options)
+      before(() => machine.start())
+      after(() => machine.stop())
+      describeRecordStore(async () =>
+        recordsOver(machine.open(new SimDisk(new SeededRandom(1), options)), {}, machine.clock, 1024 * 1024)
       )
     })
   }

@@ -85,6 +85,28 @@ describe('records that rot on a disk', () => {
     assert.deepEqual(await stored(paths[2]!, KEYS), whole)
   }).timeout(120_000)
 
+  it('are read from the cache as they were written, and put back from there by a repair that reads all', async () => {
+    const storage = new ClassicLevel<string, Uint8Array>(lab.folder(), { valueEncoding: 'view' })
+    const node = await lab.start({ replicas: 1, storage })
+    await node.batch(KEYS.map(key => ({ type: 'put', key, value: key })))
+    const bytes = { keyEncoding: 'view', valueEncoding: 'view' } as const
+    const records = { gte: Uint8Array.of(0x10), lt: Uint8Array.of(0x11) }
+    const before = await storage.iterator<Uint8Array, Uint8Array>({ ...bytes, ...records }).all()
+    for (const [at, value] of before.slice(0, 5)) {
+      const rotten = new Uint8Array(value)
+      flipLastBit(rotten)
+      await storage.put<Uint8Array, Uint8Array>(at, rotten, bytes)
+    }
+    assert.deepEqual(await node.getMany(KEYS), KEYS)
+    assert.equal(node.status().storage.corrupt, 0)
+    await node.repair({ verify: true })
+    await until('all is whole again', 10_000, () => node.status().storage.corruptLeft === 0)
+    assert.equal(node.status().storage.corrupt, 5)
+    const after = await storage.iterator<Uint8Array, Uint8Array>({ ...bytes, ...records }).all()
+    assert.deepEqual(after, before)
+    assert.ok(node.status().storage.cache.hits >= KEYS.length)
+  }).timeout(30_000)
+
   it('are refused with KV_CORRUPT where there is no other copy, until they are written or deleted', async () => {
     const path = lab.folder()
     const options = { replicas: 1 }

@@ -24,6 +24,7 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = (() => {
     replication: upTo('storage', 'transport', 'placement'),
     repair: upTo('storage', 'transport', 'placement', 'replication'),
     node: upTo('storage', 'transport', 'membership', 'consensus', 'placement', 'cluster', 'replication', 'repair'),
+    session: ['base', 'runtime', 'node'],
     testing: upTo(
       'storage',
       'transport',
@@ -60,6 +61,7 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'abstract-level': ['storage'],
   'memory-level': ['node/defaults.ts'],
+  'lru-cache': ['storage'],
   libp2p: ['transport'],
   '@libp2p/': ['transport'],
   '@chainsafe/': ['transport'],

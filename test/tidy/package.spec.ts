@@ -40,6 +40,8 @@ describe('tidy: the package', () => {
   it('exports what it says, and nothing by accident', async () => {
     const main = await import('kilovolt')
     assert.deepEqual(Object.keys(main).toSorted(), ['KilovoltError', 'createNode', 'isKilovoltError'])
+    const session = await import('kilovolt/session')
+    assert.deepEqual(Object.keys(session), ['createSessionStore'])
   })
 
   it('has no top-level await, so that require() works', () => {

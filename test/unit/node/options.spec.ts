@@ -13,6 +13,7 @@ const WRONG: { readonly [K in keyof NodeOptions]-?: unknown } = {
   found: 1,
   storage: {},
   durability: 'maybe',
+  cacheBytes: -1,
   replicas: 8,
   partitions: 100,
   weight: -1,
@@ -44,9 +45,10 @@ function problemsOf(options: object): readonly string[] {
 
 describe('options', () => {
   it('all have a default', () => {
-    const { signal, storage, expect, secret, allow, evictAfterMs, logger, ...rest } = resolveOptions()
+    const { signal, storage, cacheBytes, expect, secret, allow, evictAfterMs, logger, ...rest } = resolveOptions()
     for (const [name, value] of Object.entries(rest)) assert.notEqual(value, undefined, name)
-    assert.deepEqual([signal, storage, expect, secret, allow, evictAfterMs, logger], Array.from({ length: 7 }))
+    const left = [signal, storage, cacheBytes, expect, secret, allow, evictAfterMs, logger]
+    assert.deepEqual(left, Array.from({ length: 8 }))
   })
 
   for (const [name, value] of Object.entries(WRONG)) {

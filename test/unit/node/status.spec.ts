@@ -3,9 +3,10 @@ import type { Liveness, View, ViewMember } from '../../../src/model/view.ts'
 import { describeStatus, type NodeStatus, type StatusInput } from '../../../src/node/status.ts'
 import type { Row, Topology } from '../../../src/placement/topology.ts'
 import { store, topology } from '../cluster/fixtures.ts'
+import { NO_CACHE } from '../../../src/storage/record-store.ts'
 
 const THREE = topology([{ n: 1 }, { n: 2 }, { n: 3 }])
-const FIGURES = { applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0 }
+const FIGURES = { applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0, cache: NO_CACHE }
 
 /** What node 1 says of a cluster whose members gossip holds to be in these states. */
 function status(

@@ -35,6 +35,7 @@ import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { Outcome, OutgoingRequest, Transport } from '../../../src/transport/transport.ts'
 import { peerNumber, store, topology } from '../cluster/fixtures.ts'
+import { NO_CACHE } from '../../../src/storage/record-store.ts'
 
 export const KEYSPACE: Uint8Array = new Uint8Array()
 export const KEY: Uint8Array = Uint8Array.of(1)
@@ -369,7 +370,7 @@ export class Bench {
       range: async () => ({ rows: [], rest: undefined }),
       partitions: async () => [],
       dropPartition: async () => {},
-      stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0 })
+      stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0, cache: NO_CACHE })
     }
   }
 }

@@ -22,6 +22,7 @@ import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Transport } from '../../../src/transport/transport.ts'
 import { peer, store, topology } from '../cluster/fixtures.ts'
 import { ACTOR, call, NO_SCANS, record } from './bench.ts'
+import { NO_CACHE } from '../../../src/storage/record-store.ts'
 
 const NOW_MS = 1_800_000_000_000
 const DRIFT_MS = 10_000
@@ -78,7 +79,7 @@ function setUp(
     range: async () => ({ rows: [], rest: undefined }),
     partitions: async () => [],
     dropPartition: async () => {},
-    stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0 })
+    stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0, cache: NO_CACHE })
   }
   const stamps = {
     last: 0,

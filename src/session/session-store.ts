@@ -1,0 +1,139 @@
+import { EventEmitter } from 'node:events'
+import { KilovoltError } from '../base/errors.ts'
+import type { Keyspace } from '../node/keyspace.ts'
+import { systemClock } from '../runtime/system-clock.ts'
+
+/** What a session must have: a cookie that may say when it ends. */
+export interface SessionData {
+  readonly cookie?: {
+    /** When it ends; absent, or `null`, for one that ends with the browser. */
+    readonly expires?: Date | string | boolean | null | undefined
+  }
+}
+
+/** Receives what was asked for, or why there is none. */
+export type SessionCallback<T = void> = (error?: unknown, result?: T) => void
+
+/** The operations of a keyspace that a session store is made of. */
+export type SessionKeyspace<S> = Pick<Keyspace<S>, 'get' | 'put' | 'touch' | 'delete'>
+
+/** Settings of a session store. */
+export interface SessionStoreOptions<Base extends object> {
+  /**
+   * The class to extend. For express-session its own, `session.Store`, which knows how to make a session of what is
+   * stored; @fastify/session needs none. @defaultValue Node's `EventEmitter`
+   */
+  readonly Store?: abstract new () => Base
+  /** How long a session lives after it was used last when its cookie does not say, ms. @defaultValue `86_400_000`: a day */
+  readonly ttl?: number
+}
+
+/**
+ * Sessions in a keyspace, as express-session and @fastify/session call them: with a callback. Without one each method
+ * returns a promise.
+ */
+export interface SessionStore<S = SessionData> {
+  /** A session; `null` when there is none or it has ended. */
+  get(id: string, callback: SessionCallback<S | null>): void
+  /** The same, as a promise. */
+  get(id: string): Promise<S | null>
+  /** Stores a session until its cookie ends. One that has ended already is deleted. */
+  set(id: string, session: S, callback: SessionCallback): void
+  /** The same, as a promise. */
+  set(id: string, session: S): Promise<void>
+  /** Gives a session that is stored the end of the cookie, and leaves everything else as it is. */
+  touch(id: string, session: S, callback: SessionCallback): void
+  /** The same, as a promise. */
+  touch(id: string, session: S): Promise<void>
+  /** Deletes a session. */
+  destroy(id: string, callback: SessionCallback): void
+  /** The same, as a promise. */
+  destroy(id: string): Promise<void>
+}
+
+const DAY_MS = 86_400_000
+/** Greatest time to live that a keyspace takes, ms; a cookie may end later. */
+const TTL_MAX_MS = 1e14
+
+/**
+ * A session store for express-session, @fastify/session and what is called as they are: a session that one process makes
+ * is there on all, and ends everywhere when its cookie does.
+ *
+ * What errors it passes on are those of the keyspace. It has no `all`, `length` and `clear`.
+ *
+ * @throws KilovoltError `KV_CONFIG` when `ttl` is no time
+ *
+ * @param keyspace - of a `json` encoding, or another that takes plain objects; sessions are its only values
+ *
+ * @example
+ * ```ts
+ * const store = createSessionStore(node.keyspace<session.SessionData>('sessions'), { Store: session.Store })
+ * app.use(session({ store, secret, resave: false, saveUninitialized: false, cookie: { maxAge: 3_600_000 } }))
+ * ```
+ */
+export function createSessionStore<S extends SessionData, Base extends object = EventEmitter>(
+  keyspace: SessionKeyspace<S>,
+  options: SessionStoreOptions<Base> = {}
+): SessionStore<S> & Base {
+  const Parent = (options.Store ?? EventEmitter) as unknown as new () => object
+  const { ttl: ttlDefault = DAY_MS } = options
+  if (ttlDefault !== Infinity && !(Number.isInteger(ttlDefault) && ttlDefault > 0 && ttlDefault <= TTL_MAX_MS)) {
+    throw new KilovoltError(
+      'KV_CONFIG',
+      `"ttl" must be whole ms from 1 to 10^14, or Infinity, not ${String(ttlDefault)}`
+    )
+  }
+
+  class KeyspaceSessionStore extends Parent {
+    get(id: string, callback?: SessionCallback<S | null>): Promise<S | null> | void {
+      return told(
+        keyspace.get(id).then(session => session ?? null),
+        callback
+      )
+    }
+
+    set(id: string, session: S, callback?: SessionCallback): Promise<void> | void {
+      return told(this.#set(id, session), callback)
+    }
+
+    touch(id: string, session: S, callback?: SessionCallback): Promise<void> | void {
+      const ttl = ttlOf(session, ttlDefault)
+      const done = ttl > 0 ? keyspace.touch(id, ttl) : keyspace.delete(id)
+      return told(done.then(nothing), callback)
+    }
+
+    destroy(id: string, callback?: SessionCallback): Promise<void> | void {
+      return told(keyspace.delete(id).then(nothing), callback)
+    }
+
+    /** What has ended would not be found, and need not be kept. */
+    async #set(id: string, session: S): Promise<void> {
+      const ttl = ttlOf(session, ttlDefault)
+      // What it is now: the frameworks hand out an object of their own class, which goes on changing.
+      if (ttl > 0) await keyspace.put(id, JSON.parse(JSON.stringify(session)) as S, { ttl })
+      else await keyspace.delete(id)
+    }
+  }
+
+  return new KeyspaceSessionStore() as unknown as SessionStore<S> & Base
+}
+
+/** Time that is left to a session by its cookie, ms; 0 when there is none. */
+function ttlOf({ cookie }: SessionData, ttlDefault: number): number {
+  const expires = cookie?.expires
+  if (expires === undefined || expires === null || typeof expires === 'boolean') return ttlDefault
+  const endsAt = new Date(expires).getTime()
+  if (Number.isNaN(endsAt)) return ttlDefault
+  return Math.min(TTL_MAX_MS, Math.max(0, Math.ceil(endsAt - systemClock.wallMs())))
+}
+
+function told<T>(done: Promise<T>, callback: SessionCallback<T> | undefined): Promise<T> | void {
+  if (callback === undefined) return done
+  // A callback that throws is not called again with what it has thrown.
+  void done.then(
+    result => callback(null, result),
+    (error: unknown) => callback(error)
+  )
+}
+
+function nothing(): void {}

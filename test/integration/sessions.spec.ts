@@ -1,0 +1,258 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import fastifyCookie from '@fastify/cookie'
+import fastifySession from '@fastify/session'
+import express from 'express'
+import expressSession from 'express-session'
+import Fastify, { type FastifyRequest, type Session } from 'fastify'
+import { isKilovoltError, type Node } from 'kilovolt'
+import { createSessionStore, type SessionKeyspace } from 'kilovolt/session'
+import { NodeLab } from '../support/node-lab.ts'
+import { until } from '../support/process-node.ts'
+
+declare module 'express-session' {
+  interface SessionData {
+    visits: number
+  }
+}
+declare module 'fastify' {
+  interface Session {
+    visits?: number
+  }
+}
+
+const SECRET = 'a secret of thirty-two characters'
+
+/** A server of an app: what it answers is how often a visitor came, and where it is. */
+interface Server {
+  readonly url: string
+  close(): Promise<unknown>
+}
+
+async function serveExpress(node: Node, maxAge: number | undefined): Promise<Server> {
+  const keyspace = node.keyspace<expressSession.SessionData>('sessions')
+  const store = createSessionStore(keyspace, { Store: expressSession.Store })
+  const app = express()
+  const cookie = maxAge === undefined ? {} : { maxAge }
+  app.use(expressSession({ store, secret: SECRET, resave: false, saveUninitialized: false, rolling: true, cookie }))
+  app.get('/visit', (request, response) => {
+    request.session.visits = (request.session.visits ?? 0) + 1
+    response.send(String(request.session.visits))
+  })
+  app.get('/look', (request, response) => {
+    response.send(String(request.session.visits ?? 0))
+  })
+  app.get('/anew', (request, response, next) => {
+    request.session.regenerate(error => (error ? next(error) : response.send('anew')))
+  })
+  app.get('/leave', (request, response, next) => {
+    request.session.destroy(error => (error ? next(error) : response.send('left')))
+  })
+  const server = createServer((request, response) => void app(request, response))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () => new Promise(resolve => server.close(resolve).closeAllConnections())
+  }
+}
+
+async function serveFastify(node: Node, maxAge: number | undefined): Promise<Server> {
+  const fastify = Fastify()
+  const cookie = { secure: false, ...(maxAge !== undefined && { maxAge }) }
+  const store = createSessionStore(node.keyspace<Session>('sessions'))
+  await fastify.register(fastifyCookie)
+  await fastify.register(fastifySession, {
+    store,
+    secret: SECRET,
+    saveUninitialized: false,
+    rolling: true,
+    cookie
+  })
+  const answer = (url: string, handler: (request: FastifyRequest) => Promise<string>): unknown =>
+    fastify.route({ method: 'GET', url, handler })
+  answer('/visit', async request => {
+    request.session.visits = (request.session.visits ?? 0) + 1
+    return String(request.session.visits)
+  })
+  answer('/look', async request => String(request.session.visits ?? 0))
+  answer('/anew', async request => {
+    await request.session.regenerate()
+    return 'anew'
+  })
+  answer('/leave', async request => {
+    await request.session.destroy()
+    return 'left'
+  })
+  const url = await fastify.listen({ port: 0, host: '127.0.0.1' })
+  return { url, close: () => fastify.close() }
+}
+
+/** What keeps the cookie, as a browser does. */
+class Visitor {
+  #cookie = ''
+
+  /** Somebody with the same cookie. */
+  twin(): Visitor {
+    const twin = new Visitor()
+    twin.#cookie = this.#cookie
+    return twin
+  }
+
+  async go(server: Server, path: string): Promise<string> {
+    const response = await fetch(`${server.url}/${path}`, { headers: { cookie: this.#cookie } })
+    const text = await response.text()
+    assert.equal(response.status, 200, text)
+    const set = response.headers.get('set-cookie')
+    if (set !== null) this.#cookie = set.split(';')[0]!
+    return text
+  }
+}
+
+describe('sessions on two nodes', () => {
+  const lab = new NodeLab()
+  let nodes: readonly [Node, Node]
+  let servers: Server[] = []
+
+  before(async () => {
+    const first = await lab.start()
+    nodes = [first, await lab.start({ bootstrap: first.addresses })]
+    await nodes[1].settled({ timeoutMs: 20_000 })
+  })
+
+  afterEach(async () => {
+    for (const server of servers) await server.close()
+    servers = []
+  })
+
+  after(() => lab.clear())
+
+  for (const [name, serve] of [
+    ['express-session', serveExpress],
+    ['@fastify/session', serveFastify]
+  ] as const) {
+    const start = async (maxAge?: number): Promise<readonly [Server, Server]> => {
+      const pair = [await serve(nodes[0], maxAge), await serve(nodes[1], maxAge)] as const
+      servers = [...pair]
+      return pair
+    }
+
+    it(`of ${name} are there on the other server, and of nobody else`, async () => {
+      const [a, b] = await start()
+      const [ada, bob] = [new Visitor(), new Visitor()]
+      assert.deepEqual([await ada.go(a, 'visit'), await ada.go(b, 'visit'), await ada.go(a, 'visit')], ['1', '2', '3'])
+      assert.equal(await bob.go(b, 'visit'), '1')
+      assert.equal(await ada.go(b, 'look'), '3')
+    })
+
+    it(`of ${name} are gone everywhere when they are destroyed, or begun anew`, async () => {
+      const [a, b] = await start(60_000)
+      for (const path of ['leave', 'anew']) {
+        const ada = new Visitor()
+        assert.equal(await ada.go(a, 'visit'), '1')
+        const copy = ada.twin()
+        await ada.go(b, path)
+        assert.equal(await copy.go(a, 'look'), '0')
+        assert.equal(await ada.go(a, 'look'), '0')
+      }
+    })
+
+    it(`of ${name} end with their cookie, which each visit puts off`, async () => {
+      const maxAge = 1200
+      const [a, b] = await start(maxAge)
+      const [ada, bob] = [new Visitor(), new Visitor()]
+      await bob.go(a, 'visit')
+      await ada.go(a, 'visit')
+      const begun = performance.now()
+      for (let last = begun; last - begun < maxAge * 1.5;) {
+        const visitedAt = performance.now()
+        const seen = await ada.go(b, 'look')
+        // On a machine that stands still for so long it has ended as it should.
+        if (seen !== '1') assert.ok(performance.now() - last >= maxAge, 'it has ended early')
+        last = visitedAt
+      }
+      // Bob has not come back in time.
+      assert.equal(await bob.go(b, 'look'), '0')
+    })
+  }
+})
+
+describe('a session store', () => {
+  /** A keyspace that says what was asked of it. */
+  function recorder(): { readonly calls: unknown[][]; readonly keyspace: SessionKeyspace<object> } {
+    const calls: unknown[][] = []
+    const told =
+      <T>(name: string, result: T) =>
+      async (...given: unknown[]): Promise<T> => {
+        calls.push([name, ...given])
+        return result
+      }
+    const keyspace = {
+      get: told('get', undefined),
+      put: told('put', undefined),
+      touch: told('touch', true),
+      delete: told('delete', true)
+    }
+    return { calls, keyspace }
+  }
+
+  it('takes the time to live from the cookie, or that of the options', async () => {
+    const { calls, keyspace } = recorder()
+    const store = createSessionStore(keyspace, { ttl: 5000 })
+    const endsAt = Date.now() + 60_000
+    for (const expires of [new Date(endsAt), new Date(endsAt).toISOString()]) {
+      await store.set('a', { cookie: { expires } })
+      const { ttl } = calls.pop()![3] as { ttl: number }
+      assert.ok(ttl > 50_000 && ttl <= 60_001, String(ttl))
+    }
+    for (const session of [{}, { cookie: {} }, { cookie: { expires: null } }, { cookie: { expires: 'never' } }]) {
+      await store.set('a', session)
+      assert.deepEqual(calls.pop(), ['put', 'a', JSON.parse(JSON.stringify(session)), { ttl: 5000 }])
+      await store.touch('a', session)
+      assert.deepEqual(calls.pop(), ['touch', 'a', 5000])
+    }
+    for (const method of ['set', 'touch'] as const) {
+      await store[method]('a', { cookie: { expires: new Date(0) } })
+      assert.deepEqual(calls.pop(), ['delete', 'a'])
+    }
+    for (const ttl of [0, -1, 1.5, Number.NaN]) {
+      assert.throws(
+        () => createSessionStore(keyspace, { ttl }),
+        (error: unknown) => isKilovoltError(error, 'KV_CONFIG')
+      )
+    }
+  })
+
+  it('answers by callback or by promise, and passes on what went wrong, once', async () => {
+    const { keyspace } = recorder()
+    const store = createSessionStore(keyspace)
+    assert.equal(await store.get('a'), null)
+    const answers: unknown[][] = []
+    const heard = (): Promise<unknown> => until('it is told', 5000, () => answers.length > 0)
+    const tell = (...answer: unknown[]): void => void answers.push(answer)
+    store.get('a', tell)
+    await heard()
+    assert.deepEqual(answers.splice(0), [[null, null]])
+    for (const method of ['set', 'touch'] as const) {
+      store[method]('a', {}, tell)
+      await heard()
+      assert.deepEqual(answers.splice(0), [[null, undefined]])
+    }
+    store.destroy('a', tell)
+    await heard()
+    assert.deepEqual(answers.splice(0), [[null, undefined]])
+    const failure = new Error('no quorum')
+    const failing = createSessionStore({ ...keyspace, get: () => Promise.reject(failure) })
+    failing.get('a', tell)
+    await heard()
+    assert.deepEqual(answers.splice(0), [[failure]])
+    await assert.rejects(failing.get('a'), failure)
+    const circle: { self?: object } = {}
+    circle.self = circle
+    store.set('a', circle, tell)
+    await heard()
+    assert.ok(answers.splice(0)[0]![0] instanceof TypeError)
+  })
+})
