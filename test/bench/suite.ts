@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { type BenchArguments, parseArguments } from './arguments.ts'
 import { compact, crossed } from './cell.ts'
+import { benchCompression } from './compression.ts'
 import { benchControlPlane } from './control-plane.ts'
 import { benchGrowing } from './growing.ts'
 import { benchLimits, benchMatrix } from './matrix.ts'
@@ -50,6 +51,8 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
       return [await benchMemory(Number(argument ?? 1_000_000))]
     case 'soak':
       return [await benchSoak(Number(argument ?? 10))]
+    case 'compression':
+      return [await benchCompression(rounds)]
     case 'start-up':
       return [await benchStartUp(rounds)]
     case 'control-plane':
@@ -74,7 +77,7 @@ const args = parseArguments(process.argv.slice(2))
 const reports = await reportsOf(args)
 if (reports === undefined) {
   console.error(
-    `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, soak, start-up, membership, ` +
+    `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, compression, soak, start-up, membership, ` +
       'control-plane, moving, growing and profile'
   )
   process.exitCode = 2

@@ -10,7 +10,14 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   '03-three-processes.ts': [/process one says hello/u, /process two says hello/u, /members 3/u],
   '04-on-disk.ts': [/same identity true/u, /kept +yes/u],
   '05-typed-keyspaces.ts': [/admin/u, /year +2026/u, /no mixing false/u],
-  '06-http-sessions.ts': [/port one: visit 1/u, /port two: visit 2/u, /port one: visit 3/u, /port two: visit 4/u]
+  '06-http-sessions.ts': [/port one: visit 1/u, /port two: visit 2/u, /port one: visit 3/u, /port two: visit 4/u],
+  '10-values.ts': [
+    /1970-01-01/u,
+    /Set\(2\) \{ 12, 14 \}/u,
+    /name: 'Ada', visits: 0/u,
+    /refused .*name/u,
+    /page +10000/u
+  ]
 }
 
 describe('examples', () => {
