@@ -4,6 +4,7 @@ import { createNode } from 'kilovolt'
 
 const first = await createNode()
 const second = await createNode({ bootstrap: first.addresses })
+await first.settled()
 
 interface Session {
   readonly user: string

@@ -12,6 +12,7 @@ export interface StandardSchema<In = unknown, Out = In> {
     readonly version: 1
     /** The library that made it. */
     readonly vendor: string
+    /** The value to be stored, or what is wrong with this one. */
     readonly validate: (value: unknown) => SchemaResult<Out> | Promise<SchemaResult<Out>>
     /** For types only; never there when the program runs. */
     readonly types?: { readonly input: In; readonly output: Out } | undefined

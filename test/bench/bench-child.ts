@@ -6,6 +6,7 @@ import { ClassicLevel } from 'classic-level'
 import { createNode, type Node } from 'kilovolt'
 import type { BareAddresses, BareHost } from './bare-host.ts'
 import { DatabaseTarget, MapTarget } from './database-target.ts'
+import { DocumentTarget } from './document-target.ts'
 import { KilovoltTarget } from './kilovolt-target.ts'
 import { keysOf, type Load, type Pace } from './load.ts'
 import { closedLoop, type Measurement } from './measure.ts'
@@ -66,6 +67,10 @@ function createTarget(name: TargetName, valueBytes: number): Target {
   switch (name) {
     case 'kilovolt':
       return new KilovoltTarget(node!, `values of ${valueBytes} bytes`)
+    case 'documents':
+      return new DocumentTarget(node!, valueBytes, false)
+    case 'packedDocuments':
+      return new DocumentTarget(node!, valueBytes, 'zstd')
     case 'database':
       return new DatabaseTarget(setup)
     case 'map':

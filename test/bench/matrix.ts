@@ -6,7 +6,7 @@ import { figure } from './table.ts'
 import type { TargetName } from './target.ts'
 
 const LIMIT_SECONDS = 0.25
-const LIMIT_NAMES: Readonly<Record<Exclude<TargetName, 'kilovolt'>, string>> = {
+const LIMIT_NAMES: Readonly<Record<Exclude<TargetName, 'kilovolt' | 'documents' | 'packedDocuments'>, string>> = {
   map: 'Map',
   database: 'bare database',
   tcpFrames: 'bare frames over TCP',

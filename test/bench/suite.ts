@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { type BenchArguments, parseArguments } from './arguments.ts'
 import { benchCache } from './cache.ts'
 import { compact, crossed } from './cell.ts'
+import { benchCompression } from './compression.ts'
 import { benchControlPlane } from './control-plane.ts'
 import { benchGrowing } from './growing.ts'
 import { benchLimits, benchMatrix } from './matrix.ts'
@@ -53,6 +54,8 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
       return [await benchCache(Number(argument ?? 200_000), rounds)]
     case 'soak':
       return [await benchSoak(Number(argument ?? 10))]
+    case 'compression':
+      return [await benchCompression(rounds)]
     case 'start-up':
       return [await benchStartUp(rounds)]
     case 'control-plane':
@@ -77,8 +80,8 @@ const args = parseArguments(process.argv.slice(2))
 const reports = await reportsOf(args)
 if (reports === undefined) {
   console.error(
-    `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, cache, soak, start-up, membership, ` +
-      'control-plane, moving, growing and profile'
+    `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, cache, compression, soak, start-up, ` +
+      'membership, control-plane, moving, growing and profile'
   )
   process.exitCode = 2
 } else {

@@ -1,7 +1,16 @@
 import { drawKeys, isPut, type Level, type Load, keysOf } from './load.ts'
 
 /** What operations can be run against: kilovolt, or one of the limits that it is compared with. */
-export const TARGETS = ['kilovolt', 'database', 'map', 'frames', 'singleFrames', 'tcpFrames'] as const
+export const TARGETS = [
+  'kilovolt',
+  'documents',
+  'packedDocuments',
+  'database',
+  'map',
+  'frames',
+  'singleFrames',
+  'tcpFrames'
+] as const
 export type TargetName = (typeof TARGETS)[number]
 
 /** The operations of a target. A limit that has no levels does the same at all of them. */

@@ -18,6 +18,13 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /later +\[ undefined, \{ user: 'grace' \} \]/u,
     /was first 1\n/u,
     /hits +100\n/u
+  ],
+  '10-values.ts': [
+    /1970-01-01/u,
+    /Set\(2\) \{ 12, 14 \}/u,
+    /name: 'Ada', visits: 0/u,
+    /refused .*name/u,
+    /page +10000/u
   ]
 }
 

@@ -105,7 +105,9 @@ function checkKept(read: TimedOperation, all: readonly TimedOperation[]): Violat
   const setters = settersOf(last, read, all)
   const isPast = (setter: TimedOperation): boolean =>
     setter.outcome === 'ok' &&
-    setters.some(other => other.outcome === 'ok' && other.began > setter.ended! && other.ended! < read.began)
+    setters.some(({ outcome, told, began, ended }) => {
+      return outcome === 'ok' && told === true && began > setter.ended! && ended! < read.began
+    })
   const soonest = Math.min(
     ...setters
       .filter(setter => !isPast(setter))
@@ -115,14 +117,17 @@ function checkKept(read: TimedOperation, all: readonly TimedOperation[]): Violat
   return { rule: KEPT, message: `${describe(read)} by ${read.highest}, before ${soonest}; ${describe(last)}` }
 }
 
-/** Whatever may have given the value of a write the expiry that it has when an operation looks at it. */
+/**
+ * Whatever may have given the value of a write the expiry that it has when an operation looks at it. A touch that ends with
+ * "false" may have done so for a moment, before it was outrun by a deletion.
+ */
 function settersOf(
   write: TimedOperation,
   by: TimedOperation,
   all: readonly TimedOperation[]
 ): readonly TimedOperation[] {
-  const isSetter = ({ kind, began, ended, told }: TimedOperation): boolean =>
-    (kind === 'touch' || kind === 'persist') && told !== false && began < by.ended! && (ended ?? Infinity) > write.began
+  const isSetter = ({ kind, began, ended }: TimedOperation): boolean =>
+    (kind === 'touch' || kind === 'persist') && began < by.ended! && (ended ?? Infinity) > write.began
   return [write, ...all.filter(isSetter)]
 }
 

@@ -37,11 +37,11 @@ export const ttl: Scenario = {
       faults: drawFaultsOf(random, members, {
         kinds: ['crash', 'restart', 'split', 'stall', 'cut', 'clog', 'jump', 'drift', 'leave'],
         count: 3 + random.int(8),
-        toMs: 18_000,
+        toMs: 9000,
         jumpMaxMs: 300,
         machineCrashes: random.chance(1, 3)
       }),
-      chaosMs: 20_000,
+      chaosMs: 11_000,
       convergeMs: 90_000
     }
   }

@@ -50,7 +50,8 @@ describe('the checker of expiry', () => {
     assert.deepEqual(rules(put, gone), ['an expiry is one that was given'])
     const touch = did('touch', [40, 48], { ttl: 105, told: true })
     assert.deepEqual(rules(put, touch, anew), [])
-    assert.deepEqual(rules(put, { ...touch, told: false }, anew), ['an expiry is one that was given'])
+    const later = { ...touch, began: 61, ended: 65 }
+    assert.deepEqual(rules(put, later, anew), ['an expiry is one that was given'])
     assert.deepEqual(rules(put, did('persist', [40, 45], { told: true }), gone), [])
   })
 
@@ -71,6 +72,7 @@ describe('the checker of expiry', () => {
     assert.deepEqual(rules(put, touch, did('get', [500, 510])), ['no value ends before its time'])
     const unknown: TimedOperation = { ...touch, outcome: 'unknown', ended: undefined, told: undefined }
     assert.deepEqual(rules(put, unknown, did('get', [500, 510])), [])
+    assert.deepEqual(rules(put, { ...touch, told: false }, did('get', [500, 510])), [])
   })
 
   it('sees a delete that tells of a value that had expired', () => {

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { ClassicLevel } from 'classic-level'
+import { NodeLab } from '../support/node-lab.ts'
+
+const lab = new NodeLab()
+
+afterEach(() => lab.clear())
+
+describe('values over several nodes', () => {
+  it('are read by all of them, whatever the options of who wrote and of who reads, also after a restart from disk', async () => {
+    const folder = lab.folder()
+    const first = await lab.start({ storage: new ClassicLevel(folder) })
+    const others = [await lab.start({ bootstrap: first.addresses }), await lab.start({ bootstrap: first.addresses })]
+    await first.settled()
+    const nodes = [first, ...others]
+    const values: Readonly<Record<string, unknown>> = {
+      small: { at: new Date(5) },
+      large: { list: Array.from({ length: 300 }, (_, id) => ({ id, name: `name ${id}` })) },
+      huge: new Map([['text', 'kilovolt '.repeat(60_000)]]),
+      noise: new Uint8Array(randomBytes(5000))
+    }
+    const keys = Object.keys(values)
+    // Written by each: not compressed, compressed, and everything compressed.
+    const options = [{}, { compression: 'zstd' }, { compression: 'zstd', compressAbove: 0 }] as const
+    for (const [i, node] of nodes.entries()) {
+      const keyspace = node.keyspace(`by ${i}`, { valueEncoding: 'structured', ...options[i] })
+      await keyspace.put('small', values['small'])
+      await keyspace.batch(keys.slice(1).map(key => ({ type: 'put', key, value: values[key] })))
+    }
+    const readAll = async (node: (typeof nodes)[number]): Promise<void> => {
+      for (const i of options.keys()) {
+        const keyspace = node.keyspace(`by ${i}`, { valueEncoding: 'structured', ...options[(i + 1) % 3] })
+        assert.deepEqual(await keyspace.getMany(keys), Object.values(values))
+        for (const key of keys) assert.deepEqual((await keyspace.getEntry(key, { r: 3 }))?.value, values[key])
+      }
+    }
+    for (const node of nodes) await readAll(node)
+    await first.stop()
+    const again = await lab.start({ storage: new ClassicLevel(folder), bootstrap: others[0]!.addresses })
+    await again.settled()
+    await readAll(again)
+  }).timeout(40_000)
+
+  it('take fewer bytes on the wire when they are compressed', async () => {
+    const first = await lab.start()
+    await lab.start({ bootstrap: first.addresses })
+    await first.settled()
+    const value = Array.from({ length: 2000 }, (_, id) => ({ id, name: `name ${id}`, active: true }))
+    const sent = async (compression: 'zstd' | false): Promise<number> => {
+      const before = first.status().transport.bytesSent
+      for (let i = 0; i < 5; i++)
+        await first.keyspace('', { compression }).put(`key${i}`, value, { consistency: 'all' })
+      return first.status().transport.bytesSent - before
+    }
+    const plain = await sent(false)
+    assert.ok((await sent('zstd')) * 2 < plain)
+  }).timeout(20_000)
+})
