@@ -17,7 +17,19 @@ import type { ReadBundle } from './read-bundle.ts'
 import { Routes } from './routes.ts'
 import { Snitch } from './snitch.ts'
 import { BUNDLED_BYTES_MAX, TurnBundles } from './turn-bundles.ts'
-import { recordsOf, restampRest, restOf, type Unit, unitBytes, unitsOf, UnitWaiter, type WriteOf } from './units.ts'
+import { lookUpMany } from './look-up.ts'
+import {
+  drawStamps,
+  recordsOf,
+  restampRest,
+  restOf,
+  type Unit,
+  unitBytes,
+  unitsOf,
+  unitsToBegin,
+  UnitWaiter,
+  type WriteOf
+} from './units.ts'
 import type { LoneWrite, Stored, WriteBundle } from './write-bundle.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
 
@@ -25,7 +37,7 @@ import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wir
 export interface CoordinatorDeps extends Omit<OperationDeps, 'wheel' | 'routes' | 'snitch'> {
   readonly ring: Ring
   /** The local copies. */
-  readonly records: Pick<RecordStore, 'get' | 'readsAtOnce'>
+  readonly records: Pick<RecordStore, 'get' | 'getMany' | 'readsAtOnce'>
 }
 
 /** Settings of one call. */
@@ -114,6 +126,7 @@ export class Coordinator {
     keys: readonly Uint8Array[],
     options: CallOptions
   ): Promise<Gathered<RecordBytes | undefined>> {
+    if (ownersOf(options.requirement) === 'one') return this.#getManyAtOne(keyspace, keys, options)
     return gatherMany<ReadBundle, RecordBytes | undefined>(keys.length, options.signal, {
       open: () => this.#turn.reads(options),
       add: (bundle, waiter, index) => {
@@ -122,6 +135,26 @@ export class Coordinator {
         this.#stats.reads++
         bundle.add({ partition: this.#deps.ring.partitionOf(key), keyspace, key }, waiter, index)
       }
+    })
+  }
+
+  /** Keys of one partition that is kept here are looked up together, so that of a batch all is seen or nothing. */
+  #getManyAtOne(
+    keyspace: Uint8Array,
+    keys: readonly Uint8Array[],
+    options: CallOptions
+  ): Promise<Gathered<RecordBytes | undefined>> {
+    const { ring, records, wheel } = this.#deps
+    return lookUpMany(keyspace, keys, this.#options(options), {
+      ring,
+      records,
+      wheel,
+      isHere: partition => this.#isReadHere(partition),
+      begun: count => (this.#stats.reads += count),
+      visible: record => this.#visible(record),
+      failed: error => this.#failed(error),
+      get: key => this.get(keyspace, key, options),
+      getAlone: (place, left) => this.#getAlone(place, left)
     })
   }
 
@@ -205,33 +238,16 @@ export class Coordinator {
         if (bundle !== undefined && bytes <= BUNDLED_BYTES_MAX) bundle.add(place, record, waiter, unit.first, rest)
         else waiter.resolve(unit.first, this.#storeAlone(place, record, options, rest))
       },
-      units: {
-        count: units.length,
-        sizeOf: number => 1 + (units[number]!.rest?.length ?? 0),
-        reject: (gather, number, error) => new UnitWaiter(units[number]!, gather).reject(0, error)
-      }
+      units: unitsToBegin(units)
     })
   }
 
   #stampsOf(count: number): readonly Stamp[] | Promise<readonly Stamp[]> {
-    const { stamps } = this.#deps
-    const drawn: Stamp[] = []
-    while (drawn.length < count) {
-      const stamp = stamps.next()
-      if (stamp instanceof Promise) return this.#stampsLater(count, drawn, stamp)
-      drawn.push(stamp)
-    }
-    return drawn
-  }
-
-  async #stampsLater(count: number, drawn: Stamp[], next: Promise<Stamp>): Promise<readonly Stamp[]> {
-    try {
-      drawn.push(await next)
-      while (drawn.length < count) drawn.push(await this.#deps.stamps.next())
-      return drawn
-    } catch (error) {
+    const drawn = drawStamps(this.#deps.stamps, count)
+    if (!(drawn instanceof Promise)) return drawn
+    return drawn.catch((error: unknown) => {
       throw this.#failed(error)
-    }
+    })
   }
 
   async #putAlone(
@@ -255,7 +271,7 @@ export class Coordinator {
     // Else it stays the same record: who has it already takes it for that, and not for a second write of the value.
     if (!isBehind) return this.#putAlone(place, record, options, 'write', rest)
     this.#stats.restamped++
-    const [stamp] = await this.#stampsLater(1, [], Promise.resolve(this.#deps.stamps.next()))
+    const [stamp] = await this.#stampsOf(1)
     return this.#putAlone(place, restamp(record, stamp!), options, 'write', restampRest(rest, stamp!))
   }
 

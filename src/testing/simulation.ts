@@ -11,6 +11,7 @@ import {
   restProblem,
   treeProblem
 } from './at-rest.ts'
+import { Batches, type BatchesOptions } from './batches.ts'
 import { checkAcknowledged } from './checkers/acknowledged.ts'
 import { History, type Operation } from './checkers/history.ts'
 import { checkLeftovers } from './checkers/leftovers.ts'
@@ -37,6 +38,8 @@ export interface SimulationPlan {
   readonly members: readonly PlannedMember[]
   readonly network?: NetworkOptions
   readonly workload: WorkloadOptions
+  /** What clients do besides that write batches within hash tags. Default: there are none. */
+  readonly batches?: BatchesOptions
   /**
    * Machines that found clusters apart and meet later. Each side has clients and keys of its own, and what is read of a key
    * while its cluster becomes part of another is not judged: it may be on its way.
@@ -92,6 +95,7 @@ export class Simulation {
   readonly #history = new History()
   /** One for each side. */
   readonly #workloads: readonly Workload[]
+  readonly #batches: Batches | undefined
   /** Clusters that nodes of each side were seen in. */
   readonly #clusters: readonly Set<ClusterId>[]
   readonly #watch: Watch
@@ -124,6 +128,20 @@ export class Simulation {
         { ...plan.workload, prefix: name }
       )
     })
+    this.#batches = this.#createBatches()
+  }
+
+  #createBatches(): Batches | undefined {
+    if (this.#plan.batches === undefined) return undefined
+    const deps = {
+      random: this.#world.random.fork('batches'),
+      history: this.#history,
+      after: this.#world.after.bind(this.#world),
+      nodes: () => this.#cluster.nodes,
+      disks: () => this.#cluster.names.map(name => ({ name, disk: this.#cluster.machine(name).disk })),
+      ring: () => this.#cluster.nodes[0]?.core.ring
+    }
+    return new Batches(deps, this.#plan.batches)
   }
 
   /** Runs the whole plan. Never rejects for a fault of the cluster's: those are violations. */
@@ -148,6 +166,8 @@ export class Simulation {
     this.#world.after(workloadAtMs, () => {
       for (const workload of this.#workloads) workload.start()
     })
+    const batches = this.#batches
+    if (batches !== undefined) this.#world.after(batches.options.atMs, () => batches.start())
     for (const fault of faults) this.#world.after(fault.atMs, () => this.#apply(fault))
     await this.#world.advance(chaosMs)
   }
@@ -182,13 +202,15 @@ export class Simulation {
   /** Whether the cluster came to rest in time. */
   async #heal(): Promise<boolean> {
     for (const workload of this.#workloads) workload.stop()
+    this.#batches?.stop()
     this.#cluster.heal()
     const endMs = this.#world.nowMs + this.#plan.convergeMs
     let problem: string | undefined
     let calmSinceMs = this.#world.nowMs
     while (this.#world.nowMs - calmSinceMs < CALM_MS && calmSinceMs < endMs) {
       await this.#world.advance(REST_CHECK_MS)
-      const pending = this.#workloads.reduce((sum, workload) => sum + workload.pending, 0)
+      const calls = this.#workloads.reduce((sum, workload) => sum + workload.pending, 0)
+      const pending = calls + (this.#batches?.pending ?? 0)
       problem =
         pending > 0 ? `${pending} operations are pending` : restProblem(this.#cluster.nodes, this.#cluster.names)
       if (problem !== undefined) calmSinceMs = this.#world.nowMs
@@ -230,7 +252,7 @@ export class Simulation {
   /** Reads each key at quorum from two nodes, then at `all`, which mends what is behind. */
   async #readAll(): Promise<void> {
     const { nodes } = this.#cluster
-    const keys = this.#workloads.flatMap(workload => workload.keys)
+    const keys = [...this.#workloads.flatMap(workload => workload.keys), ...(this.#batches?.keys ?? [])]
     const read = async (key: string, node: SimNode, level: 'all' | 'quorum'): Promise<void> => {
       const operation = this.#history.begin({ client: 'checker', kind: 'get', key, level })
       try {
@@ -248,6 +270,7 @@ export class Simulation {
       await read(key, nodes[i % nodes.length]!, 'all')
     }
     this.#violations.push(...checkReplicas(replicaPictures(nodes, keys)))
+    this.#batches?.look()
     if (this.#final.size === keys.length) {
       this.#violations.push(...checkAcknowledged(this.#history.operations, this.#final))
     }
@@ -281,11 +304,16 @@ export class Simulation {
       this.#violations.push(...checkLeftovers([{ node: node.name, timers: node.leftTimers, calls }]))
     }
     for (const workload of this.#workloads) workload.abandon(node)
+    this.#batches?.abandon(node)
   }
 
   #conclude(): SimulationReport {
     const { operations } = this.#history
-    this.#violations.push(...checkRegisters(this.#judged()), ...this.#watch.violations)
+    this.#violations.push(
+      ...checkRegisters(this.#judged()),
+      ...this.#watch.violations,
+      ...(this.#batches?.violations ?? [])
+    )
     const { trace, nowMs } = this.#world
     return {
       violations: this.#violations,

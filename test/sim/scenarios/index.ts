@@ -1,3 +1,4 @@
+import { atomic } from './atomic.ts'
 import { churn } from './churn.ts'
 import { clockSkew } from './clock-skew.ts'
 import { crash } from './crash.ts'
@@ -16,7 +17,21 @@ import { swarm } from './swarm.ts'
 
 /** All scenarios by name, in the order in which seeds take turns. */
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn, purge, late, rot, merge, refound].map(
-    scenario => [scenario.name, scenario]
-  )
+  [
+    steady,
+    split,
+    crash,
+    clockSkew,
+    growth,
+    restart,
+    slowStore,
+    swarm,
+    churn,
+    purge,
+    late,
+    rot,
+    merge,
+    refound,
+    atomic
+  ].map(scenario => [scenario.name, scenario])
 )

@@ -139,6 +139,8 @@ export class Bench {
   stampsAfter: Promise<unknown> | undefined
   /** What reads of the local database fail with. */
   readFails: Error | undefined
+  /** What reads of several keys from the local database wait for. */
+  readsLater: Promise<unknown> | undefined
   observed = 0
   /** What was kept for others. */
   readonly kept: (readonly [StoreId, RecordBytes, (readonly KeyedRecord[])?])[] = []
@@ -330,6 +332,7 @@ export class Bench {
       getMany: places => {
         if (this.readFails !== undefined) return Promise.reject(this.readFails)
         const found = places.map(read)
+        if (this.readsLater !== undefined) return this.readsLater.then(() => found)
         return readsAtOnce ? found : Promise.resolve(found)
       },
       apply: ({ key }, offered, done) => {
