@@ -61,6 +61,7 @@ export class Batches {
   readonly #units = new Map<string, readonly string[]>()
   readonly #problems: Violation[] = []
   #stopped = false
+  #mended = false
 
   constructor(deps: BatchesDeps, options: BatchesOptions) {
     this.#deps = deps
@@ -88,9 +89,14 @@ export class Batches {
     this.#stopped = true
   }
 
+  /** From here on keys are read at a majority, which mends them one by one: disks are looked at when that is done. */
+  mends(): void {
+    this.#mended = true
+  }
+
   /** A node is gone: whoever waits for it will never know. What is left on its disk must be whole all the same. */
   abandon(node: SimNode): void {
-    if (this.options.isStrict) this.look()
+    if (this.options.isStrict && !this.#mended) this.look()
     for (const call of this.#calls) {
       if (call.node !== node) continue
       this.#calls.delete(call)
@@ -117,6 +123,7 @@ export class Batches {
   }
 
   #watch(): void {
+    if (this.#mended) return
     this.look()
     if (this.#problems.length < PROBLEMS_MAX) this.#deps.after(LOOK_EVERY_MS, () => this.#watch())
   }

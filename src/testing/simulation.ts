@@ -251,6 +251,7 @@ export class Simulation {
 
   /** Reads each key at quorum from two nodes, then at `all`, which mends what is behind. */
   async #readAll(): Promise<void> {
+    this.#batches?.mends()
     const { nodes } = this.#cluster
     const keys = [...this.#workloads.flatMap(workload => workload.keys), ...(this.#batches?.keys ?? [])]
     const read = async (key: string, node: SimNode, level: 'all' | 'quorum'): Promise<void> => {
