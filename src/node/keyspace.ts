@@ -188,8 +188,10 @@ export interface Keyspace<V = unknown, K = string, In = V> {
   /** Whether the key has a value. Errors as for {@link Keyspace.get}. */
   has(key: K, options?: ReadOptions): Promise<boolean>
   /**
-   * Values of many keys, in the same order; they share messages, and no more than 2,048 are under way at once. Rejects with the
-   * error of the first key that could not be read.
+   * Values of many keys, in the same order; they share messages, and no more than 2,048 are under way at once.
+   *
+   * @throws KilovoltError as for {@link Keyspace.get}, with the code of the first key that could not be read:
+   *   `details.failures` lists each of them as `{ key, error }`, and `details.values` has what the others are, in their order
    */
   getMany(keys: readonly K[], options?: ReadOptions): Promise<(V | undefined)[]>
   /**
@@ -204,10 +206,22 @@ export interface Keyspace<V = unknown, K = string, In = V> {
    */
   delete(key: K, options?: WriteOptions): Promise<boolean>
   /**
-   * Several operations, not atomically. When some fail the others are done all the same.
+   * Several operations. Those that lie in one partition, as keys with the same `{tag}` do, are stored by each copy together or
+   * not at all, and fail together; nothing is promised between partitions, or between copies. When some fail the others are done
+   * all the same. Of several operations on one key the last one counts.
    *
-   * @throws KilovoltError `KV_BATCH_FAILED`; `details.failures` names each key with its error. What is wrong with the call as a
-   *   whole is told as such: `KV_CONFIG`, `KV_ABORTED` before anything was sent, `KV_NODE_STOPPED`
+   * @throws KilovoltError `KV_BATCH_FAILED`: `details.failures` lists each key that failed as `{ key, error }`; when an operation
+   *   makes no sense (its key or value is too large, or cannot be encoded) nothing was sent. `KV_BATCH_TOO_LARGE`: more than 4,096
+   *   operations, or 12 MiB, lie in one partition; nothing was sent. What is wrong with the call as a whole is told as such:
+   *   `KV_CONFIG`, `KV_ABORTED` before anything was sent, `KV_NODE_STOPPED`
+   *
+   * @example
+   * ```ts
+   * await carts.batch([
+   *   { type: 'put', key: '{cart:7}:items', value: ['tea'] },
+   *   { type: 'put', key: '{cart:7}:total', value: 4.2 }
+   * ])
+   * ```
    */
   batch(operations: readonly BatchOperation<In, K>[], options?: PutOptions): Promise<void>
   /**

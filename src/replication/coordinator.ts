@@ -9,21 +9,32 @@ import type { Stamp } from '../model/stamp.ts'
 import { majority } from '../placement/rules.ts'
 import { TimerWheel } from '../runtime/timer-wheel.ts'
 import type { KeyedRecord, RecordKey, RecordStore } from '../storage/record-store.ts'
-import { MessageType } from '../transport/message-type.ts'
+import { type CallOptions, ownersOf } from './call.ts'
 import { type Gathered, gatherMany, Single } from './gather.ts'
-import { GetOperation, type Repair, type RepairOutcome } from './get-operation.ts'
+import { GetOperation, type Repair } from './get-operation.ts'
+import { lookUpMany } from './look-up.ts'
 import type { Operation, OperationDeps, OperationOptions } from './operation.ts'
 import { type PutKind, PutOperation, type PutResult } from './put-operation.ts'
 import type { ReadBundle } from './read-bundle.ts'
 import { Routes } from './routes.ts'
+import { sendRepair } from './repair-sender.ts'
 import type { ScanDeps } from './scan-round.ts'
 import { type ScanForm, Scanner } from './scanner.ts'
 import { Snitch } from './snitch.ts'
 import { type PlannedWrite, plannedRecord, recordOf, type WriteOf } from './stamped.ts'
 import { BUNDLED_BYTES_MAX, TurnBundles } from './turn-bundles.ts'
-import { recordsOf, restampRest, restOf, type Unit, unitBytes, unitsOf, UnitWaiter } from './units.ts'
+import {
+  drawStamps,
+  recordsOf,
+  restampRest,
+  restOf,
+  type Unit,
+  unitBytes,
+  unitsOf,
+  unitsToBegin,
+  UnitWaiter
+} from './units.ts'
 import type { LoneWrite, Stored, WriteBundle } from './write-bundle.ts'
-import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
 
 /** What a coordinator needs. */
 export interface CoordinatorDeps extends Omit<OperationDeps, 'wheel' | 'routes' | 'snitch'> {
@@ -31,18 +42,7 @@ export interface CoordinatorDeps extends Omit<OperationDeps, 'wheel' | 'routes' 
   /** This node's part in scans. */
   readonly scans: ScanDeps['scans']
   /** The local copies. */
-  readonly records: Pick<RecordStore, 'get' | 'readsAtOnce'>
-}
-
-/** Settings of one call. */
-export interface CallOptions {
-  readonly requirement: Requirement | 'any'
-  readonly timeoutMs: number | undefined
-  readonly signal: AbortSignal | undefined
-  /** How long what is stored lives, ms from its stamp. Absent: for ever. */
-  readonly ttl?: number | undefined
-  /** Whether the value of a put is packed. */
-  readonly packed?: boolean | undefined
+  readonly records: Pick<RecordStore, 'get' | 'getMany' | 'readsAtOnce'>
 }
 
 /** Figures since the node started. */
@@ -124,6 +124,7 @@ export class Coordinator {
     keys: readonly Uint8Array[],
     options: CallOptions
   ): Promise<Gathered<RecordBytes | undefined>> {
+    if (ownersOf(options.requirement) === 'one') return this.#getManyAtOne(keyspace, keys, options)
     return gatherMany<ReadBundle, RecordBytes | undefined>(keys.length, options.signal, {
       open: () => this.#turn.reads(options),
       add: (bundle, waiter, index) => {
@@ -151,6 +152,26 @@ export class Coordinator {
     const getMany = this.getMany.bind(this)
     const options = this.#options({ requirement, timeoutMs, signal })
     return new Scanner({ ...this.#deps, getMany, track }, { keyspace, range, ...options, ...form })
+  }
+
+  /** Keys of one partition that is kept here are looked up together, so that of a batch all is seen or nothing. */
+  #getManyAtOne(
+    keyspace: Uint8Array,
+    keys: readonly Uint8Array[],
+    options: CallOptions
+  ): Promise<Gathered<RecordBytes | undefined>> {
+    const { ring, records, wheel } = this.#deps
+    return lookUpMany(keyspace, keys, this.#options(options), {
+      ring,
+      records,
+      wheel,
+      isHere: partition => this.#isReadHere(partition),
+      begun: count => (this.#stats.reads += count),
+      visible: record => this.#visible(record),
+      failed: error => this.#failed(error),
+      get: key => this.get(keyspace, key, options),
+      getAlone: (place, left) => this.#getAlone(place, left)
+    })
   }
 
   async #getAlone(place: RecordKey, options: OperationOptions): Promise<RecordBytes | undefined> {
@@ -235,11 +256,7 @@ export class Coordinator {
         if (bundle !== undefined && bytes <= BUNDLED_BYTES_MAX) bundle.add(place, record, waiter, unit.first, rest)
         else waiter.resolve(unit.first, this.#storeAlone(place, record, options, rest))
       },
-      units: {
-        count: units.length,
-        sizeOf: number => 1 + (units[number]!.rest?.length ?? 0),
-        reject: (gather, number, error) => new UnitWaiter(units[number]!, gather).reject(0, error)
-      }
+      units: unitsToBegin(units)
     })
   }
 
@@ -259,24 +276,11 @@ export class Coordinator {
   }
 
   #stampsOf(count: number): readonly Stamp[] | Promise<readonly Stamp[]> {
-    const { stamps } = this.#deps
-    const drawn: Stamp[] = []
-    while (drawn.length < count) {
-      const stamp = stamps.next()
-      if (stamp instanceof Promise) return this.#stampsLater(count, drawn, stamp)
-      drawn.push(stamp)
-    }
-    return drawn
-  }
-
-  async #stampsLater(count: number, drawn: Stamp[], next: Promise<Stamp>): Promise<readonly Stamp[]> {
-    try {
-      drawn.push(await next)
-      while (drawn.length < count) drawn.push(await this.#deps.stamps.next())
-      return drawn
-    } catch (error) {
+    const drawn = drawStamps(this.#deps.stamps, count)
+    if (!(drawn instanceof Promise)) return drawn
+    return drawn.catch((error: unknown) => {
       throw this.#failed(error)
-    }
+    })
   }
 
   async #putAlone(
@@ -300,14 +304,9 @@ export class Coordinator {
     // Else it stays the same record: who has it already takes it for that, and not for a second write of the value.
     if (!isBehind) return this.#putAlone(place, record, options, 'write', rest)
     this.#stats.restamped++
-    const [stamp] = await this.#stampsLater(1, [], Promise.resolve(this.#deps.stamps.next()))
-    return this.#putAlone(
-      place,
-      restampWrite(record, stamp!),
-      options,
-      'write',
-      restampRest(rest, stamp!, restampWrite)
-    )
+    const [stamp] = await this.#stampsOf(1)
+    const again = restampRest(rest, stamp!, restampWrite)
+    return this.#putAlone(place, restampWrite(record, stamp!), options, 'write', again)
   }
 
   /**
@@ -387,44 +386,14 @@ export class Coordinator {
     return requirement >= majority(this.#deps.topology()?.replicas ?? 1)
   }
 
-  /** Repairs carry the record as it is, and are not judged as fresh writes. */
-  readonly #repair: Repair = (key, store, record, epoch, timeoutMs, done) => {
-    const { self, replica, transport, topology } = this.#deps
+  readonly #repair: Repair = (...repair) => {
     this.#stats.readRepairs++
-    const { partition, keyspace, key: name } = key
-    const request: PutRequest = { partition, keyspace, key: name, record, exempt: false, repair: true }
-    if (store === self) {
-      replica.put(request, epoch, (_error, reply) => done(outcomeOf(reply)))
-      return
-    }
-    const peer = topology()?.members.get(store)?.peerId
-    if (peer === undefined) return done(false)
-    transport.request(peer, { type: MessageType.PUT, class: 'data', body: encodePut(request), timeoutMs }, outcome => {
-      done(outcome.kind === 'reply' && outcomeOf(decoded(outcome.body)))
-    })
+    sendRepair(this.#deps, ...repair)
   }
 
   #failed(error: unknown): unknown {
     this.#stats.failed++
     if (isKilovoltError(error, 'KV_TIMEOUT')) this.#stats.timedOut++
     return error
-  }
-}
-
-/** What must be had of owners. */
-function ownersOf(requirement: Requirement | 'any'): Requirement {
-  return requirement === 'any' ? 'one' : requirement
-}
-
-function outcomeOf(reply: PutReply | undefined): RepairOutcome {
-  return reply?.kind === 'fenced' ? reply : reply !== undefined
-}
-
-/** An answer that makes no sense is none. */
-function decoded(body: Uint8Array): PutReply | undefined {
-  try {
-    return decodePutReply(body)
-  } catch {
-    return undefined
   }
 }

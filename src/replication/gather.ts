@@ -114,7 +114,7 @@ interface Begin<Bundle extends Opened, Result> {
 }
 
 /** Operations that are begun together in units. */
-interface Units<Result> {
+export interface Units<Result> {
   readonly count: number
   /** How many operations a unit has. */
   readonly sizeOf: (unit: number) => number

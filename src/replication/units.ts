@@ -2,8 +2,8 @@ import { KilovoltError } from '../base/errors.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { Stamp } from '../model/stamp.ts'
-import type { KeyedRecord } from '../storage/record-store.ts'
-import type { Waiter } from './gather.ts'
+import type { KeyedRecord, StampSource } from '../storage/record-store.ts'
+import type { Units, Waiter } from './gather.ts'
 import { recordOf, type WriteOf } from './stamped.ts'
 import { UNIT_BYTES_MAX, UNIT_MAX } from './wire.ts'
 
@@ -24,10 +24,17 @@ export interface Unit {
  * @throws KilovoltError `KV_BATCH_TOO_LARGE`
  */
 export function unitsOf(writes: readonly WriteOf[], ring: Pick<Ring, 'partitionOf'>): Unit[] {
+  const units = byPartitionOf(writes.length, i => ring.partitionOf(writes[i]!.key))
+  for (const { first, rest } of units) if (rest !== undefined) assertSize(first, rest, writes)
+  return units
+}
+
+/** Operations by their partitions, in the order of the first of each. */
+export function byPartitionOf(count: number, partitionOf: (index: number) => PartitionId): Unit[] {
   const units: Unit[] = []
   const byPartition = new Map<PartitionId, Unit>()
-  for (let i = 0; i < writes.length; i++) {
-    const partition = ring.partitionOf(writes[i]!.key)
+  for (let i = 0; i < count; i++) {
+    const partition = partitionOf(i)
     const known = byPartition.get(partition)
     if (known === undefined) {
       const unit = { partition, first: i, rest: undefined }
@@ -36,8 +43,19 @@ export function unitsOf(writes: readonly WriteOf[], ring: Pick<Ring, 'partitionO
     } else if (known.rest === undefined) known.rest = [i]
     else known.rest.push(i)
   }
-  for (const { first, rest } of units) if (rest !== undefined) assertSize(first, rest, writes)
   return units
+}
+
+/** The units of a call for who begins them one after the other. */
+export function unitsToBegin<Result>(units: readonly Unit[]): Units<Result> {
+  return {
+    count: units.length,
+    sizeOf: number => 1 + (units[number]!.rest?.length ?? 0),
+    reject: (waiter, number, error) => {
+      const { first, rest = [] } = units[number]!
+      for (const index of [first, ...rest]) waiter.reject(index, error)
+    }
+  }
 }
 
 /** The record of each write of a call: of a unit all have the same stamp. */
@@ -54,6 +72,31 @@ export function recordsOf(
     if (rest !== undefined) for (const i of rest) records[i] = recordOf(stamp, writes[i]!)
   }
   return records
+}
+
+/** So many stamps, one for each unit of a call; a promise only when the source makes wait. */
+export function drawStamps(
+  source: Pick<StampSource, 'next'>,
+  count: number
+): readonly Stamp[] | Promise<readonly Stamp[]> {
+  const drawn: Stamp[] = []
+  while (drawn.length < count) {
+    const stamp = source.next()
+    if (stamp instanceof Promise) return drawLater(source, count, drawn, stamp)
+    drawn.push(stamp)
+  }
+  return drawn
+}
+
+async function drawLater(
+  source: Pick<StampSource, 'next'>,
+  count: number,
+  drawn: Stamp[],
+  next: Promise<Stamp>
+): Promise<readonly Stamp[]> {
+  drawn.push(await next)
+  while (drawn.length < count) drawn.push(await source.next())
+  return drawn
 }
 
 /** The rest of a unit as it travels. */

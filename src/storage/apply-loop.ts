@@ -6,6 +6,7 @@ import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { ApplyBatch, type HorizonOf, type Mutation, type MutationKind } from './apply-batch.ts'
+import type { ApplyLoopOptions } from './apply-options.ts'
 import { Damage } from './damage.ts'
 import { FlushFence } from './flush-fence.ts'
 import { dataKey, decodeDataKey, partitionRange } from './key-layout.ts'
@@ -39,22 +40,6 @@ export interface ApplyLoopDeps {
   readonly damage?: Damage
   /** Keeps what was used last in memory. Default: nothing is. */
   readonly cache?: RecordCache | undefined
-}
-
-/** Settings of an apply loop. */
-export interface ApplyLoopOptions {
-  /** What a record must survive before it is acknowledged: the end of the process or that of the machine. Default 'os'. */
-  readonly durability?: 'os' | 'fsync'
-  /** Most mutations that may wait or be under way. Default 65,536. */
-  readonly pendingMax?: number
-  /** Most bytes of keys and records that may wait or be under way; one mutation is always let in. Default 64 MiB. */
-  readonly pendingBytesMax?: number
-  /** Most mutations in one batch, but for a unit: bounds how long one turn of the event loop takes. Default 512. */
-  readonly batchMax?: number
-  /** A batch that has reached this many bytes takes no more mutations. Default 4 MiB. */
-  readonly batchBytesMax?: number
-  /** Whether the records of a unit are written in one batch; not so only to show what that would do. Default true. */
-  readonly keepsUnits?: boolean
 }
 
 type Done = Mutation['done']

@@ -101,13 +101,13 @@ export class ExpiryWorkload {
   }
 
   /** Looks at the clocks: before and after each is set, or what it has shown would not be known. */
-  look(): void {
+  beforeFault(): void {
     this.#highest = Math.max(this.#highest, ...this.#deps.wallsMs())
   }
 
   /** A node is gone: whoever waits for it will never know, and goes on with another. */
   abandon(node: SimNode): void {
-    this.look()
+    this.beforeFault()
     for (const call of this.#calls) {
       if (call.node !== node) continue
       this.#calls.delete(call)
@@ -132,7 +132,7 @@ export class ExpiryWorkload {
   #begin(client: string, node: SimNode): Call {
     const { random, nowMs, wallsMs } = this.#deps
     const { keys, keysForMs, ttlMaxMs } = this.#options
-    this.look()
+    this.beforeFault()
     const kind = KINDS[random.int(KINDS.length)]!
     const isEndless = kind === 'put' && random.int(8) === 0
     const ttl = 1 + random.int(random.int(4) === 0 ? 50 : ttlMaxMs)
@@ -193,7 +193,7 @@ export class ExpiryWorkload {
     if (!this.#calls.delete(call)) return
     const { nowMs, wallsMs } = this.#deps
     const { operation, node } = call
-    this.look()
+    this.beforeFault()
     const tookMs = Math.ceil((nowMs() - call.beganMs) * DRIFT)
     operation.ended = this.#place++
     operation.outcome = outcome

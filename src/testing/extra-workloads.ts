@@ -1,3 +1,4 @@
+import { Batches, type BatchesDeps, type BatchesOptions } from './batches.ts'
 import type { Violation } from './checkers/violation.ts'
 import { ExpiryWorkload, type ExpiryWorkloadOptions } from './expiry-workload.ts'
 import type { History } from './checkers/history.ts'
@@ -13,7 +14,15 @@ export interface ExtraWorkload {
   /** A node has ended: its clients give up what they have under way there. */
   abandon(node: SimNode): void
   /** Looks at what may be gone after the fault that comes next. */
-  look?(): void
+  beforeFault?(): void
+  /** From here on keys are read at a majority, which mends copies one by one. */
+  mends?(): void
+  /** All copies are what they will be. */
+  atRest?(): void
+  /** When it starts, ms; default when the usual clients do. */
+  readonly startAtMs?: number
+  /** Keys to be read when all is at rest. Default none. */
+  readonly keys?: readonly string[]
   /** Operations under way, where the end has to wait for them. Default none. */
   readonly pending?: number
   readonly violations: readonly Violation[]
@@ -25,6 +34,8 @@ export interface ExtraWorkloadPlan {
   readonly scans?: ScanWorkloadOptions
   /** Clients whose values expire. */
   readonly expiry?: ExpiryWorkloadOptions
+  /** Clients that write batches within hash tags. */
+  readonly batches?: BatchesOptions
 }
 
 /** What they work on. */
@@ -38,7 +49,7 @@ export interface ExtraWorkloadDeps {
 
 /** Those of a plan. Each draws from a chance of its own, so that what one does changes nothing for the others. */
 export function extraWorkloads(
-  { scans, expiry }: ExtraWorkloadPlan,
+  { scans, expiry, batches }: ExtraWorkloadPlan,
   { world, cluster, history, keys }: ExtraWorkloadDeps
 ): readonly ExtraWorkload[] {
   const common = {
@@ -54,6 +65,12 @@ export function extraWorkloads(
       cluster.names.map(name => cluster.machine(name).oscillator.wallMs(Math.round(world.nowMs * 1000)))
     const random = world.random.fork('expiry')
     extras.push(new ExpiryWorkload({ ...common, random, nowMs: () => world.nowMs, wallsMs }, expiry))
+  }
+  if (batches !== undefined) {
+    const random = world.random.fork('batches')
+    const disks = (): ReturnType<BatchesDeps['disks']> =>
+      cluster.names.map(name => ({ name, disk: cluster.machine(name).disk }))
+    extras.push(new Batches({ ...common, random, history, disks, ring: () => cluster.nodes[0]?.core.ring }, batches))
   }
   return extras
 }

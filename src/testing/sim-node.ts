@@ -5,7 +5,7 @@ import { formatStamp } from '../model/stamp.ts'
 import { assembleNode } from '../node/assemble.ts'
 import type { NodeConfig, NodeCore } from '../node/node-core.ts'
 import { KilovoltNode } from '../node/kilovolt-node.ts'
-import type { WriteOptions } from '../node/keyspace.ts'
+import type { BatchOperation, WriteOptions } from '../node/keyspace.ts'
 import type { Node } from '../node/node.ts'
 import { resolveOptions } from '../node/options.ts'
 import { type PlacementRules, SOUND_RULES } from '../placement/rules.ts'
@@ -168,6 +168,15 @@ export class SimNode implements ClientTarget {
       { requirement, timeoutMs, signal: undefined }
     )
     return writes.map((_, i) => failures.get(i) as Error | undefined)
+  }
+
+  async batch(
+    operations: readonly BatchOperation<string>[],
+    consistency: ConsistencyLevel,
+    timeoutMs: number
+  ): Promise<void> {
+    await this.turn()
+    await this.node.batch(operations, this.#write(consistency, timeoutMs))
   }
 
   #write(consistency: ConsistencyLevel, timeoutMs: number): WriteOptions {

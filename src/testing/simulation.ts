@@ -156,8 +156,8 @@ export class Simulation {
     }
     this.#world.after(workloadAtMs, () => {
       for (const workload of this.#workloads) workload.start()
-      for (const extra of this.#extras) extra.start()
     })
+    for (const extra of this.#extras) this.#world.after(extra.startAtMs ?? workloadAtMs, () => extra.start())
     for (const fault of faults) this.#world.after(fault.atMs, () => this.#apply(fault))
     await this.#world.advance(chaosMs)
   }
@@ -167,7 +167,7 @@ export class Simulation {
    * a time, and more is promised to nobody.
    */
   #apply(fault: TimedFault): void {
-    for (const extra of this.#extras) extra.look?.()
+    for (const extra of this.#extras) extra.beforeFault?.()
     const { nodes, names } = this.#cluster
     const { nowMs } = this.#world
     const loses = this.#losesData(fault)
@@ -241,8 +241,9 @@ export class Simulation {
 
   /** Reads each key at quorum from two nodes, then at `all`, which mends what is behind. */
   async #readAll(): Promise<void> {
+    for (const extra of this.#extras) extra.mends?.()
     const { nodes } = this.#cluster
-    const keys = this.#workloads.flatMap(workload => workload.keys)
+    const keys = [...this.#workloads, ...this.#extras].flatMap(({ keys: written = [] }) => written)
     const read = async (key: string, node: SimNode, level: 'all' | 'quorum'): Promise<void> => {
       const operation = this.#history.begin({ client: 'checker', kind: 'get', key, level })
       try {
@@ -260,6 +261,7 @@ export class Simulation {
       await read(key, nodes[i % nodes.length]!, 'all')
     }
     this.#violations.push(...checkReplicas(replicaPictures(nodes, keys)))
+    for (const extra of this.#extras) extra.atRest?.()
     if (this.#final.size === keys.length) {
       this.#violations.push(...checkAcknowledged(this.#history.operations, this.#final))
     }

@@ -5,7 +5,14 @@ import { freePort } from '../support/free-port.ts'
 import { ROOT, runScript } from '../support/run-script.ts'
 
 /** Pages whose TypeScript snippets are whole programs. */
-const PAGES = ['README.md', 'docs/start.md', 'docs/guides/sessions.md', 'docs/guides/ttl.md', 'docs/guides/values.md']
+const PAGES = [
+  'README.md',
+  'docs/start.md',
+  'docs/guides/batches.md',
+  'docs/guides/sessions.md',
+  'docs/guides/ttl.md',
+  'docs/guides/values.md'
+]
 
 interface Snippet {
   readonly page: string

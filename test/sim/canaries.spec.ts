@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { loadHash64 } from '../../src/runtime/hash.ts'
+import { UNIT_RULE } from '../../src/testing/checkers/units.ts'
 import { Simulation } from '../../src/testing/simulation.ts'
 import { canaries, type Canary, canaryPlan } from './canaries.ts'
 
@@ -16,7 +17,8 @@ describe('the simulator, given a planted bug', function () {
     'quorum reads never go back',
     'acknowledged writes survive',
     'copies converge without being read',
-    'no value ends before its time'
+    'no value ends before its time',
+    UNIT_RULE
   ]
 
   async function isCaught(canary: Canary | undefined, seed: number): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { type PlacementRules, SOUND_RULES } from '../../src/placement/rules.ts'
 import type { Row } from '../../src/placement/topology.ts'
 import type { PlannedMember, SimulationPlan } from '../../src/testing/simulation.ts'
+import { atomic } from './scenarios/atomic.ts'
 import { churn } from './scenarios/churn.ts'
 import { drawPlan, type Scenario } from './scenarios/draw.ts'
 import { late } from './scenarios/late.ts'
@@ -107,6 +108,12 @@ export const canaries: readonly Canary[] = [
     sabotage: withRules({ followInPlace: false }),
     scenario: ttl,
     hint: 2
+  },
+  {
+    name: 'U left out: a copy stores the writes of a batch one by one',
+    sabotage: withRules({ keepUnits: false }),
+    scenario: atomic,
+    hint: 1
   }
 ]
 

@@ -1,3 +1,4 @@
+import { atomic } from './atomic.ts'
 import { churn } from './churn.ts'
 import { clockSkew } from './clock-skew.ts'
 import { crash } from './crash.ts'
@@ -34,6 +35,7 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map(
     merge,
     refound,
     scan,
-    ttl
+    ttl,
+    atomic
   ].map(scenario => [scenario.name, scenario])
 )

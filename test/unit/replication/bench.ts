@@ -16,7 +16,8 @@ import {
   type ReadAnswer,
   type WriteAnswer
 } from '../../../src/replication/bundle-wire.ts'
-import { type CallOptions, Coordinator } from '../../../src/replication/coordinator.ts'
+import type { CallOptions } from '../../../src/replication/call.ts'
+import { Coordinator } from '../../../src/replication/coordinator.ts'
 import type { OperationDeps, ReplicaAnswer } from '../../../src/replication/operation.ts'
 import { Replica } from '../../../src/replication/replica.ts'
 import {
@@ -147,6 +148,8 @@ export class Bench {
   stampsAfter: Promise<unknown> | undefined
   /** What reads of the local database fail with. */
   readFails: Error | undefined
+  /** What reads of several keys from the local database wait for. */
+  readsLater: Promise<unknown> | undefined
   observed = 0
   /** What was kept for others. */
   readonly kept: (readonly [StoreId, RecordBytes, (readonly KeyedRecord[])?])[] = []
@@ -338,6 +341,7 @@ export class Bench {
       getMany: places => {
         if (this.readFails !== undefined) return Promise.reject(this.readFails)
         const found = places.map(read)
+        if (this.readsLater !== undefined) return this.readsLater.then(() => found)
         return readsAtOnce ? found : Promise.resolve(found)
       },
       apply: ({ key }, offered, done) => {

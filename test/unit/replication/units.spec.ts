@@ -1,11 +1,63 @@
 import assert from 'node:assert/strict'
-import { recordHlc } from '../../../src/model/record.ts'
+import { KilovoltError } from '../../../src/base/errors.ts'
+import { type RecordBytes, recordHlc } from '../../../src/model/record.ts'
 import type { Gathered } from '../../../src/replication/gather.ts'
 import { UNIT_BYTES_MAX, UNIT_MAX } from '../../../src/replication/wire.ts'
 import { storeNumber } from '../cluster/fixtures.ts'
 import { Bench, call, KEYSPACE, MOVING, record, text } from './bench.ts'
 
 const key = (n: number): Uint8Array => Uint8Array.of(n >> 8, n)
+
+describe('reads of one call in one partition, at one', () => {
+  let bench: Bench
+
+  beforeEach(() => {
+    bench = new Bench()
+    bench.held.set('0000', record(3)).set('0001', record(4))
+  })
+
+  afterEach(() => bench.end())
+
+  const read = (): Promise<Gathered<RecordBytes | undefined>> =>
+    bench.coordinator.getMany(KEYSPACE, [key(1), key(2), key(0)], call('one', { timeoutMs: 50 }))
+
+  it('are one look at what this node holds, in their order', async () => {
+    assert.deepEqual((await read()).results.map(text), ['v4', undefined, 'v3'])
+    assert.deepEqual(bench.waiting, [])
+    assert.equal(bench.coordinator.stats().reads, 3)
+  })
+
+  it('ask others for what cannot be read here', async () => {
+    bench.damaged.set('0002', new KilovoltError('KV_CORRUPT', 'rotten'))
+    const reading = read()
+    await bench.turn()
+    bench.of(bench.waiting[0]!).holds(record(9))
+    assert.deepEqual((await settle(bench, reading)).results.map(text), ['v4', 'v9', 'v3'])
+    bench.readFails = new KilovoltError('KV_STORAGE', 'broken')
+    const all = read()
+    await bench.turn()
+    for (const asked of bench.asked.slice()) asked.holds(record(7))
+    assert.deepEqual((await settle(bench, all)).results.map(text), ['v7', 'v7', 'v7'])
+  })
+
+  it('wait for the disk no longer than they may', async () => {
+    bench.readsLater = new Promise(() => {})
+    const reading = read()
+    await bench.world.advance(100)
+    const { failures } = await settle(bench, reading)
+    assert.deepEqual(
+      [...failures.values()].map(error => (error as { code: string }).code),
+      ['KV_TIMEOUT', 'KV_TIMEOUT', 'KV_TIMEOUT']
+    )
+    bench.readsLater = Promise.resolve()
+    assert.deepEqual((await settle(bench, read())).results.map(text), ['v4', undefined, 'v3'])
+  })
+})
+
+async function settle<T>(bench: Bench, promise: Promise<T>): Promise<T> {
+  await bench.turn()
+  return promise
+}
 
 describe('writes of one call in one partition', () => {
   let bench: Bench
