@@ -84,7 +84,7 @@ export interface ScanOptions<K = string> extends KeyRange<K>, ReadOptions {
   readonly limit?: number
   /** Goes on behind the place of a {@link Scan.token}, of any node's scan of this keyspace in this direction. */
   readonly after?: string
-  /** Entries that are fetched at a time, 1 … 16,384. Default 2,048. One page at most is held ahead of the one being consumed. */
+  /** Entries that are fetched at a time, 1 … 16,384. Default 4,096. One page at most is held ahead of the one being consumed. */
   readonly pageSize?: number
 }
 

@@ -10,7 +10,16 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   '03-three-processes.ts': [/process one says hello/u, /process two says hello/u, /members 3/u],
   '04-on-disk.ts': [/same identity true/u, /kept +yes/u],
   '05-typed-keyspaces.ts': [/admin/u, /year +2026/u, /no mixing false/u],
-  '06-http-sessions.ts': [/port one: visit 1/u, /port two: visit 2/u, /port one: visit 3/u, /port two: visit 4/u]
+  '06-http-sessions.ts': [/port one: visit 1/u, /port two: visit 2/u, /port one: visit 3/u, /port two: visit 4/u],
+  '08-scans.ts': [
+    /sensor-1:0001 21\nsensor-1:0004 24/u,
+    /newest \[ 'sensor-2:0299' \]/u,
+    /count 100/u,
+    /warm 42/u,
+    /before 100 after 200 from sensor-1:0001/u,
+    /cleared 100/u,
+    /left 200/u
+  ]
 }
 
 describe('examples', () => {
