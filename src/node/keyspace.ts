@@ -108,6 +108,7 @@ export interface Scan<T> extends AsyncIterableIterator<T, undefined> {
    * begin a scan with the same options and `after: token`.
    */
   readonly token: string | undefined
+  /** The next entry. May be called again before the last call is answered. */
   next(): Promise<IteratorResult<T, undefined>>
   /** Ends the scan: what is being fetched is dropped. Idempotent. */
   return(): Promise<IteratorResult<T, undefined>>
@@ -115,7 +116,9 @@ export interface Scan<T> extends AsyncIterableIterator<T, undefined> {
   pages(): AsyncIterableIterator<T[], undefined>
   /** The rest in one array. Mind the size: give a `limit`, or know the range. */
   all(): Promise<T[]>
+  /** Itself: for `for await`. */
   [Symbol.asyncIterator](): Scan<T>
+  /** As `return()`: for `await using`. */
   [Symbol.asyncDispose](): Promise<void>
 }
 
