@@ -114,7 +114,7 @@ export interface ScanOptions<K = string> extends KeyRange<K>, ReadOptions {
   readonly limit?: number
   /** Goes on behind the place of a {@link Scan.token}, of any node's scan of this keyspace in this direction. */
   readonly after?: string
-  /** Entries that are fetched at a time, 1 … 16,384. Default 2,048. One page at most is held ahead of the one being consumed. */
+  /** Entries that are fetched at a time, 1 … 16,384. Default 4,096. One page at most is held ahead of the one being consumed. */
   readonly pageSize?: number
 }
 
@@ -138,6 +138,7 @@ export interface Scan<T> extends AsyncIterableIterator<T, undefined> {
    * begin a scan with the same options and `after: token`.
    */
   readonly token: string | undefined
+  /** The next entry. May be called again before the last call is answered. */
   next(): Promise<IteratorResult<T, undefined>>
   /** Ends the scan: what is being fetched is dropped. Idempotent. */
   return(): Promise<IteratorResult<T, undefined>>
@@ -145,7 +146,9 @@ export interface Scan<T> extends AsyncIterableIterator<T, undefined> {
   pages(): AsyncIterableIterator<T[], undefined>
   /** The rest in one array. Mind the size: give a `limit`, or know the range. */
   all(): Promise<T[]>
+  /** Itself: for `for await`. */
   [Symbol.asyncIterator](): Scan<T>
+  /** As `return()`: for `await using`. */
   [Symbol.asyncDispose](): Promise<void>
 }
 

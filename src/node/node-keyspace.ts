@@ -241,7 +241,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     if (!packed.some(operation => operation instanceof Promise)) return packed as readonly EncodedOperation<K>[]
     // The caller's memory is the caller's again as soon as it is waited for anything.
     return Promise.all(
-      packed.map(one => (one instanceof Promise ? one : { ...one, value: one.value && copyBytes(one.value) }))
+      packed.map(async one => (one instanceof Promise ? one : { ...one, value: one.value && copyBytes(one.value) }))
     )
   }
 

@@ -13,6 +13,7 @@ import { profileOperations } from './profile.ts'
 import { benchRates } from './rates.ts'
 import { benchPromises, benchRatios } from './ratios.ts'
 import { formatSection, type Report } from './report.ts'
+import { benchScan } from './scan.ts'
 import { benchSoak } from './soak.ts'
 import { benchStartUp } from './start-up.ts'
 
@@ -52,6 +53,8 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
       return [await benchMemory(Number(argument ?? 1_000_000))]
     case 'cache':
       return [await benchCache(Number(argument ?? 200_000), rounds)]
+    case 'scan':
+      return [await benchScan(Number(argument ?? 1_000_000))]
     case 'soak':
       return [await benchSoak(Number(argument ?? 10))]
     case 'compression':
@@ -81,7 +84,7 @@ const reports = await reportsOf(args)
 if (reports === undefined) {
   console.error(
     `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, cache, compression, soak, start-up, ` +
-      'membership, control-plane, moving, growing and profile'
+      'membership, control-plane, moving, growing, scan and profile'
   )
   process.exitCode = 2
 } else {

@@ -25,6 +25,15 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /name: 'Ada', visits: 0/u,
     /refused .*name/u,
     /page +10000/u
+  ],
+  '08-scans.ts': [
+    /sensor-1:0001 21\nsensor-1:0004 24/u,
+    /newest \[ 'sensor-2:0299' \]/u,
+    /count 100/u,
+    /warm 42/u,
+    /before 100 after 200 from sensor-1:0001/u,
+    /cleared 100/u,
+    /left 200/u
   ]
 }
 
