@@ -21,6 +21,7 @@ export type {
   Keyspace,
   KeyspaceOptions,
   OperationOptions,
+  PutOptions,
   ReadOptions,
   Scan,
   ScanOptions,

@@ -8,6 +8,7 @@ export type ErrorCode =
   | 'KV_BOOTSTRAP_UNREACHABLE'
   | 'KV_CLOCK_DRIFT'
   | 'KV_CONFIG'
+  | 'KV_CONTENDED'
   | 'KV_CORRUPT'
   | 'KV_ENCODING'
   | 'KV_HANDSHAKE'

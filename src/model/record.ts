@@ -61,10 +61,23 @@ export function encodeRecord({ stamp, value, expiresAt }: RecordParts): RecordBy
   return bytes
 }
 
-/** A copy of the record under another stamp. */
+/** A copy of the record under another stamp. What it expires at stays. */
 export function restamp(record: RecordBytes, stamp: Stamp): RecordBytes {
   const bytes = new Uint8Array(record)
   writeStamp(bytes, stamp)
+  return bytes
+}
+
+/**
+ * A copy of a write under a later stamp. Its time to live counts from the new one: else a write from a machine whose clock
+ * is behind would be over before it is stored.
+ */
+export function restampWrite(record: RecordBytes, stamp: Stamp): RecordBytes {
+  const bytes = restamp(record, stamp)
+  const expiresAt = recordExpiresAt(record)
+  if (expiresAt !== undefined) {
+    writeUint(bytes, EXPIRY_AT, 6, expiresAt + hlcToMs(stamp.hlc) - hlcToMs(recordHlc(record)))
+  }
   return bytes
 }
 

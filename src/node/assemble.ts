@@ -34,6 +34,7 @@ import { type Hello, WIRE_VERSION, WIRE_VERSION_MIN } from '../transport/hello.t
 import { Mesh } from '../transport/mesh.ts'
 import { createMover } from './mover.ts'
 import type { KeyspaceBackend } from './backend.ts'
+import { KeyTurns } from './key-turns.ts'
 import { adviseStop, type StopAdvice } from './safe-to-stop.ts'
 import type { CoreEvents, NodeConfig, NodeCore, NodeParts } from './node-core.ts'
 import { describeStatus, type NodeStatus } from './status.ts'
@@ -61,6 +62,7 @@ class Assembly implements NodeCore {
   readonly records: ApplyLoop
   readonly trees: TreeIndex
   readonly horizons: Horizons
+  readonly turns: KeyTurns
   readonly #parts: NodeParts
   readonly #stamps: CeilingStampSource
   readonly #discovery: Discovery
@@ -86,6 +88,7 @@ class Assembly implements NodeCore {
     this.#parts = parts
     this.storeId = identity.storeId
     this.clock = clock
+    this.turns = new KeyTurns(clock, { timeoutMs: config.requestTimeoutMs })
     this.ring = new Ring(config.partitions, hash)
     this.trees = new TreeIndex(config.partitions, identity.created)
     this.#reports = new StoreReports({ clock, logger, events: this.#events })
@@ -331,6 +334,7 @@ class Assembly implements NodeCore {
     this.#pace.stop()
     this.#reports.cancel()
     const steps: readonly (readonly [string, () => void | Promise<void>])[] = [
+      ['turns', () => this.turns.stop()],
       ['operations', () => this.#coordinator.stop()],
       ['discovery', () => this.#discovery.stop()],
       ['cluster', () => this.cluster.stop()],

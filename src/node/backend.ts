@@ -1,6 +1,7 @@
 import type { ByteRange } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
+import type { KeyTurns } from './key-turns.ts'
 
 /** What a keyspace needs of the node: the coordinator's verbs, in bytes. */
 export interface KeyspaceBackend {
@@ -25,11 +26,37 @@ export interface KeyspaceBackend {
   /** Copies the values before it returns; does not reject for single keys. No two keys are the same. */
   putMany(
     keyspace: Uint8Array,
-    writes: readonly { readonly key: Uint8Array; readonly value: Uint8Array | undefined }[],
+    writes: readonly BackendWrite[],
     options: BackendOptions
   ): Promise<BackendResults<{ readonly existed: boolean }>>
+  /**
+   * A write that was made of what was read: with an expiry of its own (Unix ms) when the options name no time to live, and
+   * stamped right `after` a record, if it is to take the place of that alone. Copies the value before it returns.
+   *
+   * @returns the record as it was stamped, and whether some copy held something newer and has kept that
+   */
+  write(
+    keyspace: Uint8Array,
+    key: Uint8Array,
+    plan: {
+      readonly value: Uint8Array | undefined
+      readonly expiresAt: number | undefined
+      readonly after?: RecordBytes
+    },
+    options: BackendOptions
+  ): Promise<{ readonly record: RecordBytes; readonly isOutrun: boolean }>
+  /** The time by which it is judged whether a value has expired, Unix ms. */
+  readonly nowMs: number
   /** Nothing is asked before the first page. `signal` and `timeoutMs` are those of each page. */
   scan(keyspace: Uint8Array, range: ByteRange, options: BackendOptions, form: BackendScanForm): BackendScan
+}
+
+/** One write of several; no value deletes. */
+export interface BackendWrite {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | undefined
+  /** Time to live, ms; in the place of that of the options. Absent: for ever. */
+  readonly ttl?: number | undefined
 }
 
 /** In which form a scan wants what it finds. */
@@ -57,6 +84,8 @@ export interface BackendResults<T> {
 export interface BackendSource {
   /** Throws `KV_NODE_STOPPED` when the node has stopped. */
   readonly data: KeyspaceBackend
+  /** Who reads a key and then writes it takes turns here with the others of this node. */
+  readonly turns: KeyTurns
 }
 
 /** Options of an operation after defaults. */
@@ -64,4 +93,6 @@ export interface BackendOptions {
   readonly requirement: Requirement | 'any'
   readonly timeoutMs: number | undefined
   readonly signal: AbortSignal | undefined
+  /** Time to live of what is stored, ms. Absent: for ever. */
+  readonly ttl?: number | undefined
 }

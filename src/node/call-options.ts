@@ -1,14 +1,17 @@
 import { throwIfAborted } from '../base/abort.ts'
 import { utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
+import { TTL_MAX_MS } from '../model/expiry.ts'
 import { KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import type { ConsistencyLevel, Requirement } from '../model/quorum.ts'
 import type { BackendOptions } from './backend.ts'
 import type { OperationOptions } from './keyspace.ts'
 
 const LEVELS: readonly string[] = ['any', 'one', 'quorum', 'all'] satisfies ConsistencyLevel[]
-const KEYSPACE_OPTIONS = new Set(['keyEncoding', 'valueEncoding', 'consistency', 'r', 'w'])
+const KEYSPACE_OPTIONS = new Set(['keyEncoding', 'valueEncoding', 'consistency', 'r', 'w', 'ttl'])
 const OPERATION_OPTIONS = new Set(['consistency', 'timeoutMs', 'signal', 'r', 'w'])
+/** Of an operation that stores values. */
+export const STORE_OPTIONS: ReadonlySet<string> = new Set([...OPERATION_OPTIONS, 'ttl'])
 
 /**
  * Refuses names and options that no keyspace can have.
@@ -24,9 +27,9 @@ export function assertKeyspaceOptions(name: string, options: object): void {
   }
 }
 
-function checkedOptions(options: OperationOptions): OperationOptions {
+function checkedOptions(options: OperationOptions, known: ReadonlySet<string>): OperationOptions {
   for (const option in options) {
-    if (!OPERATION_OPTIONS.has(option)) throw unknownOption(option, 'an operation', OPERATION_OPTIONS)
+    if (!known.has(option)) throw unknownOption(option, 'an operation', known)
   }
   const { timeoutMs } = options
   if (timeoutMs !== undefined && !(timeoutMs >= 1 && timeoutMs <= 600_000)) {
@@ -36,10 +39,31 @@ function checkedOptions(options: OperationOptions): OperationOptions {
 }
 
 /** The options of a call after checks, at this level. */
-export function backendOptions(options: OperationOptions, level: Requirement | 'any', what: string): BackendOptions {
+export function backendOptions(
+  options: OperationOptions,
+  level: Requirement | 'any',
+  what: string,
+  known: ReadonlySet<string> = OPERATION_OPTIONS
+): BackendOptions {
   throwIfAborted(options.signal, what)
-  const { signal, timeoutMs } = checkedOptions(options)
+  const { signal, timeoutMs } = checkedOptions(options, known)
   return { requirement: level, timeoutMs, signal }
+}
+
+/**
+ * A time to live after checks; `undefined`, which is for ever, when it is {@link Infinity} or absent.
+ *
+ * @throws KilovoltError `KV_CONFIG`
+ */
+export function lifetime(ttl: number | undefined): number | undefined {
+  if (ttl === undefined || ttl === Infinity) return undefined
+  if (!Number.isInteger(ttl) || ttl < 1 || ttl > TTL_MAX_MS) {
+    throw new KilovoltError(
+      'KV_CONFIG',
+      `"ttl" is whole milliseconds from 1 to ${TTL_MAX_MS}, or Infinity, not ${String(ttl)}`
+    )
+  }
+  return ttl
 }
 
 function unknownOption(option: string, owner: string, known: ReadonlySet<string>): KilovoltError {

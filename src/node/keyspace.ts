@@ -25,6 +25,15 @@ export interface WriteOptions extends OperationOptions {
   readonly w?: number
 }
 
+/** What a write that stores values accepts. */
+export interface PutOptions extends WriteOptions {
+  /**
+   * Time to live, whole ms from 1 to 10^14, in the place of the keyspace's; {@link Infinity} for ever. It counts from the stamp
+   * of the write; see the guide on expiry for how exact that is.
+   */
+  readonly ttl?: number
+}
+
 /** How a keyspace stores its keys and values, and what it promises by default. */
 export interface KeyspaceOptions<V, K> {
   /** How keys become bytes. Default `'utf8'`. */
@@ -37,11 +46,14 @@ export interface KeyspaceOptions<V, K> {
   readonly r?: number
   /** Copies that must acknowledge a write, instead of the level. */
   readonly w?: number
+  /** How long values live that are stored without a `ttl` of their own, ms; {@link Infinity} for ever. Default: for ever. */
+  readonly ttl?: number
 }
 
-/** One operation of a batch. */
+/** One operation of a batch; the `ttl` of a put takes the place of that of the call and the keyspace. */
 export type BatchOperation<V, K = string> =
-  { readonly type: 'put'; readonly key: K; readonly value: V } | { readonly type: 'del'; readonly key: K }
+  | { readonly type: 'put'; readonly key: K; readonly value: V; readonly ttl?: number }
+  | { readonly type: 'del'; readonly key: K }
 
 /**
  * Part of a keyspace, in the byte order of its encoded keys; without bounds all of it. When both are given `gte` counts
@@ -124,6 +136,10 @@ export interface Entry<V> {
   readonly value: V
   /** Opaque; two equal versions are the same write, and versions of one key grow as text. */
   readonly version: string
+  /** Unix ms at which it expires. Absent for one that lives until it is deleted. */
+  readonly expiresAt?: number
+  /** Time that is left to it now, ms, as this node sees it; absent as well. */
+  readonly ttl?: number
 }
 
 /**
@@ -163,7 +179,7 @@ export interface Keyspace<V = unknown, K = string> {
    * @throws KilovoltError `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT` (the outcome is unknown: it may yet be stored),
    *   `KV_VALUE_TOO_LARGE`, `KV_KEY_TOO_LARGE`, `KV_CLOCK_DRIFT`, `KV_ABORTED`, `KV_NODE_STOPPED`
    */
-  put(key: K, value: V, options?: WriteOptions): Promise<void>
+  put(key: K, value: V, options?: PutOptions): Promise<void>
   /**
    * Removes a key. Resolves with whether some acknowledging copy held a value before. Errors as for {@link Keyspace.put}.
    */
@@ -174,7 +190,60 @@ export interface Keyspace<V = unknown, K = string> {
    * @throws KilovoltError `KV_BATCH_FAILED`; `details.failures` names each key with its error. What is wrong with the call as a
    *   whole is told as such: `KV_CONFIG`, `KV_ABORTED` before anything was sent, `KV_NODE_STOPPED`
    */
-  batch(operations: readonly BatchOperation<V, K>[], options?: WriteOptions): Promise<void>
+  batch(operations: readonly BatchOperation<V, K>[], options?: PutOptions): Promise<void>
+  /**
+   * Gives a value that is there another time to live. It reads at `quorum` at least and writes what it has read at the level,
+   * right after the version that it has read: a write that comes at the same time is never undone by it.
+   *
+   * @param ttl - ms from now, {@link Infinity} for ever; default the keyspace's
+   * @returns whether there was a value
+   * @throws KilovoltError as {@link Keyspace.put}, `KV_CONFIG` when there is no `ttl` to give, `KV_CONTENDED` when other nodes
+   *   came between 16 times, `KV_OVERLOADED` when 1,000 calls on this key wait for their turn
+   *
+   * @example
+   * ```ts
+   * await sessions.touch('s1') // it lives for as long again
+   * ```
+   */
+  touch(key: K, ttl?: number, options?: WriteOptions): Promise<boolean>
+  /**
+   * Takes the expiry of a value away: it lives until it is deleted. Otherwise as {@link Keyspace.touch}.
+   *
+   * @returns whether there was an expiry to take away
+   */
+  persist(key: K, options?: WriteOptions): Promise<boolean>
+  /**
+   * Stores a value if the key has none: reads at `quorum` at least, writes at the level, reads what it wrote. A best effort:
+   * calls of one node on one key take turns, so that one of them at most is told `true`; of calls of several nodes at the same
+   * time more than one may be.
+   *
+   * @returns whether this value was stored, and still found when it was read back
+   * @throws KilovoltError as {@link Keyspace.put}, and `KV_OVERLOADED` when 1,000 calls on this key wait for their turn
+   */
+  putIfAbsent(key: K, value: V, options?: PutOptions): Promise<boolean>
+  /**
+   * Makes a new value of the one that is there, and stores it; deletes the key when it comes to `undefined`. Reads at `quorum` at
+   * least, writes at the level, and reads what it wrote. A best effort: calls of one node on one key take turns; a write of
+   * another node that comes between wins and is nearly always noticed, so that `change` is called again with what that has
+   * stored. It may then be given what it has made itself, with what others made of it: let a second call on that do no harm.
+   *
+   * A value that expires keeps its expiry unless `ttl` is given; a new one has that of the keyspace.
+   *
+   * @param change - the new value, given the present one or `undefined`; it may take its time within the deadline of the call,
+   *   and what it throws is what the call rejects with
+   * @returns the new value
+   * @throws KilovoltError as {@link Keyspace.touch}
+   *
+   * @example
+   * ```ts
+   * await hits.update('home', (count = 0) => count + 1)
+   * ```
+   */
+  update(
+    key: K,
+    change: (current: V | undefined) => V | undefined | Promise<V | undefined>,
+    options?: PutOptions
+  ): Promise<V | undefined>
   /**
    * Keys with their values in the byte order of the encoded keys, over the whole cluster. Every key that is there from the
    * beginning of the scan to its end is returned, once; what is written or deleted meanwhile may be or may not be. Each entry is

@@ -4,7 +4,7 @@ import { onAbort, abortError, throwIfAborted } from '../base/abort.ts'
 import { copyBytes, fromUtf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { recordStamp, recordValue } from '../model/record.ts'
+import { isLive, recordExpiresAt, recordStamp, recordValue } from '../model/record.ts'
 import { formatStamp } from '../model/stamp.ts'
 import { copiesLeft } from '../placement/topology.ts'
 import type { NodeCore } from './node-core.ts'
@@ -16,6 +16,7 @@ import type {
   Entry,
   Keyspace,
   KeyspaceOptions,
+  PutOptions,
   ReadOptions,
   Scan,
   ScanOptions,
@@ -82,7 +83,7 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     return this.#default.getMany(keys, options)
   }
 
-  put(key: string, value: unknown, options?: WriteOptions): Promise<void> {
+  put(key: string, value: unknown, options?: PutOptions): Promise<void> {
     return this.#default.put(key, value, options)
   }
 
@@ -90,7 +91,7 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     return this.#default.delete(key, options)
   }
 
-  batch(operations: readonly BatchOperation<unknown>[], options?: WriteOptions): Promise<void> {
+  batch(operations: readonly BatchOperation<unknown>[], options?: PutOptions): Promise<void> {
     return this.#default.batch(operations, options)
   }
 
@@ -112,6 +113,22 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
 
   clear(options?: ClearOptions): Promise<number> {
     return this.#default.clear(options)
+  }
+
+  touch(key: string, ttl?: number, options?: WriteOptions): Promise<boolean> {
+    return this.#default.touch(key, ttl, options)
+  }
+
+  persist(key: string, options?: WriteOptions): Promise<boolean> {
+    return this.#default.persist(key, options)
+  }
+
+  putIfAbsent(key: string, value: unknown, options?: PutOptions): Promise<boolean> {
+    return this.#default.putIfAbsent(key, value, options)
+  }
+
+  update(key: string, change: (current: unknown) => unknown, options?: PutOptions): Promise<unknown> {
+    return this.#default.update(key, change, options)
   }
 
   members(): MemberInfo[] {
@@ -173,12 +190,14 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
   async *setAside(): AsyncGenerator<SetAsideEntry> {
     this.#assertRunning()
     for await (const { keyspace, key, record } of this.#core.setAside()) {
-      const value = recordValue(record)
+      const value = isLive(record, this.#core.data.nowMs) ? recordValue(record) : undefined
+      const expiresAt = recordExpiresAt(record)
       yield {
         keyspace: fromUtf8(keyspace),
         key: copyBytes(key),
         value: value === undefined ? undefined : copyBytes(value),
-        version: formatStamp(recordStamp(record))
+        version: formatStamp(recordStamp(record)),
+        ...(expiresAt === undefined ? {} : { expiresAt })
       }
     }
   }

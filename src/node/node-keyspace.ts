@@ -1,11 +1,12 @@
-import { toLatin1, utf8 } from '../base/bytes.ts'
+import { copyBytes, toLatin1, utf8 } from '../base/bytes.ts'
 import { type ErrorCode, KilovoltError, isKilovoltError, messageOf } from '../base/errors.ts'
 import { assertKey, assertValue } from '../model/key.ts'
 import type { Requirement } from '../model/quorum.ts'
-import { type RecordBytes, recordStamp, recordValue } from '../model/record.ts'
+import { type RecordBytes, recordExpiresAt, recordStamp, recordValue } from '../model/record.ts'
 import { formatStamp } from '../model/stamp.ts'
 import type { BackendOptions, BackendSource } from './backend.ts'
-import { assertKeyspaceOptions, backendOptions, requirement } from './call-options.ts'
+import { assertKeyspaceOptions, backendOptions, lifetime, requirement, STORE_OPTIONS } from './call-options.ts'
+import { ConditionalWrites } from './conditional-writes.ts'
 import { type Codec, createCodec } from './encodings.ts'
 import type {
   BatchOperation,
@@ -14,6 +15,7 @@ import type {
   Entry,
   Keyspace,
   KeyspaceOptions,
+  PutOptions,
   ReadOptions,
   Scan,
   ScanOptions,
@@ -27,6 +29,7 @@ interface EncodedOperation<K> {
   readonly name: K
   readonly key: Uint8Array
   readonly value: Uint8Array | undefined
+  readonly ttl: number | undefined
 }
 
 /** A keyspace over a node's coordinator. */
@@ -39,9 +42,12 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   readonly #scans: KeyspaceScans<V, K>
   readonly #read: Requirement | 'any'
   readonly #write: Requirement | 'any'
+  readonly #ttl: number | undefined
+  readonly #conditional: ConditionalWrites
   /** What most calls come to, made once. */
   readonly #plainRead: BackendOptions
   readonly #plainWrite: BackendOptions
+  readonly #plainPut: BackendOptions
 
   /** @throws KilovoltError `KV_CONFIG` for bad options */
   constructor(source: BackendSource, name: string, options: KeyspaceOptions<V, K> = {}) {
@@ -63,8 +69,11 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
       read: this.#read,
       write: this.#write
     })
+    this.#ttl = lifetime(options.ttl)
+    this.#conditional = new ConditionalWrites(source, this.#nameBytes)
     this.#plainRead = { requirement: this.#read, timeoutMs: undefined, signal: undefined }
     this.#plainWrite = { requirement: this.#write, timeoutMs: undefined, signal: undefined }
+    this.#plainPut = this.#ttl === undefined ? this.#plainWrite : { ...this.#plainWrite, ttl: this.#ttl }
   }
 
   async get(key: K, options: ReadOptions = NO_OPTIONS): Promise<V | undefined> {
@@ -77,7 +86,10 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     const record = await this.#fetch(key, options)
     const value = record === undefined ? undefined : recordValue(record)
     if (record === undefined || value === undefined) return undefined
-    return { value: this.#values.decode(value), version: formatStamp(recordStamp(record)) }
+    const entry = { value: this.#values.decode(value), version: formatStamp(recordStamp(record)) }
+    const expiresAt = recordExpiresAt(record)
+    if (expiresAt === undefined) return entry
+    return { ...entry, expiresAt, ttl: Math.max(0, expiresAt - this.#source.data.nowMs) }
   }
 
   async has(key: K, options: ReadOptions = NO_OPTIONS): Promise<boolean> {
@@ -91,22 +103,57 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     return results.map(record => this.#valueOf(record))
   }
 
-  async put(key: K, value: V, options: WriteOptions = NO_OPTIONS): Promise<void> {
-    await this.#store(key, this.#valueBytes(value), options)
+  async put(key: K, value: V, options: PutOptions = NO_OPTIONS): Promise<void> {
+    const call = options === NO_OPTIONS ? this.#plainPut : this.#putOptions(options, 'put')
+    await this.#source.data.put(this.#nameBytes, this.#keyBytes(key), this.#valueBytes(value), call)
   }
 
   async delete(key: K, options: WriteOptions = NO_OPTIONS): Promise<boolean> {
-    return (await this.#store(key, undefined, options)).existed
+    const call = options === NO_OPTIONS ? this.#plainWrite : this.#writeOptions(options, 'delete')
+    return (await this.#source.data.put(this.#nameBytes, this.#keyBytes(key), undefined, call)).existed
   }
 
-  async batch(operations: readonly BatchOperation<V, K>[], options: WriteOptions = NO_OPTIONS): Promise<void> {
-    for (const { type } of operations) {
-      if (type !== 'put' && type !== 'del')
-        throw new TypeError(`a batch operation is 'put' or 'del', not ${String(type)}`)
+  async touch(key: K, ttl?: number, options: WriteOptions = NO_OPTIONS): Promise<boolean> {
+    const wanted = ttl === undefined ? this.#ttl : lifetime(ttl)
+    if (ttl === undefined && wanted === undefined) {
+      throw new KilovoltError('KV_CONFIG', 'touch needs a "ttl": this keyspace has none of its own')
     }
-    const call = this.#writeOptions(options, 'batch')
+    const name = this.#keyBytes(key)
+    const call = this.#writeOptions(options, 'touch')
+    return (await this.#conditional.expire(name, wanted, call)) !== 'absent'
+  }
+
+  async persist(key: K, options: WriteOptions = NO_OPTIONS): Promise<boolean> {
+    const call = this.#writeOptions(options, 'persist')
+    return (await this.#conditional.expire(this.#keyBytes(key), undefined, call)) === 'changed'
+  }
+
+  async putIfAbsent(key: K, value: V, options: PutOptions = NO_OPTIONS): Promise<boolean> {
+    const call = this.#putOptions(options, 'putIfAbsent')
+    return this.#conditional.putIfAbsent(this.#keyBytes(key), copyBytes(this.#valueBytes(value)), call)
+  }
+
+  async update(
+    key: K,
+    change: (current: V | undefined) => V | undefined | Promise<V | undefined>,
+    options: PutOptions = NO_OPTIONS
+  ): Promise<V | undefined> {
+    if (typeof change !== 'function') throw new TypeError('update takes a function of the present value')
+    const call = this.#putOptions(options, 'update')
+    let latest: V | undefined
+    const make = async (current: Uint8Array | undefined): Promise<Uint8Array | undefined> => {
+      latest = await change(current && this.#values.decode(current))
+      return latest === undefined ? undefined : this.#valueBytes(latest)
+    }
+    await this.#conditional.update(this.#keyBytes(key), { make, keepsExpiry: options.ttl === undefined }, call)
+    return latest
+  }
+
+  async batch(operations: readonly BatchOperation<V, K>[], options: PutOptions = NO_OPTIONS): Promise<void> {
+    const call = this.#putOptions(options, 'batch')
+    for (const operation of operations) assertBatchOperation(operation)
     const failures: { key: K; error: unknown }[] = []
-    const writes = this.#encodeBatch(operations, failures)
+    const writes = this.#encodeBatch(operations, call.ttl, failures)
     const gathered = await this.#source.data.putMany(this.#nameBytes, writes, call)
     for (const [index, error] of gathered.failures) failures.push({ key: writes[index]!.name, error })
     if (failures.length > 0) throw batchError(failures, operations.length)
@@ -135,6 +182,7 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   /** Of several operations on one key the last one counts; the earlier ones would only race with it. */
   #encodeBatch(
     operations: readonly BatchOperation<V, K>[],
+    ttl: number | undefined,
     failures: { key: K; error: unknown }[]
   ): readonly EncodedOperation<K>[] {
     const last = new Map<string, EncodedOperation<K>>()
@@ -142,8 +190,10 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
       const { key: name } = operation
       try {
         const key = this.#keyBytes(name)
-        const value = operation.type === 'put' ? this.#valueBytes(operation.value) : undefined
-        last.set(toLatin1(key), { name, key, value })
+        const isPut = operation.type === 'put'
+        const value = isPut ? this.#valueBytes(operation.value) : undefined
+        const own = isPut && operation.ttl !== undefined ? lifetime(operation.ttl) : ttl
+        last.set(toLatin1(key), { name, key, value, ttl: own })
       } catch (error) {
         failures.push({ key: name, error })
       }
@@ -154,12 +204,6 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   #fetch(key: K, options: ReadOptions): RecordBytes | undefined | Promise<RecordBytes | undefined> {
     const call = options === NO_OPTIONS ? this.#plainRead : this.#readOptions(options, 'get')
     return this.#source.data.get(this.#nameBytes, this.#keyBytes(key), call)
-  }
-
-  #store(key: K, value: Uint8Array | undefined, options: WriteOptions): Promise<{ readonly existed: boolean }> {
-    const what = value === undefined ? 'delete' : 'put'
-    const call = options === NO_OPTIONS ? this.#plainWrite : this.#writeOptions(options, what)
-    return this.#source.data.put(this.#nameBytes, this.#keyBytes(key), value, call)
   }
 
   readonly #keyBytes = (key: K): Uint8Array => {
@@ -186,6 +230,21 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
   #writeOptions(options: WriteOptions, what: string): BackendOptions {
     return backendOptions(options, requirement(options.consistency, options.w) ?? this.#write, what)
   }
+
+  #putOptions(options: PutOptions, what: string): BackendOptions {
+    const level = requirement(options.consistency, options.w) ?? this.#write
+    const call = backendOptions(options, level, what, STORE_OPTIONS)
+    const ttl = options.ttl === undefined ? this.#ttl : lifetime(options.ttl)
+    return ttl === undefined ? call : { ...call, ttl }
+  }
+}
+
+/** Wrong options are those of the call as a whole: nothing is done. */
+function assertBatchOperation({ type, ...more }: BatchOperation<unknown, unknown>): void {
+  if (type !== 'put' && type !== 'del') throw new TypeError(`a batch operation is 'put' or 'del', not ${String(type)}`)
+  if (!('ttl' in more) || more.ttl === undefined) return
+  if (type === 'del') throw new KilovoltError('KV_CONFIG', 'a batch operation that deletes has no "ttl"')
+  lifetime(more.ttl)
 }
 
 const NO_OPTIONS = {}

@@ -42,9 +42,11 @@ export interface SetAsideEntry {
   readonly keyspace: string
   /** Bytes of its key. */
   readonly key: Uint8Array
-  /** Bytes of its value, as encoded by its keyspace; `undefined` for one that says "deleted". */
+  /** Bytes of its value, as encoded by its keyspace; `undefined` for one that says "deleted" or has expired. */
   readonly value: Uint8Array | undefined
   readonly version: string
+  /** Unix ms at which it expires, or has. Absent for one that does not. */
+  readonly expiresAt?: number
 }
 
 /** What `leave` and `settled` accept. */

@@ -65,6 +65,8 @@ export interface PurgeStatus {
   readonly blockedBy: readonly string[]
   /** Records deleted here since the node started, as they said no more than that nothing is there. */
   readonly purged: number
+  /** Of those, values that had expired. */
+  readonly expired: number
   /** Records that came too late to be taken back; see `Node.setAside`. */
   readonly setAside: number
 }

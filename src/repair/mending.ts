@@ -133,8 +133,9 @@ export class Mending {
     return this.#antiEntropy.stats()
   }
 
-  purgeStats(): PurgeStats & { readonly purged: number } {
-    return { ...this.#purge.stats(), purged: this.#deps.purger.purged }
+  purgeStats(): PurgeStats & { readonly purged: number; readonly expired: number } {
+    const { purged, expired } = this.#deps.purger
+    return { ...this.#purge.stats(), purged, expired }
   }
 
   /** Begins nothing more. */

@@ -1,6 +1,6 @@
 import { messageOf } from '../base/errors.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { isSpent } from '../model/record.ts'
+import { isSpent, isTombstone } from '../model/record.ts'
 import { type Clock, pause } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Horizons } from '../storage/horizons.ts'
@@ -33,6 +33,7 @@ export class Purger {
   readonly #abort = new AbortController()
   #running: Promise<void> | undefined
   #purged = 0
+  #expired = 0
 
   constructor(deps: PurgerDeps) {
     this.#deps = deps
@@ -41,6 +42,11 @@ export class Purger {
   /** Records deleted since the node started. */
   get purged(): number {
     return this.#purged
+  }
+
+  /** Of those, values that had expired; the others said "deleted". */
+  get expired(): number {
+    return this.#expired
   }
 
   /** Goes on with what an earlier life has left. */
@@ -117,7 +123,10 @@ export class Purger {
     return new Promise((resolve, reject) => {
       this.#deps.records.remove(stored, stored.record, (error, result) => {
         if (error !== undefined) return reject(error)
-        if (result?.outcome === 'applied') this.#purged++
+        if (result?.outcome === 'applied') {
+          this.#purged++
+          if (!isTombstone(stored.record)) this.#expired++
+        }
         resolve()
       })
     })

@@ -4,9 +4,8 @@ import { hlcToMs } from '../model/hlc.ts'
 import type { ByteRange } from '../model/key-range.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
-import { compareRecordStamps, encodeRecord, isLive, recordHlc, type RecordBytes, restamp } from '../model/record.ts'
+import { compareRecordStamps, isLive, recordHlc, type RecordBytes, restamp, restampWrite } from '../model/record.ts'
 import { majority } from '../placement/rules.ts'
-import type { Stamp } from '../model/stamp.ts'
 import { TimerWheel } from '../runtime/timer-wheel.ts'
 import type { RecordKey, RecordStore } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
@@ -19,6 +18,7 @@ import { Routes } from './routes.ts'
 import type { ScanDeps } from './scan-round.ts'
 import { type ScanForm, Scanner } from './scanner.ts'
 import { Snitch } from './snitch.ts'
+import { type PlannedWrite, plannedRecord, recordOf, recordsOf, type WriteOf } from './stamped.ts'
 import { BUNDLED_BYTES_MAX, TurnBundles } from './turn-bundles.ts'
 import type { LoneWrite, Stored, WriteBundle } from './write-bundle.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
@@ -37,12 +37,8 @@ export interface CallOptions {
   readonly requirement: Requirement | 'any'
   readonly timeoutMs: number | undefined
   readonly signal: AbortSignal | undefined
-}
-
-/** One write of several; without a value it deletes. */
-export interface WriteOf {
-  readonly key: Uint8Array
-  readonly value: Uint8Array | undefined
+  /** How long what is stored lives, ms from its stamp. Absent: for ever. */
+  readonly ttl?: number | undefined
 }
 
 /** Figures since the node started. */
@@ -167,11 +163,12 @@ export class Coordinator {
     this.#stats.writes++
     const place = { partition: this.#deps.ring.partitionOf(key), keyspace, key }
     const stamp = this.#deps.stamps.next()
-    if (!(stamp instanceof Promise)) return this.#store(place, encodeRecord({ stamp, value }), options)
+    const { ttl } = options
+    if (!(stamp instanceof Promise)) return this.#store(place, recordOf(stamp, value, ttl), options)
     // The caller's memory is the caller's again as soon as it is waited for anything.
     const own = value && copyBytes(value)
     return stamp.then(
-      later => this.#store(place, encodeRecord({ stamp: later, value: own }), options),
+      later => this.#store(place, recordOf(later, own, ttl), options),
       (error: unknown) => {
         throw this.#failed(error)
       }
@@ -193,10 +190,14 @@ export class Coordinator {
   /** As {@link Coordinator.put}, of several keys; the values are copied before this returns. */
   putMany(keyspace: Uint8Array, writes: readonly WriteOf[], options: CallOptions): Promise<Gathered<Stored>> {
     this.#stats.writes += writes.length
-    const records = this.#recordsOf(writes)
-    return records instanceof Promise
-      ? records.then(later => this.#storeMany(keyspace, writes, later, options))
-      : this.#storeMany(keyspace, writes, records, options)
+    const records = recordsOf(writes, this.#deps.stamps)
+    if (!(records instanceof Promise)) return this.#storeMany(keyspace, writes, records, options)
+    return records.then(
+      later => this.#storeMany(keyspace, writes, later, options),
+      (error: unknown) => {
+        throw this.#failed(error)
+      }
+    )
   }
 
   #storeMany(
@@ -217,32 +218,19 @@ export class Coordinator {
     })
   }
 
-  #recordsOf(writes: readonly WriteOf[]): readonly RecordBytes[] | Promise<readonly RecordBytes[]> {
-    const { stamps } = this.#deps
-    const records: RecordBytes[] = []
-    for (const { value } of writes) {
-      const stamp = stamps.next()
-      if (stamp instanceof Promise) return this.#recordsLater(writes.slice(records.length), records, stamp)
-      records.push(encodeRecord({ stamp, value }))
-    }
-    return records
-  }
-
-  /** The caller's memory is the caller's again as soon as it is waited for anything. */
-  async #recordsLater(
-    rest: readonly WriteOf[],
-    records: RecordBytes[],
-    first: Promise<Stamp>
-  ): Promise<readonly RecordBytes[]> {
-    const values = rest.map(({ value }) => value && copyBytes(value))
+  /** One write by itself, of what was made of a record that was read; the value is copied before this returns. */
+  async write(keyspace: Uint8Array, key: Uint8Array, plan: PlannedWrite, options: CallOptions): Promise<PutResult> {
+    this.#stats.writes++
+    const place = { partition: this.#deps.ring.partitionOf(key), keyspace, key }
+    const { ttl, requirement } = options
+    let record: RecordBytes
     try {
-      for (const [i, value] of values.entries()) {
-        records.push(encodeRecord({ stamp: await (i === 0 ? first : this.#deps.stamps.next()), value }))
-      }
-      return records
+      record = await plannedRecord(plan, ttl, this.#deps.stamps)
     } catch (error) {
       throw this.#failed(error)
     }
+    const kind = plan.after !== undefined ? 'extended' : requirement === 'any' ? 'any' : 'write'
+    return this.#putAlone(place, record, { ...this.#options(options), keepsExpiry: ttl === undefined }, kind)
   }
 
   async #putAlone(place: RecordKey, record: RecordBytes, options: OperationOptions, kind: PutKind): Promise<PutResult> {
@@ -264,7 +252,7 @@ export class Coordinator {
   async #restamped(record: RecordBytes): Promise<RecordBytes> {
     this.#stats.restamped++
     try {
-      return restamp(record, await this.#deps.stamps.next())
+      return restampWrite(record, await this.#deps.stamps.next())
     } catch (error) {
       throw this.#failed(error)
     }
@@ -305,10 +293,15 @@ export class Coordinator {
 
   #visible(record: RecordBytes | undefined): RecordBytes | undefined {
     if (record === undefined) return undefined
-    const { clock, stamps } = this.#deps
     // What has been read is in the past of what is stamped here from now on.
-    stamps.observe(recordHlc(record))
-    return isLive(record, Math.max(clock.wallMs(), hlcToMs(stamps.last))) ? record : undefined
+    this.#deps.stamps.observe(recordHlc(record))
+    return isLive(record, this.nowMs) ? record : undefined
+  }
+
+  /** Hybrid time in Unix ms, by which it is judged whether a value has expired: the same for all who hear of each other. */
+  get nowMs(): number {
+    const { clock, stamps } = this.#deps
+    return Math.max(clock.wallMs(), hlcToMs(stamps.last))
   }
 
   /** Ends what is under way; its outcome is unknown. */

@@ -49,6 +49,8 @@ export interface OperationOptions {
   readonly signal: AbortSignal | undefined
   /** Whether an earlier attempt may have been executed already. Default false. */
   readonly isRepeat?: boolean
+  /** Whether a write that is stamped again ends when it would have ended, instead of later by as much. Default false. */
+  readonly keepsExpiry?: boolean
 }
 
 /** How one replica fared, as an error tells it. */

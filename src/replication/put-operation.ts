@@ -1,6 +1,7 @@
 import type { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { recordHlc, recordStamp, type RecordBytes, restamp } from '../model/record.ts'
+import { hlcToMs } from '../model/hlc.ts'
+import { isLive, recordHlc, recordStamp, type RecordBytes, restamp, restampWrite } from '../model/record.ts'
 import type { Stamp } from '../model/stamp.ts'
 import { MessageType } from '../transport/message-type.ts'
 import { Operation, type OperationDeps, type OperationOptions } from './operation.ts'
@@ -14,14 +15,19 @@ export interface PutResult {
   /** Whether some acknowledging replica held a live value before. */
   readonly existed: boolean
   readonly restamps: number
+  /** The record as it was stamped last. */
+  readonly record: RecordBytes
+  /** Whether some replica held something newer, which it has kept. */
+  readonly isOutrun: boolean
 }
 
 /**
  * `write`: what the app asks for. `any`: the same, and a hint on this node counts as an acknowledgement when no owner can be
  * had. `brought`: a record of another cluster that this node was in: it keeps its stamp, or gets the earliest that is still
- * taken, so that nothing that was written since loses to it.
+ * taken, so that nothing that was written since loses to it. `extended`: what a quorum holds, with another expiry, stamped right
+ * after that; otherwise as `brought`.
  */
-export type PutKind = 'write' | 'any' | 'brought'
+export type PutKind = 'write' | 'any' | 'brought' | 'extended'
 
 /** Times a write may be stamped again. */
 const RESTAMPS_MAX = 5
@@ -36,10 +42,12 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   protected readonly type: MessageType = MessageType.PUT
   protected readonly atOnce: number = Infinity
   readonly #kind: PutKind
+  readonly #keepsExpiry: boolean
   #record: RecordBytes
   #isKeeping = false
   #isAcknowledged = false
   #existed = false
+  #isOutrun = false
   #restamps = 0
 
   constructor(
@@ -52,6 +60,12 @@ export class PutOperation extends Operation<PutReply, PutResult> {
     super(deps, key, options)
     this.#record = record
     this.#kind = kind
+    this.#keepsExpiry = options.keepsExpiry === true || this.#isOld
+  }
+
+  /** Whether it is no new write: it takes no part in the order of those. */
+  get #isOld(): boolean {
+    return this.#kind === 'brought' || this.#kind === 'extended'
   }
 
   /** Who may fall back on itself must have the time for it. */
@@ -65,7 +79,7 @@ export class PutOperation extends Operation<PutReply, PutResult> {
     if (this.#isKeeping) return
     this.#isKeeping = true
     this.deps.keepFor(ANY_OWNER, this.key, this.#record, error => {
-      if (error === undefined) this.succeed({ existed: this.#existed, restamps: this.#restamps })
+      if (error === undefined) this.succeed(this.#result())
       else super.outOfReach()
     })
   }
@@ -89,13 +103,14 @@ export class PutOperation extends Operation<PutReply, PutResult> {
         if (this.yes(store)) this.#acknowledge()
         break
       case 'stale':
-        if (this.requirement === 'one' || this.#kind === 'brought') {
-          this.#existed = true
+        if (this.requirement === 'one' || this.#isOld) {
+          this.#isOutrun = true
+          this.#existed ||= this.#isLive(reply.current)
           if (this.yes(store)) this.#acknowledge()
         } else this.#restamp(store, recordHlc(reply.current))
         break
       case 'late':
-        if (this.#kind === 'brought') this.#sendAs(store, { ...recordStamp(this.#record), hlc: reply.floor + 1 })
+        if (this.#isOld) this.#sendAs(store, { ...recordStamp(this.#record), hlc: reply.floor + 1 })
         else this.#restamp(store, reply.floor)
         break
       case 'fenced':
@@ -113,7 +128,16 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   #acknowledge(): void {
     this.#isAcknowledged = true
     for (const store of this.failed) this.deps.keepFor(store, this.key, this.#record)
-    this.succeed({ existed: this.#existed, restamps: this.#restamps })
+    this.succeed(this.#result())
+  }
+
+  #result(): PutResult {
+    return { existed: this.#existed, restamps: this.#restamps, record: this.#record, isOutrun: this.#isOutrun }
+  }
+
+  #isLive(record: RecordBytes): boolean {
+    const { clock, stamps } = this.deps
+    return isLive(record, Math.max(clock.wallMs(), hlcToMs(stamps.last)))
   }
 
   /** Sends it anew with a stamp later than this. */
@@ -128,7 +152,7 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   #sendAs(store: StoreId, stamp: Stamp): void {
     if (this.#restamps === RESTAMPS_MAX) return this.no(store, 'stale', true)
     this.#restamps++
-    this.#record = restamp(this.#record, stamp)
+    this.#record = this.#keepsExpiry ? restamp(this.#record, stamp) : restampWrite(this.#record, stamp)
     this.phase()
   }
 

@@ -1,5 +1,5 @@
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
-import { hlcFromMs } from '../model/hlc.ts'
+import { hlcFromMs, hlcToMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { hasStamp, isLive, type RecordBytes, recordHlc } from '../model/record.ts'
 import type { PlacementRules } from '../placement/rules.ts'
@@ -209,7 +209,8 @@ export class Replica {
         if (result.outcome === 'stale' && result.current !== undefined) {
           return done(undefined, { kind: 'stale', current: result.current })
         }
-        done(undefined, { kind: 'stored', existed: isLive(result.current, nowMs) })
+        const existed = isLive(result.current, Math.max(nowMs, hlcToMs(stamps.last)))
+        done(undefined, { kind: 'stored', existed })
       })
     if (!tooFar || request.repair) return apply()
     // D1: a fresh write from the far future is refused; D3: unless it directly succeeds what is held here already,

@@ -1,5 +1,5 @@
 import type { KilovoltError } from '../base/errors.ts'
-import type { RecordBytes } from '../model/record.ts'
+import { isTombstone, type RecordBytes } from '../model/record.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import { Bundle, type BundleOptions } from './bundle.ts'
@@ -95,6 +95,8 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
         if (item.state !== 'running') return
         // At `one` nothing is promised: there something newer is as good.
         if (answer.existed && this.requirement === 'one') {
+          // Whether that is a value, which a deletion is to tell, is not said here.
+          if (isTombstone(item.record)) return this.alone(item)
           item.existed = true
           return this.#acknowledged(item, at)
         }

@@ -12,11 +12,15 @@ import type {
   BackendSource,
   KeyspaceBackend
 } from '../../../src/node/backend.ts'
+import { KeyTurns } from '../../../src/node/key-turns.ts'
 import { NodeKeyspace } from '../../../src/node/node-keyspace.ts'
+import { SimWorld } from '../../../src/testing/sim-world.ts'
 
 /** A map with the coordinator's verbs. */
 class MapBackend implements KeyspaceBackend, BackendSource {
   readonly data = this
+  readonly turns = new KeyTurns(new SimWorld().clock('n'), { timeoutMs: 1000 })
+  readonly nowMs = 0
   readonly records = new Map<string, RecordBytes>()
   readonly seen: BackendOptions[] = []
   refuse: ((key: string) => boolean) | undefined
@@ -41,6 +45,10 @@ class MapBackend implements KeyspaceBackend, BackendSource {
     if (value === undefined) this.records.delete(id)
     else this.records.set(id, encodeRecord({ stamp: { hlc: this.#hlc++, actor: '00112233445566ff' as Actor }, value }))
     return { existed }
+  }
+
+  async write(): Promise<never> {
+    throw new KilovoltError('KV_INTERNAL', 'conditional writes are looked at where there are copies')
   }
 
   getMany(

@@ -29,7 +29,7 @@ function status(
     operations: { reads: 0, writes: 0, failed: 0, timedOut: 0, restamped: 0, readRepairs: 0 },
     transfer: { recordsCopied: 0, bytesCopied: 0, partitionsCopied: 0 },
     repair: { completedAt: undefined, differences: 0, mended: 0, bytes: 0 },
-    purge: { completedAt: undefined, blockedBy: [], purged: 0, setAside: 0 },
+    purge: { completedAt: undefined, blockedBy: [], purged: 0, expired: 0, setAside: 0 },
     hints: { count: 0, bytes: 0, added: 0, delivered: 0, dropped: 0 },
     storage: FIGURES,
     permanent: false,

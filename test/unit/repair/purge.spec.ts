@@ -95,6 +95,36 @@ describe('purging', function () {
     for (const key of KEYS) assert.equal(await bench.read('a', key), 'again', key)
   })
 
+  it('leaves nothing of what has expired, at any time, and tells how much of it there was', async () => {
+    await bench.start(names)
+    const { node } = bench.node('a')
+    await bench.world.settle(
+      Promise.all(KEYS.map((key, i) => node.put(key, 'x', i < 20 ? { ttl: 100 + 50 * i } : { ttl: 1e10 })))
+    )
+    await bench.world.settle(node.delete('k29'))
+    const swept = (): number => bench.cluster.nodes.reduce((sum, { core }) => sum + core.status().purge.expired, 0)
+    await bench.until('what has expired is gone', () => bench.held === 27)
+    assert.equal(swept(), 60)
+    assert.equal(bench.cluster.nodes.reduce((sum, { core }) => sum + core.status().purge.purged, 0) - swept(), 3)
+    for (const [i, key] of KEYS.entries())
+      assert.equal(await bench.read('b', key), i < 20 || i === 29 ? undefined : 'x', key)
+  })
+
+  it('does not let a copy that lags bring back what the expired value has replaced', async () => {
+    await bench.start(names, { evictAfterMs: 60_000 })
+    await bench.put('a', KEYS, 'old')
+    bench.cluster.crash('d')
+    const { node } = bench.node('a')
+    await bench.world.settle(Promise.all(KEYS.map(key => node.put(key, 'new', { ttl: 300, timeoutMs: 5000 }))))
+    await bench.world.advance(400)
+    for (const key of KEYS) assert.equal(await bench.read('b', key), undefined)
+    bench.cluster.start('d')
+    await bench.settled(names)
+    for (const key of KEYS) assert.equal(await bench.read('d', key), undefined, key)
+    await bench.until('all of it is gone', () => bench.held === 0)
+    for (const key of KEYS) assert.equal(await bench.read('d', key), undefined, key)
+  })
+
   it('waits for a member that is away, and says for whom', async () => {
     await bench.start(names)
     await bench.put('a', KEYS, 'x')
@@ -142,6 +172,36 @@ describe('purging', function () {
     assert.equal(node.status().purge.setAside, aside.length)
     await bench.world.settle(node.discardSetAside())
     assert.equal(node.status().purge.setAside, 0)
+  })
+
+  it('shows nothing of the values of what was set aside that have expired', async () => {
+    await bench.start(names, { gcGraceMs: 1000 })
+    const write = (ttl: number): Promise<unknown> =>
+      Promise.all(
+        KEYS.map((key, i) =>
+          bench.node('a').node.put(`${i < 15 ? 'short' : 'long'}-${key}`, 'x', { ttl: i < 15 ? ttl : 1e10 })
+        )
+      )
+    await bench.world.settle(write(4000))
+    const { storeId } = bench.node('d').core
+    bench.cluster.crash('d')
+    await bench.until('it is forgotten', () => !bench.node('a').core.cluster.topology!.members.has(storeId))
+    for (const [i, key] of KEYS.entries()) await bench.delete('a', [`${i < 15 ? 'short' : 'long'}-${key}`])
+    await bench.until('all of it is gone', () => bench.held === 0)
+    await bench.world.advance(5000)
+    bench.cluster.start('d')
+    await bench.settled(names)
+    const seen = { short: 0, long: 0 }
+    const list = async (): Promise<void> => {
+      for await (const { key, value, expiresAt } of bench.node('d').node.setAside()) {
+        const isShort = fromUtf8(key).startsWith('short')
+        assert.ok(expiresAt !== undefined)
+        assert.equal(value === undefined, isShort, fromUtf8(key))
+        seen[isShort ? 'short' : 'long']++
+      }
+    }
+    await bench.world.settle(list())
+    assert.ok(seen.short > 0 && seen.long > 0, JSON.stringify(seen))
   })
 
   it('takes back what a member wrote alone while it was cut off, if nobody has written it since', async () => {
