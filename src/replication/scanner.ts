@@ -134,7 +134,7 @@ export class Scanner {
       copiesOfAll: round.copiesOfAll,
       waitForAll: rules.waitForAllStreams
     })
-    const entries = await this.#settle(await this.#merged(merge), remainingMs, wait)
+    const entries = await this.#settle(await this.#merged(merge), remainingMs)
     if (!wait.signal.aborted)
       this.#left = merge.passed === undefined ? undefined : nonEmpty(restAfter(range, merge.passed, isReverse))
     return entries
@@ -150,12 +150,12 @@ export class Scanner {
   }
 
   /** Reads by themselves the keys on which the replicas do not agree. */
-  async #settle(rows: MergedRow[], remainingMs: () => number, wait: PageWait): Promise<readonly ScanEntry[]> {
+  async #settle(rows: MergedRow[], remainingMs: () => number): Promise<readonly ScanEntry[]> {
     const disputed = rows.filter(({ record }) => record === undefined).map(({ key }) => key)
     let found: readonly (RecordBytes | undefined)[] = []
     if (disputed.length > 0) {
       const { keyspace, requirement } = this.#options
-      const options = { requirement, timeoutMs: Math.max(1, remainingMs()), signal: wait.signal }
+      const options = { requirement, timeoutMs: Math.max(1, remainingMs()), signal: undefined }
       const { results, failures } = await this.#deps.getMany(keyspace, disputed, options)
       for (const error of failures.values()) throw error
       found = results

@@ -123,24 +123,24 @@ export class SimNode implements ClientTarget {
     consistency: ConsistencyLevel,
     timeoutMs: number
   ): Promise<{ value: string; version: string } | undefined> {
-    await this.#turn()
+    await this.turn()
     const r = consistency === 'quorum' ? this.#options.quorum?.r : undefined
     const entry = await this.node.getEntry(key, r === undefined ? { consistency, timeoutMs } : { r, timeoutMs })
     return entry === undefined ? undefined : { value: entry.value as string, version: entry.version }
   }
 
   async put(key: string, value: string, consistency: ConsistencyLevel, timeoutMs: number): Promise<void> {
-    await this.#turn()
+    await this.turn()
     await this.node.put(key, value, this.#write(consistency, timeoutMs))
   }
 
   async delete(key: string, consistency: ConsistencyLevel, timeoutMs: number): Promise<void> {
-    await this.#turn()
+    await this.turn()
     await this.node.delete(key, this.#write(consistency, timeoutMs))
   }
 
   async readMany(keys: readonly string[], level: ConsistencyLevel, timeoutMs: number): Promise<readonly ManyRead[]> {
-    await this.#turn()
+    await this.turn()
     const requirement = level === 'quorum' ? (this.#options.quorum?.r ?? level) : level
     const options = { requirement, timeoutMs, signal: undefined }
     const { results, failures } = await this.core.data.getMany(utf8(''), keys.map(utf8), options)
@@ -157,7 +157,7 @@ export class SimNode implements ClientTarget {
     level: ConsistencyLevel,
     timeoutMs: number
   ): Promise<readonly (Error | undefined)[]> {
-    await this.#turn()
+    await this.turn()
     const requirement = level === 'quorum' ? (this.#options.quorum?.w ?? level) : level
     const { failures } = await this.core.data.putMany(
       utf8(''),
@@ -176,7 +176,7 @@ export class SimNode implements ClientTarget {
   }
 
   /** A client's call waits for its process, which may stand still. Never resolves when the process ends. */
-  #turn(): Promise<void> {
+  turn(): Promise<void> {
     return new Promise(resolve => {
       this.clock.arrive(0, resolve)
     })

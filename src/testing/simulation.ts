@@ -19,6 +19,7 @@ import { checkReplicas } from './checkers/replicas.ts'
 import type { Violation } from './checkers/violation.ts'
 import type { NetworkOptions } from './conditions.ts'
 import type { TimedFault } from './faults.ts'
+import { ScanWorkload, type ScanWorkloadOptions } from './scan-workload.ts'
 import { type MemberOptions, SimCluster } from './sim-cluster.ts'
 import type { SimNode } from './sim-node.ts'
 import { SimWorld } from './sim-world.ts'
@@ -37,6 +38,8 @@ export interface SimulationPlan {
   readonly members: readonly PlannedMember[]
   readonly network?: NetworkOptions
   readonly workload: WorkloadOptions
+  /** Clients that scan what the others write. Default: none. */
+  readonly scans?: ScanWorkloadOptions
   /**
    * Machines that found clusters apart and meet later. Each side has clients and keys of its own, and what is read of a key
    * while its cluster becomes part of another is not judged: it may be on its way.
@@ -92,6 +95,7 @@ export class Simulation {
   readonly #history = new History()
   /** One for each side. */
   readonly #workloads: readonly Workload[]
+  readonly #scans: ScanWorkload | undefined
   /** Clusters that nodes of each side were seen in. */
   readonly #clusters: readonly Set<ClusterId>[]
   readonly #watch: Watch
@@ -124,6 +128,22 @@ export class Simulation {
         { ...plan.workload, prefix: name }
       )
     })
+    this.#scans = this.#scanWorkload(plan)
+  }
+
+  /** Clients that scan, where the plan has them. */
+  #scanWorkload({ scans }: SimulationPlan): ScanWorkload | undefined {
+    if (scans === undefined) return undefined
+    return new ScanWorkload(
+      {
+        random: this.#world.random.fork('scans'),
+        history: this.#history,
+        after: (delayMs, fn) => this.#world.after(delayMs, fn),
+        nodes: () => this.#cluster.nodes,
+        keys: this.#workloads[0]!.keys
+      },
+      scans
+    )
   }
 
   /** Runs the whole plan. Never rejects for a fault of the cluster's: those are violations. */
@@ -147,6 +167,7 @@ export class Simulation {
     }
     this.#world.after(workloadAtMs, () => {
       for (const workload of this.#workloads) workload.start()
+      this.#scans?.start()
     })
     for (const fault of faults) this.#world.after(fault.atMs, () => this.#apply(fault))
     await this.#world.advance(chaosMs)
@@ -182,6 +203,7 @@ export class Simulation {
   /** Whether the cluster came to rest in time. */
   async #heal(): Promise<boolean> {
     for (const workload of this.#workloads) workload.stop()
+    this.#scans?.stop()
     this.#cluster.heal()
     const endMs = this.#world.nowMs + this.#plan.convergeMs
     let problem: string | undefined
@@ -281,11 +303,16 @@ export class Simulation {
       this.#violations.push(...checkLeftovers([{ node: node.name, timers: node.leftTimers, calls }]))
     }
     for (const workload of this.#workloads) workload.abandon(node)
+    this.#scans?.abandon(node)
   }
 
   #conclude(): SimulationReport {
     const { operations } = this.#history
-    this.#violations.push(...checkRegisters(this.#judged()), ...this.#watch.violations)
+    this.#violations.push(
+      ...checkRegisters(this.#judged()),
+      ...this.#watch.violations,
+      ...(this.#scans?.violations ?? [])
+    )
     const { trace, nowMs } = this.#world
     return {
       violations: this.#violations,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { toHex, utf8 } from '../../src/base/bytes.ts'
 import { encodeRecord, recordValue, type RecordBytes } from '../../src/model/record.ts'
 import type { Actor } from '../../src/model/node-id.ts'
+import type { ByteRange } from '../../src/model/key-range.ts'
 import type { ApplyResult, Read, RecordKey, RecordStore } from '../../src/storage/record-store.ts'
 
 /** A record store to test. */
@@ -169,6 +170,30 @@ export function describeRecordStore(create: () => Promise<RecordStoreUnderTest>)
     )
     assert.deepEqual(await records.page(7, place(7, 'a', 'ks'), 2), [])
     assert.deepEqual(await records.page(9, undefined, 2), [])
+  })
+
+  it('reads a range of one keyspace in a partition, in order and against it, part by part', async () => {
+    const all = ['a', 'b', 'b0', 'c'].map(key => place(7, key, 'ks'))
+    all.push(place(7, 'b'), place(7, 'b', 'kt'), place(7, 'b', 'k'), place(8, 'b', 'ks'), place(7, '', 'ks'))
+    await Promise.all(all.map((at, i) => apply(records, at, record(1, i === 2 ? undefined : 'v'.repeat(1000)))))
+    const read = async (from: string, to: string | undefined, isReverse: boolean, more = {}): Promise<string> => {
+      let rest: ByteRange | undefined = { from: utf8(from), to: to === undefined ? undefined : utf8(to) }
+      const parts: string[] = []
+      while (rest !== undefined) {
+        const part = await records.range(7, utf8('ks'), rest, { limit: 100, maxBytes: Infinity, isReverse, ...more })
+        parts.push(part.rows.map(({ key }) => Buffer.from(key).toString()).join(' '))
+        rest = part.rest
+      }
+      return parts.join('|')
+    }
+    assert.equal(await read('', undefined, false), ' a b b0 c')
+    assert.equal(await read('', undefined, true), 'c b0 b a ')
+    assert.equal(await read('a', 'b0', false), 'a b')
+    assert.equal(await read('a', 'b0', true), 'b a')
+    assert.equal(await read('', undefined, false, { limit: 2 }), ' a|b b0|c')
+    assert.equal(await read('a', undefined, true, { limit: 2 }), 'c b0|b a|')
+    assert.equal(await read('a', undefined, false, { maxBytes: 1500 }), 'a b|b0 c')
+    assert.equal(await read('x', undefined, false), '')
   })
 
   it('ends a page after the record that reaches the bound of bytes', async () => {

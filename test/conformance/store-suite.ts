@@ -104,6 +104,22 @@ export function describeStore({ create, reopen }: StoreUnderTest): void {
     assert.deepEqual(await scan(store, '', undefined, 0), [])
   })
 
+  it('pages from the end of a range against its order', async () => {
+    await store.batch(
+      ['a', 'b', 'b1', 'c', 'd'].map(key => put(key, key)),
+      NO_SYNC
+    )
+    const back = async (gte: string, lt: string | undefined, limit: number): Promise<string> => {
+      const range = { gte: utf8(gte), lt: lt === undefined ? undefined : utf8(lt) }
+      return (await store.page(range, limit, Infinity, true)).map(([key]) => text(key)).join(' ')
+    }
+    assert.equal(await back('b', 'd', 100), 'c b1 b')
+    assert.equal(await back('b', 'd', 2), 'c b1')
+    assert.equal(await back('', undefined, 3), 'd c b1')
+    assert.equal(await back('e', undefined, 3), '')
+    assert.equal(await back('d', 'b', 3), '')
+  })
+
   it('returns whole pages of many entries', async () => {
     const keys = Array.from({ length: 3000 }, (_, i) => String(i).padStart(5, '0'))
     await store.batch(

@@ -6,6 +6,7 @@ import { drawPlan, type Scenario } from './scenarios/draw.ts'
 import { late } from './scenarios/late.ts'
 import { merge } from './scenarios/merge.ts'
 import { purge } from './scenarios/purge.ts'
+import { scan } from './scenarios/scan.ts'
 
 /** A bug that is planted on purpose, to see that the simulator sees it: it breaks one rule, and nothing else. */
 export interface Canary {
@@ -92,6 +93,12 @@ export const canaries: readonly Canary[] = [
     name: 'G4 with new stamps: what is brought along from another cluster is as good as new',
     sabotage: withRules({ keepAge: false }),
     scenario: merge,
+    hint: 1
+  },
+  {
+    name: 'scans return what the first of several nodes has passed, and wait for no other',
+    sabotage: withRules({ waitForAllStreams: false }),
+    scenario: scan,
     hint: 1
   }
 ]

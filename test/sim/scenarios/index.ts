@@ -9,6 +9,7 @@ import { purge } from './purge.ts'
 import { refound } from './refound.ts'
 import { restart } from './restart.ts'
 import { rot } from './rot.ts'
+import { scan } from './scan.ts'
 import { slowStore } from './slow-store.ts'
 import { split } from './split.ts'
 import { steady } from './steady.ts'
@@ -16,7 +17,21 @@ import { swarm } from './swarm.ts'
 
 /** All scenarios by name, in the order in which seeds take turns. */
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn, purge, late, rot, merge, refound].map(
-    scenario => [scenario.name, scenario]
-  )
+  [
+    steady,
+    split,
+    crash,
+    clockSkew,
+    growth,
+    restart,
+    slowStore,
+    swarm,
+    churn,
+    purge,
+    late,
+    rot,
+    merge,
+    refound,
+    scan
+  ].map(scenario => [scenario.name, scenario])
 )

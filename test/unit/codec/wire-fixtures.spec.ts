@@ -10,6 +10,7 @@ import {
   assertRecord,
   encodeRecord,
   recordExpiresAt,
+  recordHead,
   type RecordParts,
   recordStamp,
   recordValue
@@ -27,6 +28,14 @@ import {
   type ReadToAsk,
   type WriteAnswer
 } from '../../../src/replication/bundle-wire.ts'
+import {
+  decodePage,
+  decodeScan,
+  encodePage,
+  encodeScan,
+  type ScanPage,
+  type ScanRequest
+} from '../../../src/replication/scan-wire.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
 
@@ -95,6 +104,26 @@ const writes: readonly WriteAnswer[] = [
   { kind: 'failed' }
 ]
 
+const scan: ScanRequest = {
+  keyspace: utf8('ks'),
+  range: { from: utf8('a'), to: utf8('kz') },
+  isReverse: true,
+  exempt: true,
+  rows: 2048,
+  bytes: 1024 * 1024,
+  whole: [258, 259],
+  heads: [260]
+}
+const page: ScanPage = {
+  epoch: 300,
+  refused: [259],
+  rows: [
+    { key: utf8('other'), record: encodeRecord({ stamp, value }), isHead: false },
+    { key: utf8('key'), record: recordHead(encodeRecord({ stamp, value })), isHead: true }
+  ],
+  last: utf8('key')
+}
+
 const bundles: Readonly<Record<string, Bundled>> = {
   gets: { bytes: () => encodeGets(asked), decode: decodeGets, content: gets },
   'gets-reply': { bytes: () => encodeReadAnswers(reads), decode: bytes => decodeReadAnswers(bytes, 4), content: reads },
@@ -103,7 +132,9 @@ const bundles: Readonly<Record<string, Bundled>> = {
     bytes: () => encodeWriteAnswers(writes),
     decode: bytes => decodeWriteAnswers(bytes, 6),
     content: writes
-  }
+  },
+  scan: { bytes: () => encodeScan(scan), decode: decodeScan, content: scan },
+  'scan-reply': { bytes: () => encodePage(page), decode: decodePage, content: page }
 }
 
 const trees = ['hash-tree', 'hash-tree-digest', 'hash-tree-root']
