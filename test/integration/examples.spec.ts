@@ -10,7 +10,13 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   '03-three-processes.ts': [/process one says hello/u, /process two says hello/u, /members 3/u],
   '04-on-disk.ts': [/same identity true/u, /kept +yes/u],
   '05-typed-keyspaces.ts': [/admin/u, /year +2026/u, /no mixing false/u],
-  '06-http-sessions.ts': [/port one: visit 1/u, /port two: visit 2/u, /port one: visit 3/u, /port two: visit 4/u]
+  '06-http-sessions.ts': [/port one: visit 1/u, /port two: visit 2/u, /port one: visit 3/u, /port two: visit 4/u],
+  '12-level.ts': [
+    /get +Moby-Dick/u,
+    /entry +melville Moby-Dick\nentry +austen Emma/u,
+    /years +\[ '1851' \]/u,
+    /left +\[ 'austen' \]/u
+  ]
 }
 
 describe('examples', () => {

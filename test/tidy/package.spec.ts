@@ -40,6 +40,11 @@ describe('tidy: the package', () => {
   it('exports what it says, and nothing by accident', async () => {
     const main = await import('kilovolt')
     assert.deepEqual(Object.keys(main).toSorted(), ['KilovoltError', 'createNode', 'isKilovoltError'])
+    const faces = await Promise.all([import('kilovolt/keyv'), import('kilovolt/level'), import('kilovolt/unstorage')])
+    assert.deepEqual(
+      faces.map(face => Object.keys(face).toSorted()),
+      [['KilovoltKeyv'], ['KilovoltLevel', 'LevelError'], ['createDriver']]
+    )
   })
 
   it('has no top-level await, so that require() works', () => {
