@@ -32,17 +32,28 @@ export class Heap<T> {
     const items = this.#items
     const top = items[0]
     const last = items.pop()
-    if (items.length === 0 || last === undefined) return top
+    if (items.length > 0 && last !== undefined) this.#sink(last)
+    return top
+  }
+
+  /** Finds the place of the first item anew, after it has grown: half as dear as to take it out and put it in again. */
+  settle(): void {
+    const top = this.#items[0]
+    if (top !== undefined) this.#sink(top)
+  }
+
+  /** Puts an item in the first place, or as far below it as belongs. */
+  #sink(item: T): void {
+    const items = this.#items
     let at = 0
     for (;;) {
       let child = at * 2 + 1
       if (child >= items.length) break
       if (child + 1 < items.length && this.#before(items[child + 1]!, items[child]!)) child++
-      if (!this.#before(items[child]!, last)) break
+      if (!this.#before(items[child]!, item)) break
       items[at] = items[child]!
       at = child
     }
-    items[at] = last
-    return top
+    items[at] = item
   }
 }

@@ -28,7 +28,7 @@ export interface WriteOptions extends OperationOptions {
 /** What a write that stores values accepts. */
 export interface PutOptions extends WriteOptions {
   /**
-   * Time to live, whole ms from 1 to 10^14, in the place of the keyspace's; {@link Infinity} for ever. It counts from the stamp
+   * Time to live, whole ms from 1 to 10^14, in the place of the keyspace's; `Infinity` for ever. It counts from the stamp
    * of the write; see the guide on expiry for how exact that is.
    */
   readonly ttl?: number
@@ -46,7 +46,7 @@ export interface KeyspaceOptions<V, K> {
   readonly r?: number
   /** Copies that must acknowledge a write, instead of the level. */
   readonly w?: number
-  /** How long values live that are stored without a `ttl` of their own, ms; {@link Infinity} for ever. Default: for ever. */
+  /** How long values live that are stored without a `ttl` of their own, ms; `Infinity` for ever. Default: for ever. */
   readonly ttl?: number
 }
 
@@ -96,7 +96,7 @@ export interface ScanOptions<K = string> extends KeyRange<K>, ReadOptions {
   readonly limit?: number
   /** Goes on behind the place of a {@link Scan.token}, of any node's scan of this keyspace in this direction. */
   readonly after?: string
-  /** Entries that are fetched at a time, 1 … 16,384. Default 2,048. One page at most is held ahead of the one being consumed. */
+  /** Entries that are fetched at a time, 1 … 16,384. Default 4,096. One page at most is held ahead of the one being consumed. */
   readonly pageSize?: number
 }
 
@@ -120,6 +120,7 @@ export interface Scan<T> extends AsyncIterableIterator<T, undefined> {
    * begin a scan with the same options and `after: token`.
    */
   readonly token: string | undefined
+  /** The next of what it yields. */
   next(): Promise<IteratorResult<T, undefined>>
   /** Ends the scan: what is being fetched is dropped. Idempotent. */
   return(): Promise<IteratorResult<T, undefined>>
@@ -127,7 +128,9 @@ export interface Scan<T> extends AsyncIterableIterator<T, undefined> {
   pages(): AsyncIterableIterator<T[], undefined>
   /** The rest in one array. Mind the size: give a `limit`, or know the range. */
   all(): Promise<T[]>
+  /** The scan itself. */
   [Symbol.asyncIterator](): Scan<T>
+  /** As {@link Scan.return}. */
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -195,7 +198,7 @@ export interface Keyspace<V = unknown, K = string> {
    * Gives a value that is there another time to live. It reads at `quorum` at least and writes what it has read at the level,
    * right after the version that it has read: a write that comes at the same time is never undone by it.
    *
-   * @param ttl - ms from now, {@link Infinity} for ever; default the keyspace's
+   * @param ttl - ms from now, `Infinity` for ever; default the keyspace's
    * @returns whether there was a value
    * @throws KilovoltError as {@link Keyspace.put}, `KV_CONFIG` when there is no `ttl` to give, `KV_CONTENDED` when other nodes
    *   came between 16 times, `KV_OVERLOADED` when 1,000 calls on this key wait for their turn

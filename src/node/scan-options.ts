@@ -8,7 +8,7 @@ const LEVELS = ['consistency', 'timeoutMs', 'signal', 'r']
 const COUNT_OPTIONS: ReadonlySet<string> = new Set([...BOUNDS, ...LEVELS])
 const CLEAR_OPTIONS: ReadonlySet<string> = new Set([...COUNT_OPTIONS, 'w', 'reverse', 'limit'])
 const SCAN_OPTIONS: ReadonlySet<string> = new Set([...COUNT_OPTIONS, 'reverse', 'limit', 'after', 'pageSize'])
-const PAGE_SIZE = 2048
+const PAGE_SIZE = 4096
 
 /** The calls that have a range. */
 export type RangeCall = 'scan' | 'count' | 'clear'

@@ -1,4 +1,4 @@
-import { compareBytes, copyBytes } from '../base/bytes.ts'
+import { compareBytes, copyBytes, EMPTY_BYTES } from '../base/bytes.ts'
 import { isKilovoltError } from '../base/errors.ts'
 import { Heap } from '../base/heap.ts'
 import { type ByteRange, isEmptyRange } from '../model/key-range.ts'
@@ -43,6 +43,8 @@ class Source {
   rest: ByteRange | undefined
   rows: PageRow[] = []
   at = 0
+  /** Of the row that is next. */
+  key: Uint8Array = EMPTY_BYTES
 
   constructor(partition: PartitionId, isWhole: boolean, rest: ByteRange) {
     this.partition = partition
@@ -79,7 +81,7 @@ export class PageReader {
       isReverse
     }
     const direction = isReverse ? -1 : 1
-    this.#heap = new Heap<Source>((a, b) => compareBytes(a.rows[a.at]!.key, b.rows[b.at]!.key) * direction < 0)
+    this.#heap = new Heap<Source>((a, b) => compareBytes(a.key, b.key) * direction < 0)
     this.#sliceMs = deps.clock.monotonicMs()
   }
 
@@ -104,13 +106,18 @@ export class PageReader {
     const rows: PageRow[] = []
     let bytes = 0
     while (rows.length < most && bytes < mostBytes) {
-      const source = this.#heap.pop()
+      const source = this.#heap.peek()
       if (source === undefined) break
       const row = source.rows[source.at++]!
       rows.push(row)
       bytes += row.key.length + row.record.length
-      if (source.at < source.rows.length) this.#heap.push(source)
-      else if (source.rest !== undefined) await this.#load(source)
+      if (source.at < source.rows.length) {
+        source.key = source.rows[source.at]!.key
+        this.#heap.settle()
+      } else {
+        this.#heap.pop()
+        if (source.rest !== undefined) await this.#load(source)
+      }
       if (rows.length % LOOK_EVERY === 0) await this.#breathe()
     }
     return rows
@@ -126,7 +133,9 @@ export class PageReader {
       source.rest = part.rest
       for (const { key, record } of part.rows) source.rows.push(this.#row(source, key, record))
     }
-    if (source.rows.length > 0) this.#heap.push(source)
+    if (source.rows.length === 0) return
+    source.key = source.rows[0]!.key
+    this.#heap.push(source)
   }
 
   #row({ partition, isWhole }: Source, key: Uint8Array, record: RecordBytes): PageRow {

@@ -11,6 +11,15 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   '04-on-disk.ts': [/same identity true/u, /kept +yes/u],
   '05-typed-keyspaces.ts': [/admin/u, /year +2026/u, /no mixing false/u],
   '06-http-sessions.ts': [/port one: visit 1/u, /port two: visit 2/u, /port one: visit 3/u, /port two: visit 4/u],
+  '08-scans.ts': [
+    /sensor-1:0001 21\nsensor-1:0004 24/u,
+    /newest \[ 'sensor-2:0299' \]/u,
+    /count 100/u,
+    /warm 42/u,
+    /before 100 after 200 from sensor-1:0001/u,
+    /cleared 100/u,
+    /left 200/u
+  ],
   '12-level.ts': [
     /get +Moby-Dick/u,
     /entry +melville Moby-Dick\nentry +austen Emma/u,

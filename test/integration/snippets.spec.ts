@@ -5,7 +5,7 @@ import { freePort } from '../support/free-port.ts'
 import { ROOT, runScript } from '../support/run-script.ts'
 
 /** Pages whose TypeScript snippets are whole programs. */
-const PAGES = ['README.md', 'docs/start.md', 'docs/guides/faces.md']
+const PAGES = ['README.md', 'docs/start.md', 'docs/guides/faces.md', 'docs/guides/scans.md']
 
 interface Snippet {
   readonly page: string
@@ -25,7 +25,7 @@ function snippetsOf(page: string): Snippet[] {
 /** Turns "await node.get(…) // value" into an assertion, so that the promises of a comment are kept. */
 function withAssertions(code: string): string {
   const checked = code.replaceAll(
-    /^(await [\w.]+\.(?:get|getItem|getKeys|getMany|has|delete)\(.*\)) \/\/ (\S.*)$/gmu,
+    /^(await [\w.]+\.(?:get|getItem|getKeys|getMany|has|delete|keys|values|count|clear)\(.*\)) \/\/ (\S.*)$/gmu,
     (_, call: string, expected: string) => `__assert.deepEqual(${call}, ${expected})`
   )
   return `import __assert from 'node:assert/strict'\n${checked}\nprocess.exit(0)\n`

@@ -5,11 +5,13 @@ import {
   isKilovoltError,
   type Node,
   type NodeEvents,
-  type NodeOptions
+  type NodeOptions,
+  type ScanOptions
 } from 'kilovolt'
 import { CounterLoad, type LoadOptions } from './counter-load.ts'
 import { detour } from './detour.ts'
 import { FillableLevel } from './fillable-level.ts'
+import { scan } from './scan.ts'
 import type { ChildCall, ChildOptions, FromChild } from './process-node.ts'
 
 const EVENTS = [
@@ -54,6 +56,10 @@ const METHODS: Readonly<Record<ChildCall['method'], (...args: never[]) => unknow
   get: (key: string, options?: object) => node?.get(key, options),
   batch: (operations: BatchOperation<unknown>[], options?: object) => node?.batch(operations, options),
   getMany: (keys: string[], options?: object) => node?.getMany(keys, options),
+  scan: (options: ScanOptions, most: number) => {
+    if (node === undefined) throw new Error('not started')
+    return scan(node, options, most)
+  },
   members: () => node?.members(),
   status: () => node?.status(),
   shares: () => node?.ring.shares(),

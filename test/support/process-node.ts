@@ -35,6 +35,7 @@ export interface ChildCall {
     | 'get'
     | 'getMany'
     | 'batch'
+    | 'scan'
     | 'members'
     | 'status'
     | 'shares'

@@ -8,7 +8,7 @@ export const scan: Scenario = {
   name: 'scan',
   goal: 'a scan returns every key that is there throughout, in order, none twice, and none that was deleted before it began',
   draw: random => {
-    const steps = [0, 50, 100, 2500, 2500 + random.int(4000)]
+    const steps = [0, 50, 100, 2500, 2500 + random.int(3000)]
     const onDisk = random.chance(1, 3)
     const members = drawMembers(random, { count: 5, onDisk, startAtMs: i => steps[i]! }).map(member => ({
       ...member,
@@ -16,16 +16,16 @@ export const scan: Scenario = {
     }))
     const outages = drawFaultsOf(random, members, {
       kinds: ['leave', 'crash', 'restart', 'split', 'cut'],
-      count: 8,
-      fromMs: 4000,
-      toMs: 13_000,
+      count: 6,
+      fromMs: 3500,
+      toMs: 9500,
       minMs: 100,
       maxMs: 2500
     })
     const troubles = drawFaultsOf(random, members, {
       kinds: ['stall', 'deaf', 'one-way', 'clog'],
-      count: 6,
-      toMs: 14_000,
+      count: 4,
+      toMs: 10_500,
       minMs: 200,
       maxMs: 1500
     })
@@ -36,7 +36,7 @@ export const scan: Scenario = {
       scans: { clients: 2, pageSizeMax: 80, pauseMs: 40, timeoutMs: 2000 },
       workloadAtMs: 1000,
       faults: [...outages, ...troubles],
-      chaosMs: 15_000,
+      chaosMs: 11_000,
       convergeMs: 90_000
     }
   }

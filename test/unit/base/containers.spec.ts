@@ -26,6 +26,30 @@ describe('base', () => {
     )
   })
 
+  it('a heap finds the place of its first item anew when that has grown', () => {
+    fc.assert(
+      fc.property(fc.array(fc.array(fc.nat(50), { minLength: 1 })), lists => {
+        const sorted = lists.map(list => list.toSorted((a, b) => a - b))
+        const heap = new Heap<number[]>((a, b) => a[0]! < b[0]!)
+        for (const list of sorted) heap.push([...list])
+        const merged: number[] = []
+        for (let first = heap.peek(); first !== undefined; first = heap.peek()) {
+          merged.push(first.shift()!)
+          if (first.length > 0) heap.settle()
+          else {
+            // Whatever is taken out must still be in its place.
+            first.push(-1)
+            assert.equal(heap.pop(), first)
+          }
+        }
+        assert.deepEqual(
+          merged,
+          sorted.flat().sort((a, b) => a - b)
+        )
+      })
+    )
+  })
+
   it('a bounded queue keeps order and refuses what does not fit', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 200 }), fc.array(fc.boolean(), { maxLength: 500 }), (max, pushes) => {
