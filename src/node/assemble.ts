@@ -163,8 +163,7 @@ class Assembly implements NodeCore {
       repair: { everyMs: config.repairIntervalMs },
       purge: { everyMs: config.purgeIntervalMs, lagMs: config.purgeLagMs }
     })
-    replica.listen(this.transport)
-    scans.listen(this.transport)
+    for (const served of [replica, scans]) served.listen(this.transport)
     this.#transfer.listen()
     this.#mending.listen()
     this.#callForRepair()

@@ -34,6 +34,12 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /before 100 after 200 from sensor-1:0001/u,
     /cleared 100/u,
     /left 200/u
+  ],
+  '12-level.ts': [
+    /get +Moby-Dick/u,
+    /entry +melville Moby-Dick\nentry +austen Emma/u,
+    /years +\[ '1851' \]/u,
+    /left +\[ 'austen' \]/u
   ]
 }
 

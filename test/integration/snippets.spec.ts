@@ -9,6 +9,7 @@ const PAGES = [
   'README.md',
   'docs/start.md',
   'docs/guides/batches.md',
+  'docs/guides/faces.md',
   'docs/guides/scans.md',
   'docs/guides/sessions.md',
   'docs/guides/ttl.md',
@@ -33,7 +34,7 @@ function snippetsOf(page: string): Snippet[] {
 /** Turns "await node.get(…) // value" into an assertion, so that the promises of a comment are kept. */
 function withAssertions(code: string): string {
   const checked = code.replaceAll(
-    /^(await [\w.]+\.(?:get|getMany|has|delete|touch|persist|putIfAbsent|update|keys|values|count|clear)\(.*\)) \/\/ (\S.*)$/gmu,
+    /^(await [\w.]+\.(?:get|getItem|getKeys|getMany|has|delete|touch|persist|putIfAbsent|update|keys|values|count|clear)\(.*\)) \/\/ (\S.*)$/gmu,
     (_, call: string, expected: string) => `__assert.deepEqual(${call}, ${expected})`
   )
   return `import __assert from 'node:assert/strict'\n${checked}\nprocess.exit(0)\n`

@@ -6,6 +6,9 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const src = join(root, 'src')
 
+/** The public types, and no way past them. */
+const FACADE: readonly string[] = ['index.ts', 'base']
+
 /** The floors: what each folder may import besides itself. */
 const FLOORS: Readonly<Record<string, readonly string[]>> = (() => {
   const values = ['base', 'runtime', 'model', 'codec']
@@ -35,7 +38,11 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = (() => {
       'replication',
       'repair',
       'node'
-    )
+    ),
+    // The faces: whatever an app could import, and errors.
+    keyv: FACADE,
+    level: FACADE,
+    unstorage: FACADE
   }
 })()
 
@@ -51,6 +58,9 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
     transport: ['transport.ts', 'message-type.ts'],
     storage: ['record-store.ts', 'hint-store.ts', 'horizons.ts', 'tree-index.ts']
   },
+  keyv: { base: ['errors.ts'] },
+  level: { base: ['errors.ts'] },
+  unstorage: { base: ['errors.ts'] },
   repair: {
     transport: ['transport.ts', 'message-type.ts'],
     storage: ['damage.ts', 'record-store.ts', 'hint-store.ts', 'horizons.ts', 'set-aside.ts', 'tree-index.ts']
@@ -59,7 +69,7 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
 
 /** Packages that belong to one folder (or to the one file that picks concrete classes). */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
-  'abstract-level': ['storage'],
+  'abstract-level': ['level', 'storage'],
   'memory-level': ['node/defaults.ts'],
   'lru-cache': ['storage'],
   libp2p: ['transport'],

@@ -42,6 +42,11 @@ describe('tidy: the package', () => {
     assert.deepEqual(Object.keys(main).toSorted(), ['KilovoltError', 'createNode', 'isKilovoltError'])
     const session = await import('kilovolt/session')
     assert.deepEqual(Object.keys(session), ['createSessionStore'])
+    const faces = await Promise.all([import('kilovolt/keyv'), import('kilovolt/level'), import('kilovolt/unstorage')])
+    assert.deepEqual(
+      faces.map(face => Object.keys(face).toSorted()),
+      [['KilovoltKeyv'], ['KilovoltLevel', 'LevelError'], ['createDriver']]
+    )
   })
 
   it('has no top-level await, so that require() works', () => {

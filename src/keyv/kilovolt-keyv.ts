@@ -1,0 +1,156 @@
+import { EventEmitter } from 'node:events'
+import type { ConsistencyLevel, Keyspace, KeyspaceOptions, Node } from '../index.ts'
+
+/** How to make a {@link KilovoltKeyv}. */
+export interface KilovoltKeyvOptions {
+  /** Name of the keyspace that holds the data. Default `'keyv'`. */
+  readonly keyspace?: string
+  /** Level of all operations. Default `'quorum'`: what was set is found by every node. */
+  readonly consistency?: ConsistencyLevel
+}
+
+/** One of the entries of {@link KilovoltKeyv.setMany}. */
+export interface KeyvStoreEntry {
+  readonly key: string
+  /** What Keyv's serializer has made of a value. */
+  readonly value: unknown
+  /** How long it lives, ms. Default: for ever. */
+  readonly ttl?: number | undefined
+}
+
+/** Most single deletions under way at once. */
+const DELETIONS_MAX = 1024
+/** Longest life that a keyspace can tell from one for ever, ms: some 3,000 years. */
+const TTL_MS_MAX = 1e14
+
+/**
+ * A store for Keyv 5; Keyv 6 takes it through its bridge. Keys are stored as Keyv hands them over (`namespace:key`), values as the
+ * text that its serializer makes. What expires does so in the cluster: it needs no sweeping by Keyv.
+ *
+ * Failures reject, and Keyv emits them as `error`. Keyv 5 takes a `get` that failed for a miss and says nothing unless it is told
+ * `throwOnErrors`; that failure is emitted here, for it to pass on.
+ *
+ * @example
+ * ```ts
+ * const cache = new Keyv({ store: new KilovoltKeyv(node), namespace: 'users' })
+ * await cache.set('ada', { name: 'Ada' }, 60_000)
+ * ```
+ */
+export class KilovoltKeyv extends EventEmitter {
+  /**
+   * What Keyv 5 looks at to tell whether a store can iterate: it believes only addresses with the name of a store that it
+   * knows.
+   */
+  readonly opts: { readonly dialect: string; readonly url: string }
+  /** The part before the colon of the keys that {@link KilovoltKeyv.clear} clears; Keyv 5 sets it. */
+  declare namespace?: string
+  readonly #keyspace: Keyspace<string>
+
+  /**
+   * @param node - the node to go through; the app starts and stops it
+   * @param options - which keyspace, and how
+   * @throws KilovoltError `KV_CONFIG`
+   */
+  constructor(node: Pick<Node, 'keyspace'>, options: KilovoltKeyvOptions = {}) {
+    super()
+    // One for each Keyv that uses it, of which there may be any number.
+    this.setMaxListeners(0)
+    const { keyspace = 'keyv', consistency } = options
+    const settings: KeyspaceOptions<string, string> = { valueEncoding: 'utf8' }
+    this.#keyspace = node.keyspace(keyspace, consistency === undefined ? settings : { ...settings, consistency })
+    this.opts = { dialect: 'kilovolt', url: 'kilovolt://as-redis' }
+  }
+
+  /** The text of a value, or `undefined`. */
+  async get(key: string): Promise<string | undefined> {
+    try {
+      return await this.#keyspace.get(key)
+    } catch (error) {
+      // Keyv 6 reports it by itself; only Keyv 5 sets a namespace here.
+      if ('namespace' in this && this.listenerCount('error') > 0) this.emit('error', error)
+      throw error
+    }
+  }
+
+  /** Texts of many values, in the same order. */
+  async getMany(keys: readonly string[]): Promise<(string | undefined)[]> {
+    return this.#keyspace.getMany(keys)
+  }
+
+  /**
+   * Stores a text. One that expires at once, or has expired, takes what was there away.
+   *
+   * @param ttl - how long it lives, ms. Default: for ever
+   */
+  async set(key: string, value: unknown, ttl?: number): Promise<boolean> {
+    const text = textOf(value)
+    const ttlMs = wholeMs(ttl)
+    if (ttlMs > 0) await this.#keyspace.put(key, text, { ttl: ttlMs })
+    else await this.#keyspace.delete(key)
+    return true
+  }
+
+  /** Stores many texts, not atomically: when it rejects, some may have been stored. */
+  async setMany(entries: readonly KeyvStoreEntry[]): Promise<boolean[]> {
+    await this.#keyspace.batch(
+      entries.map(({ key, value, ttl }) => {
+        const text = textOf(value)
+        const ttlMs = wholeMs(ttl)
+        return ttlMs > 0 ? { type: 'put', key, value: text, ttl: ttlMs } : { type: 'del', key }
+      })
+    )
+    return entries.map(() => true)
+  }
+
+  /** Removes a key; resolves with whether there was something. */
+  async delete(key: string): Promise<boolean> {
+    return this.#keyspace.delete(key)
+  }
+
+  /** Removes many keys; resolves with whether there was something under each. */
+  async deleteMany(keys: readonly string[]): Promise<boolean> {
+    let all = true
+    for (let from = 0; from < keys.length; from += DELETIONS_MAX) {
+      const deletions = keys.slice(from, from + DELETIONS_MAX).map(key => this.#keyspace.delete(key))
+      if ((await Promise.all(deletions)).includes(false)) all = false
+    }
+    return all
+  }
+
+  /** Whether a key has a value. */
+  async has(key: string): Promise<boolean> {
+    return this.#keyspace.has(key)
+  }
+
+  /** Whether each key has a value, in the same order. */
+  async hasMany(keys: readonly string[]): Promise<boolean[]> {
+    return (await this.getMany(keys)).map(text => text !== undefined)
+  }
+
+  /** Removes all keys of the {@link KilovoltKeyv.namespace}, or all of the keyspace when there is none. */
+  async clear(): Promise<void> {
+    await this.#keyspace.clear(withPrefix(this.namespace))
+  }
+
+  /** All keys of a namespace with their texts, in the order of the keys. */
+  async *iterator(namespace?: string): AsyncGenerator<[key: string, text: string], void> {
+    yield* this.#keyspace.entries(withPrefix(namespace))
+  }
+}
+
+function withPrefix(namespace: string | undefined): { readonly prefix?: string } {
+  return namespace === undefined || namespace === '' ? {} : { prefix: `${namespace}:` }
+}
+
+function textOf(value: unknown): string {
+  if (typeof value === 'string') return value
+  throw new TypeError(`kilovolt stores what Keyv's serializer makes, a string, not ${typeof value}: leave it on`)
+}
+
+/**
+ * What a write takes: `Infinity` for ever, as for what is longer than a keyspace can tell (`Number.MAX_SAFE_INTEGER` is a usual way
+ * to say it). A part of a millisecond counts as a whole one, so that nothing expires too early.
+ */
+function wholeMs(ttl: number | undefined): number {
+  return ttl === undefined || ttl === null || Number.isNaN(ttl) || ttl > TTL_MS_MAX ? Infinity : Math.ceil(ttl)
+}

@@ -1,0 +1,126 @@
+import type { BatchOperation, ConsistencyLevel, Keyspace, Node, PutOptions } from '../index.ts'
+
+/** How to make a driver. */
+export interface DriverOptions {
+  /** Name of the keyspace that holds the data. Default `'unstorage'`. */
+  readonly keyspace?: string
+  /** Level of all operations. Default `'quorum'`: what was set is found by every node. */
+  readonly consistency?: ConsistencyLevel
+  /** How long an item lives that names no time of its own, **seconds**, as in unstorage's other drivers. Default: for ever. */
+  readonly ttl?: number
+}
+
+/** What an operation on one item may be told. */
+export interface DriverItemOptions {
+  /** How long the item lives, **seconds**. Default: the driver's. */
+  readonly ttl?: number
+}
+
+/** One of many items. */
+export interface DriverItem {
+  readonly key: string
+  readonly options?: DriverItemOptions
+}
+
+/** A driver in the form that unstorage's `createStorage` and `mount` take. */
+export interface KilovoltDriver {
+  /** `'kilovolt'`. */
+  readonly name: string
+  /** What the driver was made with. */
+  readonly options: DriverOptions
+  /** The keyspace; its values are bytes. */
+  getInstance(): Keyspace<Uint8Array>
+  /** Whether there is an item. */
+  hasItem(key: string): Promise<boolean>
+  /** The text of an item, or `null`. */
+  getItem(key: string): Promise<string | null>
+  /** The texts of many items. */
+  getItems(items: readonly DriverItem[]): Promise<{ key: string; value: string | null }[]>
+  /** The bytes of an item, or `null`. */
+  getItemRaw(key: string): Promise<Buffer | null>
+  /** Stores a text. */
+  setItem(key: string, value: string, options?: DriverItemOptions): Promise<void>
+  /** Stores many texts, not atomically. */
+  setItems(
+    items: readonly (DriverItem & { readonly value: string })[],
+    commonOptions?: DriverItemOptions
+  ): Promise<void>
+  /** Stores bytes (an `ArrayBuffer` or a view of one) or a text. */
+  setItemRaw(key: string, value: unknown, options?: DriverItemOptions): Promise<void>
+  /** Removes an item. */
+  removeItem(key: string): Promise<void>
+  /** All keys that begin with a base. */
+  getKeys(base?: string): Promise<string[]>
+  /** Removes all items whose keys begin with a base. */
+  clear(base?: string): Promise<void>
+}
+
+/**
+ * A driver for unstorage. Its `watch` tells of what this process changes through the same storage, as with most drivers.
+ *
+ * @param node - the node to go through; the app starts and stops it
+ * @throws KilovoltError `KV_CONFIG`
+ *
+ * @example
+ * ```ts
+ * const storage = createStorage({ driver: createDriver(node) })
+ * await storage.setItem('users:ada', { name: 'Ada' }, { ttl: 60 })
+ * ```
+ */
+export function createDriver(node: Pick<Node, 'keyspace'>, options: DriverOptions = {}): KilovoltDriver {
+  const { keyspace: name = 'unstorage', consistency, ttl } = options
+  const keyspace = node.keyspace<Buffer>(name, {
+    valueEncoding: 'buffer',
+    ...(consistency === undefined ? {} : { consistency })
+  })
+  const store = (key: string, value: Buffer, item: DriverItemOptions = {}): Promise<void> =>
+    keyspace.put(key, value, lifeOf(item.ttl ?? ttl))
+  return {
+    name: 'kilovolt',
+    options,
+    getInstance: () => keyspace,
+    hasItem: key => keyspace.has(key),
+    getItem: async key => textOf(await keyspace.get(key)),
+    getItems: async items => {
+      const values = await keyspace.getMany(items.map(({ key }) => key))
+      return items.map(({ key }, index) => ({ key, value: textOf(values[index]) }))
+    },
+    getItemRaw: async key => (await keyspace.get(key)) ?? null,
+    setItem: (key, value, item) => store(key, Buffer.from(value), item),
+    setItems: (items, common) =>
+      keyspace.batch(
+        items.map(({ key, value, options: item }): BatchOperation<Buffer> => ({
+          type: 'put',
+          key,
+          value: Buffer.from(value),
+          ...lifeOf(item?.ttl ?? common?.ttl ?? ttl)
+        }))
+      ),
+    setItemRaw: async (key, value, item) => store(key, bytesOf(value), item),
+    removeItem: async key => void (await keyspace.delete(key)),
+    getKeys: async base => keyspace.keys(below(base)).all(),
+    clear: async base => void (await keyspace.clear(below(base)))
+  }
+}
+
+function below(base: string | undefined): { readonly prefix?: string } {
+  return base === undefined || base === '' ? {} : { prefix: base }
+}
+
+/** Seconds to what a write takes; 0 is for ever, as in unstorage's other drivers. */
+function lifeOf(ttl: number | undefined): Pick<PutOptions, 'ttl'> {
+  return ttl === undefined || ttl === 0 ? {} : { ttl: Math.ceil(ttl * 1000) }
+}
+
+function textOf(bytes: Buffer | undefined): string | null {
+  return bytes === undefined ? null : bytes.toString('utf8')
+}
+
+function bytesOf(value: unknown): Buffer {
+  if (typeof value === 'string') return Buffer.from(value)
+  if (value instanceof ArrayBuffer) return Buffer.from(value)
+  if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+  throw new TypeError(
+    `a raw item is bytes or a string, not ${value === null ? 'null' : `a value of type ${typeof value}`}`
+  )
+}
