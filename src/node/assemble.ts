@@ -3,7 +3,6 @@ import { KilovoltError, messageOf } from '../base/errors.ts'
 import { MetaCluster } from '../cluster/meta-cluster.ts'
 import { Discovery } from '../membership/discovery.ts'
 import { GossipMembership } from '../membership/gossip-membership.ts'
-import { hlcFromMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { Ring } from '../model/partition.ts'
 import type { RoundReport } from '../repair/anti-entropy.ts'
@@ -20,17 +19,12 @@ import { type Logger, withFields } from '../runtime/logger.ts'
 import { Pace } from '../runtime/pace.ts'
 import type { Random } from '../runtime/random.ts'
 import { loadZstd } from '../runtime/zstd.ts'
-import { ApplyLoop } from '../storage/apply-loop.ts'
-import { Damage } from '../storage/damage.ts'
-import { GuardedStore } from '../storage/guarded-store.ts'
-import { ANY_OWNER, HintStore } from '../storage/hint-store.ts'
-import { Horizons } from '../storage/horizons.ts'
+import type { ApplyLoop } from '../storage/apply-loop.ts'
+import { ANY_OWNER } from '../storage/hint-store.ts'
+import type { Horizons } from '../storage/horizons.ts'
 import { closeIdentity } from '../storage/identity.ts'
 import type { StoredRecord } from '../storage/record-store.ts'
-import { createCache } from '../storage/record-cache.ts'
-import { SetAside } from '../storage/set-aside.ts'
-import { CeilingStampSource } from '../storage/stamp-source.ts'
-import { TreeIndex } from '../storage/tree-index.ts'
+import type { TreeIndex } from '../storage/tree-index.ts'
 import { loadTrees, saveTrees } from '../storage/tree-store.ts'
 import { type Hello, WIRE_VERSION, WIRE_VERSION_MIN } from '../transport/hello.ts'
 import { Mesh } from '../transport/mesh.ts'
@@ -42,12 +36,11 @@ import type { CoreEvents, NodeConfig, NodeCore, NodeParts } from './node-core.ts
 import { Packing } from './packing.ts'
 import { describeStatus, type NodeStatus } from './status.ts'
 import { StoreReports } from './store-reports.ts'
+import { createStores, type Stores } from './stores.ts'
 
 const EVICT_VOLATILE_AFTER_MS = 15_000
 const EVICT_DISK_AFTER_MS = 300_000
 const GOODBYE_MS = 500
-/** Most bytes of keys and values that a node keeps for others. */
-const HINT_BYTES_MAX = 64 * 1024 * 1024
 
 /** Wires a node together; the one place where the floors meet. Nothing runs until `start`. */
 export function assembleNode(config: NodeConfig, parts: NodeParts): NodeCore {
@@ -68,16 +61,13 @@ class Assembly implements NodeCore {
   readonly turns: KeyTurns
   readonly packing: Packing
   readonly #parts: NodeParts
-  readonly #stamps: CeilingStampSource
   readonly #discovery: Discovery
   readonly #coordinator: Coordinator
   readonly #transfer: Transfer
-  readonly #hints: HintStore
   readonly #importer: Importer
   readonly #pace: Pace
-  readonly #setAside: SetAside
   readonly #mending: Mending
-  readonly #guard: GuardedStore
+  readonly #stores: Stores
   readonly #healer: Healer
   readonly #reports: StoreReports
   readonly #events = new Emitter<CoreEvents>()
@@ -85,7 +75,7 @@ class Assembly implements NodeCore {
   #stopping: Promise<void> | undefined
 
   constructor(config: NodeConfig, parts: NodeParts) {
-    const { clock, loop, store, identity, host, hash, rules } = parts
+    const { clock, loop, identity, host, hash, rules } = parts
     const random = parts.random.fork(identity.storeId)
     const logger = withFields(parts.logger, { node: identity.storeId.slice(0, 8) })
     this.config = config
@@ -95,22 +85,12 @@ class Assembly implements NodeCore {
     this.turns = new KeyTurns(clock, { timeoutMs: config.requestTimeoutMs })
     this.packing = new Packing(clock, loadZstd)
     this.ring = new Ring(config.partitions, hash)
-    this.trees = new TreeIndex(config.partitions, identity.created)
     this.#reports = new StoreReports({ clock, logger, events: this.#events })
-    this.#guard = new GuardedStore(store, clock, this.#reports)
-    const { durability } = config
-    this.horizons = new Horizons(this.#guard, config.partitions)
-    this.#stamps = new CeilingStampSource({ store, clock }, identity)
-    const damage = this.#damageList()
-    const horizonOf = rules.refusePast ? { horizonOf: this.horizons.horizonOf.bind(this.horizons) } : {}
-    const cached = { store: this.#guard, cache: createCache(store, config.cacheBytes) }
-    const deps = { ...cached, clock, trees: this.trees, damage, ...horizonOf }
-    const torn = rules.keepUnits ? {} : { keepsUnits: false, batchMax: 1 }
-    this.records = new ApplyLoop(deps, { durability, ...torn })
-    const floorOf = this.horizons.floorOf.bind(this.horizons)
-    const kept = { store: this.#guard, clock, onDamage: this.#reports.onDamage }
-    this.#hints = new HintStore({ ...kept, floorOf }, { durability, bytesMax: HINT_BYTES_MAX })
-    this.#setAside = new SetAside(kept)
+    this.#stores = createStores(config, parts, this.#reports, () => this.#healer.found())
+    const { records, trees, horizons, hints, setAside, stamps, damage } = this.#stores
+    this.records = records
+    this.trees = trees
+    this.horizons = horizons
     this.transport = new Mesh({ host, clock, random: random.fork('mesh'), logger, hello: () => this.#hello() })
     this.membership = new GossipMembership(
       { transport: this.transport, clock, random: random.fork('membership'), loop, logger },
@@ -120,12 +100,12 @@ class Assembly implements NodeCore {
     const common = {
       self: this.storeId,
       transport: this.transport,
-      records: this.records,
-      trees: this.trees,
-      horizons: this.horizons,
-      hints: this.#hints,
-      setAside: this.#setAside,
-      stamps: this.#stamps,
+      records,
+      trees,
+      horizons,
+      hints,
+      setAside,
+      stamps,
       ring: this.ring,
       clock,
       logger,
@@ -138,7 +118,7 @@ class Assembly implements NodeCore {
         const status = this.membership.statusOf(id)
         return status === 'dead' || status === 'left'
       },
-      keepFor: this.#hints.add.bind(this.#hints)
+      keepFor: hints.add.bind(hints)
     }
     const purger = new Purger(common)
     const healer = (this.#healer = new Healer({ ...common, damage }))
@@ -149,7 +129,7 @@ class Assembly implements NodeCore {
     this.#transfer = new Transfer({ ...common, purger, healer, pace: this.#pace })
     this.cluster = this.#createCluster(random.fork('cluster'), logger)
     const bring = this.#coordinator.bring.bind(this.#coordinator)
-    this.#importer = new Importer({ records: this.records, clock, logger, bring })
+    this.#importer = new Importer({ records, clock, logger, bring })
     const mends = {
       ...common,
       replica,
@@ -224,8 +204,8 @@ class Assembly implements NodeCore {
     try {
       await this.horizons.open()
       await this.#openTrees()
-      await this.#hints.open()
-      await this.#setAside.open()
+      await this.#stores.hints.open()
+      await this.#stores.setAside.open()
       await this.transport.start()
       this.membership.start()
       this.#discovery.start()
@@ -235,18 +215,6 @@ class Assembly implements NodeCore {
       await this.stop()
       throw error
     }
-  }
-
-  /** Nothing that is stored here now is stamped after this node's clock, but by clocks that are ahead and within the drift. */
-  #damageList(): Damage {
-    return new Damage({
-      latest: () => Math.max(this.#stamps.last, hlcFromMs(this.clock.wallMs())),
-      trees: this.trees,
-      onFound: key => {
-        this.#reports.onDamage(key)
-        this.#healer.found()
-      }
-    })
   }
 
   async #openTrees(): Promise<void> {
@@ -277,7 +245,7 @@ class Assembly implements NodeCore {
       self: this.storeId,
       topology: this.cluster.topology,
       isAlive: id => this.membership.statusOf(id) === 'alive',
-      soleRecords: this.#hints.countOf(ANY_OWNER),
+      soleRecords: this.#stores.hints.countOf(ANY_OWNER),
       strays: this.cluster.strays
     })
   }
@@ -303,11 +271,11 @@ class Assembly implements NodeCore {
   }
 
   setAside(): AsyncIterable<StoredRecord> {
-    return this.#setAside.entries()
+    return this.#stores.setAside.entries()
   }
 
   discardSetAside(): Promise<void> {
-    return this.#setAside.clear()
+    return this.#stores.setAside.clear()
   }
 
   status(): NodeStatus {
@@ -321,11 +289,11 @@ class Assembly implements NodeCore {
       operations: this.#coordinator.stats(),
       transfer: this.#transfer.stats(),
       repair: this.#mending.stats(),
-      purge: { ...this.#mending.purgeStats(), setAside: this.#setAside.count },
-      hints: this.#hints.stats(),
+      purge: { ...this.#mending.purgeStats(), setAside: this.#stores.setAside.count },
+      hints: this.#stores.hints.stats(),
       storage: this.records.stats(),
       permanent: this.#parts.store.permanent,
-      readOnly: this.#guard.failure?.message,
+      readOnly: this.#stores.guard.failure?.message,
       openedClean: this.#parts.identity.created ? undefined : this.#parts.identity.openedClean,
       transport: this.transport.stats(),
       healthMultiplier: this.membership.healthMultiplier
@@ -348,10 +316,10 @@ class Assembly implements NodeCore {
       ['membership', () => this.membership.stop()],
       ['transport', () => this.transport.stop()],
       ['mending', () => this.#mending.stop()],
-      ['hints', () => this.#hints.close()],
-      ['set aside', () => this.#setAside.close()],
+      ['hints', () => this.#stores.hints.close()],
+      ['set aside', () => this.#stores.setAside.close()],
       ['records', () => this.records.close()],
-      ['stamps', () => this.#stamps.close()],
+      ['stamps', () => this.#stores.stamps.close()],
       ['identity', () => this.#close()],
       ['store', () => store.close()],
       ['loop monitor', () => loop.stop()]
@@ -370,7 +338,7 @@ class Assembly implements NodeCore {
     const { store } = this.#parts
     if (!this.#isOpen) return
     await saveTrees(store, this.trees)
-    await closeIdentity(store, this.#stamps.last)
+    await closeIdentity(store, this.#stores.stamps.last)
   }
 
   #hello(): Hello {
