@@ -6,7 +6,7 @@ import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { ApplyBatch, type HorizonOf, type Mutation, type MutationKind } from './apply-batch.ts'
-import type { ApplyLoopOptions } from './apply-options.ts'
+import type { ApplyLoopDeps, ApplyLoopOptions } from './apply-options.ts'
 import { Damage } from './damage.ts'
 import { FlushFence } from './flush-fence.ts'
 import { dataKey, decodeDataKey, partitionRange } from './key-layout.ts'
@@ -27,20 +27,6 @@ import {
 import { storageError } from './storage-error.ts'
 import type { Store, StoreChange } from './store.ts'
 import type { RecordChange, TreeIndex } from './tree-index.ts'
-
-/** What an apply loop needs. */
-export interface ApplyLoopDeps {
-  readonly store: Store
-  readonly clock: Pick<Clock, 'soon'>
-  /** Told of everything that is written. */
-  readonly trees?: TreeIndex
-  /** How far the past of each partition is settled. Default: not at all. */
-  readonly horizonOf?: HorizonOf
-  /** Told of records that cannot be read. Default: a list of its own, by which anything may take their place. */
-  readonly damage?: Damage
-  /** Keeps what was used last in memory. Default: nothing is. */
-  readonly cache?: RecordCache | undefined
-}
 
 type Done = Mutation['done']
 

@@ -1,3 +1,24 @@
+import type { Clock } from '../runtime/clock.ts'
+import type { HorizonOf } from './apply-batch.ts'
+import type { Damage } from './damage.ts'
+import type { RecordCache } from './record-cache.ts'
+import type { Store } from './store.ts'
+import type { TreeIndex } from './tree-index.ts'
+
+/** What an apply loop needs. */
+export interface ApplyLoopDeps {
+  readonly store: Store
+  readonly clock: Pick<Clock, 'soon'>
+  /** Told of everything that is written. */
+  readonly trees?: TreeIndex
+  /** How far the past of each partition is settled. Default: not at all. */
+  readonly horizonOf?: HorizonOf
+  /** Told of records that cannot be read. Default: a list of its own, by which anything may take their place. */
+  readonly damage?: Damage
+  /** Keeps what was used last in memory. Default: nothing is. */
+  readonly cache?: RecordCache | undefined
+}
+
 /** Settings of an apply loop. */
 export interface ApplyLoopOptions {
   /** What a record must survive before it is acknowledged: the end of the process or that of the machine. Default 'os'. */
