@@ -160,7 +160,7 @@ export class ScanRound {
       if (peer === undefined) return resolve(undefined)
       const timeoutMs = Math.max(1, Math.min(this.#remainingMs(), ANSWER_WITHIN_MS))
       const body = encodeScan(request)
-      transport.request(peer, { type: MessageType.SCAN, class: 'data', body, timeoutMs }, outcome => {
+      transport.request(peer, { type: MessageType.SCAN, class: 'bulk', body, timeoutMs }, outcome => {
         resolve(pageOf(outcome))
       })
     })

@@ -48,8 +48,10 @@ export interface ScanAnswers {
 const VALUE = new Uint8Array(100).fill(118)
 const AT_ONCE = 2000
 const LOADED_KEYS = 1000
-const WATCH_EVERY_MS = 200
-const COLLECT_EVERY = 2
+/** To collect garbage takes a node as long as some pages. */
+const WATCH_EVERY_MS = 2000
+const COLLECT_EVERY = 8
+const PAGE_TIMEOUT_MS = 60_000
 
 let node: Node | undefined
 let load: OpenLoop<'get' | 'put'> | undefined
@@ -109,8 +111,8 @@ async function heldByScan(): Promise<number> {
   const before = bytesInUse()
   let most = 0
   let pages = 0
-  for await (const page of keyspace().entries().pages()) {
-    if (page.length > 0 && ++pages % COLLECT_EVERY === 0) most = Math.max(most, bytesInUse() - before)
+  for await (const page of keyspace().entries({ timeoutMs: PAGE_TIMEOUT_MS }).pages()) {
+    if (page.length > 0 && ++pages % COLLECT_EVERY === 2) most = Math.max(most, bytesInUse() - before)
   }
   return most
 }
