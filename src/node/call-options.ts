@@ -61,7 +61,7 @@ export function backendOptions(
 }
 
 /**
- * A time to live after checks; `undefined`, which is for ever, when it is {@link Infinity} or absent.
+ * A time to live after checks; `undefined`, which is for ever, when it is `Infinity` or absent.
  *
  * @throws KilovoltError `KV_CONFIG`
  */

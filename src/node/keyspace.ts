@@ -29,7 +29,7 @@ export interface WriteOptions extends OperationOptions {
 /** What a write that stores values accepts. */
 export interface PutOptions extends WriteOptions {
   /**
-   * Time to live, whole ms from 1 to 10^14, in the place of the keyspace's; {@link Infinity} for ever. It counts from the stamp
+   * Time to live, whole ms from 1 to 10^14, in the place of the keyspace's; `Infinity` for ever. It counts from the stamp
    * of the write; see the guide on expiry for how exact that is.
    */
   readonly ttl?: number
@@ -55,7 +55,7 @@ export interface KeyspaceOptions<V, K> {
   readonly r?: number
   /** Copies that must acknowledge a write, instead of the level. */
   readonly w?: number
-  /** How long values live that are stored without a `ttl` of their own, ms; {@link Infinity} for ever. Default: for ever. */
+  /** How long values live that are stored without a `ttl` of their own, ms; `Infinity` for ever. Default: for ever. */
   readonly ttl?: number
 }
 
@@ -231,7 +231,7 @@ export interface Keyspace<V = unknown, K = string, In = V> {
    * Gives a value that is there another time to live. It reads at `quorum` at least and writes what it has read at the level,
    * right after the version that it has read: a write that comes at the same time is never undone by it.
    *
-   * @param ttl - ms from now, {@link Infinity} for ever; default the keyspace's
+   * @param ttl - ms from now, `Infinity` for ever; default the keyspace's
    * @returns whether there was a value
    * @throws KilovoltError as {@link Keyspace.put}, `KV_CONFIG` when there is no `ttl` to give, `KV_CONTENDED` when other nodes
    *   came between 16 times, `KV_OVERLOADED` when 1,000 calls on this key wait for their turn
