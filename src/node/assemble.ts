@@ -34,6 +34,8 @@ import { Mesh } from '../transport/mesh.ts'
 import { createMover } from './mover.ts'
 import type { KeyspaceBackend } from './backend.ts'
 import { adviseStop, type StopAdvice } from './safe-to-stop.ts'
+import type { WatchDoor } from './node-watch.ts'
+import { Watching } from './watching.ts'
 import type { CoreEvents, NodeConfig, NodeCore, NodeParts } from './node-core.ts'
 import { describeStatus, type NodeStatus } from './status.ts'
 import { StoreReports } from './store-reports.ts'
@@ -64,6 +66,7 @@ class Assembly implements NodeCore {
   readonly #stamps: CeilingStampSource
   readonly #discovery: Discovery
   readonly #coordinator: Coordinator
+  readonly #watching: Watching
   readonly #transfer: Transfer
   readonly #hints: HintStore
   readonly #importer: Importer
@@ -94,7 +97,8 @@ class Assembly implements NodeCore {
     this.#stamps = new CeilingStampSource({ store, clock }, identity)
     const damage = this.#damageList()
     const horizonOf = rules.refusePast ? { horizonOf: this.horizons.horizonOf.bind(this.horizons) } : {}
-    this.records = new ApplyLoop({ store: this.#guard, clock, trees: this.trees, damage, ...horizonOf }, { durability })
+    const written = { trees: this.trees, tap: (this.#watching = new Watching(clock, this.horizons)).tap }
+    this.records = new ApplyLoop({ store: this.#guard, clock, damage, ...written, ...horizonOf }, { durability })
     const floorOf = this.horizons.floorOf.bind(this.horizons)
     const kept = { store: this.#guard, clock, onDamage: this.#reports.onDamage }
     this.#hints = new HintStore({ ...kept, floorOf }, { durability, bytesMax: HINT_BYTES_MAX })
@@ -151,9 +155,10 @@ class Assembly implements NodeCore {
       purge: { everyMs: config.purgeIntervalMs, lagMs: config.purgeLagMs }
     })
     replica.listen(this.transport)
+    this.#watching.listen({ ...common, pace: this.#pace, random: random.fork('watch'), events: this.#events })
     this.#transfer.listen()
     this.#mending.listen()
-    this.#callForRepair()
+    this.#followChanges()
   }
 
   #createDiscovery(random: Random, logger: Logger): Discovery {
@@ -244,19 +249,25 @@ class Assembly implements NodeCore {
     this.#isOpen = true
   }
 
-  /** Whoever was away has missed something; who has become an owner may have. */
-  #callForRepair(): void {
+  /** Whoever was away has missed something; who has become an owner may have. Watches follow the owners. */
+  #followChanges(): void {
     for (const event of ['member:returned', 'member:joined'] as const) {
       this.membership.on(event, ({ storeId }) => this.#mending.returned(storeId))
     }
     this.cluster.on('row', ({ event }) => {
       if (event !== 'begin') this.#mending.moved()
     })
+    this.cluster.on('topology', () => this.#watching.topologyChanged())
   }
 
   get data(): KeyspaceBackend {
     this.#assertRunning()
     return this.#coordinator
+  }
+
+  get watches(): WatchDoor {
+    this.#assertRunning()
+    return this.#watching.door
   }
 
   safeToStop(): StopAdvice {
@@ -323,6 +334,7 @@ class Assembly implements NodeCore {
   async #stop(): Promise<void> {
     const { store, loop, logger } = this.#parts
     this.#events.emit('stopped', undefined)
+    this.#watching.stop()
     this.#mending.cancel()
     this.#importer.cancel()
     this.#pace.stop()

@@ -1,5 +1,6 @@
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
+import type { WatchDoor } from './node-watch.ts'
 
 /** What a keyspace needs of the node: the coordinator's verbs, in bytes. */
 export interface KeyspaceBackend {
@@ -39,6 +40,8 @@ export interface BackendResults<T> {
 export interface BackendSource {
   /** Throws `KV_NODE_STOPPED` when the node has stopped. */
   readonly data: KeyspaceBackend
+  /** Throws `KV_NODE_STOPPED` when the node has stopped. */
+  readonly watches: WatchDoor
 }
 
 /** Options of an operation after defaults. */

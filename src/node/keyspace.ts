@@ -1,6 +1,7 @@
 import type { AbortOptions } from '../base/abort.ts'
 import type { ConsistencyLevel } from '../model/quorum.ts'
 import type { Encoding } from './encodings.ts'
+import type { Watch, WatchOptions } from './watch.ts'
 
 /** What every operation accepts. */
 export interface OperationOptions extends AbortOptions {
@@ -99,4 +100,17 @@ export interface Keyspace<V = unknown, K = string> {
    *   whole is told as such: `KV_CONFIG`, `KV_ABORTED` before anything was sent, `KV_NODE_STOPPED`
    */
   batch(operations: readonly BatchOperation<V, K>[], options?: WriteOptions): Promise<void>
+  /**
+   * A live stream of changes of this keyspace, of one key or of those with a prefix, made on whichever node. For each key
+   * versions grow, the last one always comes, and none comes twice; versions between may be left out. What fails, fails when
+   * events are read.
+   *
+   * @example
+   * ```ts
+   * const changes = sessions.watch({ prefix: 'eu:' })
+   * await changes.ready
+   * for await (const event of changes) console.log(event.type)
+   * ```
+   */
+  watch(options?: WatchOptions<K>): Watch<V, K>
 }

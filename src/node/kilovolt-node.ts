@@ -17,6 +17,7 @@ import { type RingView, TopologyRingView } from './ring-view.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
 import { isSettled } from './settled.ts'
 import type { NodeStatus } from './status.ts'
+import type { Watch, WatchOptions } from './watch.ts'
 
 const WAIT_TIMEOUT_MS = 60_000
 
@@ -81,6 +82,10 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
 
   batch(operations: readonly BatchOperation<unknown>[], options?: WriteOptions): Promise<void> {
     return this.#default.batch(operations, options)
+  }
+
+  watch(options?: WatchOptions): Watch {
+    return this.#default.watch(options)
   }
 
   members(): MemberInfo[] {

@@ -8,6 +8,8 @@ import type { BackendOptions, BackendSource } from './backend.ts'
 import { assertKeyspaceOptions, backendOptions, requirement } from './call-options.ts'
 import { type Codec, createCodec } from './encodings.ts'
 import type { BatchOperation, Entry, Keyspace, KeyspaceOptions, ReadOptions, WriteOptions } from './keyspace.ts'
+import { NodeWatch } from './node-watch.ts'
+import type { Watch, WatchOptions } from './watch.ts'
 
 /** One operation of a batch in bytes; no value deletes. */
 interface EncodedOperation<K> {
@@ -88,6 +90,16 @@ export class NodeKeyspace<V, K> implements Keyspace<V, K> {
     const gathered = await this.#source.data.putMany(this.#nameBytes, writes, call)
     for (const [index, error] of gathered.failures) failures.push({ key: writes[index]!.name, error })
     if (failures.length > 0) throw batchError(failures, operations.length)
+  }
+
+  watch(options: WatchOptions<K> = {}): Watch<V, K> {
+    const codec = {
+      keyspace: this.#nameBytes,
+      encodeKey: this.#keyBytes,
+      decodeKey: this.#keys.decode,
+      valueOf: (record: RecordBytes) => this.#valueOf(record)
+    }
+    return new NodeWatch(() => this.#source.watches, codec, options)
   }
 
   /** Of several operations on one key the last one counts; the earlier ones would only race with it. */

@@ -29,6 +29,8 @@ export interface PlacementRules {
   readonly closeFirst: boolean
   /** G4: whether what is brought along from another cluster keeps its age. */
   readonly keepAge: boolean
+  /** W2: whether a watch that changes to another copy looks there for what the former one never had. */
+  readonly rewindWatches: boolean
 }
 
 /** Size of a majority. */
@@ -48,5 +50,6 @@ export const SOUND_RULES: PlacementRules = {
   syncPast: true,
   refusePast: true,
   closeFirst: true,
-  keepAge: true
+  keepAge: true,
+  rewindWatches: true
 }

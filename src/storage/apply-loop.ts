@@ -5,6 +5,7 @@ import { BoundedQueue } from '../base/queue.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
+import type { ChangeTap } from './arrival-log.ts'
 import { ApplyBatch, type HorizonOf, type Mutation, type MutationKind } from './apply-batch.ts'
 import { Damage } from './damage.ts'
 import { FlushFence } from './flush-fence.ts'
@@ -26,6 +27,8 @@ export interface ApplyLoopDeps {
   readonly horizonOf?: HorizonOf
   /** Told of records that cannot be read. Default: a list of its own, by which anything may take their place. */
   readonly damage?: Damage
+  /** Told of what was written, while somebody watches. */
+  readonly tap?: ChangeTap
 }
 
 /** Settings of an apply loop. */
@@ -63,6 +66,7 @@ export class ApplyLoop implements RecordStore {
   readonly #clock: Pick<Clock, 'soon'>
   readonly #trees: TreeIndex | undefined
   readonly #horizonOf: HorizonOf | undefined
+  readonly #tap: ChangeTap | undefined
   readonly #form: RecordForm
   readonly #damage: Damage
   readonly #reader: RecordReader
@@ -85,11 +89,12 @@ export class ApplyLoop implements RecordStore {
   #stale = 0
   #batches = 0
 
-  constructor({ store, clock, trees, horizonOf, damage }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
+  constructor({ store, clock, trees, horizonOf, damage, tap }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
     this.#store = store
     this.#clock = clock
     this.#trees = trees
     this.#horizonOf = horizonOf
+    this.#tap = tap
     this.#form = formFor(store)
     this.#damage = damage ?? new Damage()
     this.#durability = options.durability === 'fsync' ? SYNC : NO_SYNC
@@ -272,6 +277,7 @@ export class ApplyLoop implements RecordStore {
     }
     void written.then(() => {
       this.#trees?.written(changes)
+      if (this.#tap?.isOn === true) this.#tap.written(changes)
       for (const { key } of changes) this.#damage.remove(key)
       this.#settle(batch, results)
     }, fail)

@@ -15,7 +15,8 @@ describe('the simulator, given a planted bug', function () {
     'quorum reads miss no acknowledged write',
     'quorum reads never go back',
     'acknowledged writes survive',
-    'copies converge without being read'
+    'copies converge without being read',
+    'a watch tells the last version of every key'
   ]
 
   async function isCaught(canary: Canary | undefined, seed: number): Promise<boolean> {

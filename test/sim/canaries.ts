@@ -6,6 +6,7 @@ import { drawPlan, type Scenario } from './scenarios/draw.ts'
 import { late } from './scenarios/late.ts'
 import { merge } from './scenarios/merge.ts'
 import { purge } from './scenarios/purge.ts'
+import { watch } from './scenarios/watch.ts'
 
 /** A bug that is planted on purpose, to see that the simulator sees it: it breaks one rule, and nothing else. */
 export interface Canary {
@@ -92,6 +93,12 @@ export const canaries: readonly Canary[] = [
     name: 'G4 with new stamps: what is brought along from another cluster is as good as new',
     sabotage: withRules({ keepAge: false }),
     scenario: merge,
+    hint: 1
+  },
+  {
+    name: 'W2 left out: a watch that changes to another copy does not look for what the former one never had',
+    sabotage: withRules({ rewindWatches: false }),
+    scenario: watch,
     hint: 1
   }
 ]

@@ -13,10 +13,25 @@ import { slowStore } from './slow-store.ts'
 import { split } from './split.ts'
 import { steady } from './steady.ts'
 import { swarm } from './swarm.ts'
+import { watch } from './watch.ts'
 
 /** All scenarios by name, in the order in which seeds take turns. */
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
-  [steady, split, crash, clockSkew, growth, restart, slowStore, swarm, churn, purge, late, rot, merge, refound].map(
-    scenario => [scenario.name, scenario]
-  )
+  [
+    steady,
+    split,
+    crash,
+    clockSkew,
+    growth,
+    restart,
+    slowStore,
+    swarm,
+    churn,
+    purge,
+    late,
+    rot,
+    merge,
+    refound,
+    watch
+  ].map(scenario => [scenario.name, scenario])
 )

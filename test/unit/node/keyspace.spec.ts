@@ -11,6 +11,9 @@ import { NodeKeyspace } from '../../../src/node/node-keyspace.ts'
 /** A map with the coordinator's verbs. */
 class MapBackend implements KeyspaceBackend, BackendSource {
   readonly data = this
+  get watches(): never {
+    throw new Error('nobody watches here')
+  }
   readonly records = new Map<string, RecordBytes>()
   readonly seen: BackendOptions[] = []
   refuse: ((key: string) => boolean) | undefined
