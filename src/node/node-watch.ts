@@ -74,7 +74,8 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
   }
 
   get token(): string {
-    const book = this.#queue.length === this.#head && this.#error === undefined ? this.#book() : undefined
+    // What has ended stays where its reader was; what was not taken is to be told to the next one.
+    const book = this.#queue.length === this.#head && !this.#isOver ? this.#book() : undefined
     if (book !== undefined) this.#last = () => this.#subscription!.token(book)
     return this.#last?.() ?? this.#since
   }

@@ -10,7 +10,13 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   '03-three-processes.ts': [/process one says hello/u, /process two says hello/u, /members 3/u],
   '04-on-disk.ts': [/same identity true/u, /kept +yes/u],
   '05-typed-keyspaces.ts': [/admin/u, /year +2026/u, /no mixing false/u],
-  '06-http-sessions.ts': [/port one: visit 1/u, /port two: visit 2/u, /port one: visit 3/u, /port two: visit 4/u]
+  '06-http-sessions.ts': [/port one: visit 1/u, /port two: visit 2/u, /port one: visit 3/u, /port two: visit 4/u],
+  '09-watch.ts': [
+    /put +shelf-1:apples/u,
+    /delete shelf-1:pears/u,
+    /copy +\{ 'shelf-1:apples': 3 \}/u,
+    /copy +\{ 'shelf-1:apples': 2 \}/u
+  ]
 }
 
 describe('examples', () => {

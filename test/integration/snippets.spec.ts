@@ -5,7 +5,7 @@ import { freePort } from '../support/free-port.ts'
 import { ROOT, runScript } from '../support/run-script.ts'
 
 /** Pages whose TypeScript snippets are whole programs. */
-const PAGES = ['README.md', 'docs/start.md']
+const PAGES = ['README.md', 'docs/start.md', 'docs/guides/watch.md']
 
 interface Snippet {
   readonly page: string

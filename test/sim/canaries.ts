@@ -99,7 +99,7 @@ export const canaries: readonly Canary[] = [
     name: 'W2 left out: a watch that changes to another copy does not look for what the former one never had',
     sabotage: withRules({ rewindWatches: false }),
     scenario: watch,
-    hint: 1
+    hint: 7
   }
 ]
 
