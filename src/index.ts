@@ -58,6 +58,7 @@ export type {
   RepairStatus,
   TransferStatus
 } from './node/status.ts'
+export type { DeleteEvent, ExpireEvent, PutEvent, ResetEvent, Watch, WatchEvent, WatchOptions } from './node/watch.ts'
 export type { LogFields, Logger } from './runtime/logger.ts'
 export type { LevelDatabase } from './storage/level-store.ts'
 export type { RecordCacheStats, RecordStoreStats } from './storage/record-store.ts'

@@ -32,6 +32,8 @@ import { createMover } from './mover.ts'
 import type { KeyspaceBackend } from './backend.ts'
 import { KeyTurns } from './key-turns.ts'
 import { adviseStop, type StopAdvice } from './safe-to-stop.ts'
+import type { WatchDoor } from './node-watch.ts'
+import { Watching } from './watching.ts'
 import type { CoreEvents, NodeConfig, NodeCore, NodeParts } from './node-core.ts'
 import { Packing } from './packing.ts'
 import { describeStatus, type NodeStatus } from './status.ts'
@@ -63,6 +65,7 @@ class Assembly implements NodeCore {
   readonly #parts: NodeParts
   readonly #discovery: Discovery
   readonly #coordinator: Coordinator
+  readonly #watching: Watching
   readonly #transfer: Transfer
   readonly #importer: Importer
   readonly #pace: Pace
@@ -144,9 +147,11 @@ class Assembly implements NodeCore {
       purge: { everyMs: config.purgeIntervalMs, lagMs: config.purgeLagMs }
     })
     for (const served of [replica, scans]) served.listen(this.transport)
+    this.#watching = new Watching(this.#stores.arrivals)
+    this.#watching.listen({ ...common, pace: this.#pace, random: random.fork('watch'), events: this.#events })
     this.#transfer.listen()
     this.#mending.listen()
-    this.#callForRepair()
+    this.#followChanges()
   }
 
   #createDiscovery(random: Random, logger: Logger): Discovery {
@@ -225,19 +230,25 @@ class Assembly implements NodeCore {
     this.#isOpen = true
   }
 
-  /** Whoever was away has missed something; who has become an owner may have. */
-  #callForRepair(): void {
+  /** Whoever was away has missed something; who has become an owner may have. Watches follow the owners. */
+  #followChanges(): void {
     for (const event of ['member:returned', 'member:joined'] as const) {
       this.membership.on(event, ({ storeId }) => this.#mending.returned(storeId))
     }
     this.cluster.on('row', ({ event }) => {
       if (event !== 'begin') this.#mending.moved()
     })
+    this.cluster.on('topology', () => this.#watching.topologyChanged())
   }
 
   get data(): KeyspaceBackend {
     this.#assertRunning()
     return this.#coordinator
+  }
+
+  get watches(): WatchDoor {
+    this.#assertRunning()
+    return this.#watching.door
   }
 
   safeToStop(): StopAdvice {
@@ -304,6 +315,7 @@ class Assembly implements NodeCore {
   async #stop(): Promise<void> {
     const { store, loop, logger } = this.#parts
     this.#events.emit('stopped', undefined)
+    this.#watching.stop()
     this.#mending.cancel()
     this.#importer.cancel()
     this.#pace.stop()

@@ -3,6 +3,7 @@ import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { KeyTurns } from './key-turns.ts'
 import type { Packing } from './packing.ts'
+import type { WatchDoor } from './node-watch.ts'
 
 /** What a keyspace needs of the node: the coordinator's verbs, in bytes. */
 export interface KeyspaceBackend {
@@ -91,6 +92,8 @@ export interface BackendSource {
   readonly data: KeyspaceBackend
   /** Who reads a key and then writes it takes turns here with the others of this node. */
   readonly turns: KeyTurns
+  /** Throws `KV_NODE_STOPPED` when the node has stopped. */
+  readonly watches: WatchDoor
 }
 
 /** Options of an operation after defaults. */

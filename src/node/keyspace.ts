@@ -2,6 +2,7 @@ import type { AbortOptions } from '../base/abort.ts'
 import type { ConsistencyLevel } from '../model/quorum.ts'
 import type { Encoding, ValueEncoding } from './encodings.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
+import type { Watch, WatchOptions } from './watch.ts'
 
 /** What every operation accepts. */
 export interface OperationOptions extends AbortOptions {
@@ -302,4 +303,17 @@ export interface Keyspace<V = unknown, K = string, In = V> {
    * @throws KilovoltError as {@link Keyspace.entries} and {@link Keyspace.batch}; `details.deleted` tells how many are deleted
    */
   clear(options?: ClearOptions<K>): Promise<number>
+  /**
+   * A live stream of changes of this keyspace, of one key or of those with a prefix, made on whichever node. For each key
+   * versions grow, the last one always comes, and none comes twice; versions between may be left out. What fails, fails when
+   * events are read.
+   *
+   * @example
+   * ```ts
+   * const changes = sessions.watch({ prefix: 'eu:' })
+   * await changes.ready
+   * for await (const event of changes) console.log(event.type)
+   * ```
+   */
+  watch(options?: WatchOptions<K>): Watch<V, K>
 }

@@ -31,6 +31,7 @@ import type { SchemaInput, SchemaOutput, StandardSchema } from './schema.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
 import { isSettled } from './settled.ts'
 import type { NodeStatus } from './status.ts'
+import type { Watch, WatchOptions } from './watch.ts'
 
 const WAIT_TIMEOUT_MS = 60_000
 
@@ -136,6 +137,10 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
 
   clear(options?: ClearOptions): Promise<number> {
     return this.#default.clear(options)
+  }
+
+  watch(options?: WatchOptions): Watch {
+    return this.#default.watch(options)
   }
 
   members(): MemberInfo[] {

@@ -27,6 +27,8 @@ import { KeyspaceScans } from './keyspace-scans.ts'
 import { KeyspaceValues } from './keyspace-values.ts'
 import type { Body } from './packing.ts'
 import type { StandardSchema } from './schema.ts'
+import { NodeWatch } from './node-watch.ts'
+import type { Watch, WatchOptions } from './watch.ts'
 
 /** One operation of a batch in bytes. */
 interface EncodedOperation<K> extends BackendWrite {
@@ -209,6 +211,16 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
 
   async clear(options: ClearOptions<K> = NO_OPTIONS): Promise<number> {
     return this.#scans.clear(options)
+  }
+
+  watch(options: WatchOptions<K> = {}): Watch<V, K> {
+    const codec = {
+      keyspace: this.#nameBytes,
+      encodeKey: this.#keyBytes,
+      decodeKey: this.#keys.decode,
+      valueOf: (record: RecordBytes) => this.#values.decode(record)
+    }
+    return new NodeWatch(() => this.#source.watches, codec, options)
   }
 
   /**

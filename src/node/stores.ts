@@ -1,5 +1,6 @@
 import { hlcFromMs } from '../model/hlc.ts'
 import { ApplyLoop } from '../storage/apply-loop.ts'
+import { ArrivalLog } from '../storage/arrival-log.ts'
 import { Damage } from '../storage/damage.ts'
 import { GuardedStore } from '../storage/guarded-store.ts'
 import { HintStore } from '../storage/hint-store.ts'
@@ -22,6 +23,8 @@ export interface Stores {
   readonly setAside: SetAside
   readonly stamps: CeilingStampSource
   readonly damage: Damage
+  /** What was written lately, while somebody watches. */
+  readonly arrivals: ArrivalLog
 }
 
 /** Most bytes of keys and values that a node keeps for others. */
@@ -54,8 +57,12 @@ export function createStores(
   })
   const horizonOf = rules.refusePast ? { horizonOf: horizons.horizonOf.bind(horizons) } : {}
   const torn = rules.keepUnits ? {} : { keepsUnits: false, batchMax: 1 }
+  const arrivals = new ArrivalLog({
+    wallMs: () => clock.wallMs(),
+    horizonOf: partition => horizons.horizonOf(partition)
+  })
   const records = new ApplyLoop(
-    { store: guard, cache: createCache(store, cacheBytes), clock, trees, damage, ...horizonOf },
+    { store: guard, cache: createCache(store, cacheBytes), clock, trees, damage, tap: arrivals, ...horizonOf },
     { durability, ...torn }
   )
   const kept = { store: guard, clock, onDamage: reports.onDamage }
@@ -63,5 +70,5 @@ export function createStores(
     { ...kept, floorOf: horizons.floorOf.bind(horizons) },
     { durability, bytesMax: HINT_BYTES_MAX }
   )
-  return { guard, records, trees, horizons, hints, setAside: new SetAside(kept), stamps, damage }
+  return { guard, records, trees, horizons, hints, setAside: new SetAside(kept), stamps, damage, arrivals }
 }

@@ -35,6 +35,8 @@ export interface PlacementRules {
   readonly keepAge: boolean
   /** U: whether a replica stores the writes of one call that lie in one partition together. */
   readonly keepUnits: boolean
+  /** W2: whether a watch that changes to another copy looks there for what the former one never had. */
+  readonly rewindWatches: boolean
 }
 
 /** Size of a majority. */
@@ -57,5 +59,6 @@ export const SOUND_RULES: PlacementRules = {
   followInPlace: true,
   closeFirst: true,
   keepAge: true,
-  keepUnits: true
+  keepUnits: true,
+  rewindWatches: true
 }

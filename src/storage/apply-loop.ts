@@ -7,6 +7,7 @@ import type { RecordBytes } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { ApplyBatch, type HorizonOf, type Mutation, type MutationKind } from './apply-batch.ts'
 import type { ApplyLoopDeps, ApplyLoopOptions } from './apply-options.ts'
+import type { ChangeTap } from './arrival-log.ts'
 import { Damage } from './damage.ts'
 import { FlushFence } from './flush-fence.ts'
 import { dataKey, decodeDataKey, partitionRange } from './key-layout.ts'
@@ -49,6 +50,7 @@ export class ApplyLoop implements RecordStore {
   readonly #clock: Pick<Clock, 'soon'>
   readonly #trees: TreeIndex | undefined
   readonly #horizonOf: HorizonOf | undefined
+  readonly #tap: ChangeTap | undefined
   readonly #form: RecordForm
   readonly #damage: Damage
   readonly #cache: RecordCache | undefined
@@ -74,11 +76,12 @@ export class ApplyLoop implements RecordStore {
   #stale = 0
   #batches = 0
 
-  constructor({ store, clock, trees, horizonOf, damage, cache }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
+  constructor({ store, clock, trees, horizonOf, damage, cache, tap }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
     this.#store = store
     this.#clock = clock
     this.#trees = trees
     this.#horizonOf = horizonOf
+    this.#tap = tap
     this.#form = formFor(store)
     this.#damage = damage ?? new Damage()
     this.#cache = cache
@@ -315,6 +318,7 @@ export class ApplyLoop implements RecordStore {
     }
     void written.then(() => {
       this.#trees?.written(changes)
+      if (this.#tap?.isOn === true) this.#tap.written(changes)
       for (const { key } of changes) this.#damage.remove(key)
       this.#cache?.written(changes, i => sealed[i]!.value && this.#form.recordIn(sealed[i]!.value))
       this.#settle(batch, results)

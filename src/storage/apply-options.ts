@@ -1,5 +1,6 @@
 import type { Clock } from '../runtime/clock.ts'
 import type { HorizonOf } from './apply-batch.ts'
+import type { ChangeTap } from './arrival-log.ts'
 import type { Damage } from './damage.ts'
 import type { RecordCache } from './record-cache.ts'
 import type { Store } from './store.ts'
@@ -17,6 +18,8 @@ export interface ApplyLoopDeps {
   readonly damage?: Damage
   /** Keeps what was used last in memory. Default: nothing is. */
   readonly cache?: RecordCache | undefined
+  /** Told of what was written, while somebody watches. */
+  readonly tap?: ChangeTap
 }
 
 /** Settings of an apply loop. */

@@ -24,6 +24,7 @@ import { type MemberOptions, SimCluster } from './sim-cluster.ts'
 import type { SimNode } from './sim-node.ts'
 import { SimWorld } from './sim-world.ts'
 import { Watch } from './watch.ts'
+import { Watchers } from './watchers.ts'
 import { Workload, type WorkloadOptions } from './workload.ts'
 
 /** A machine of a plan. */
@@ -38,6 +39,8 @@ export interface SimulationPlan extends ExtraWorkloadPlan {
   readonly members: readonly PlannedMember[]
   readonly network?: NetworkOptions
   readonly workload: WorkloadOptions
+  /** Whether an app on each machine follows all keys by watching them. Default: no */
+  readonly watches?: boolean
   /**
    * Machines that found clusters apart and meet later. Each side has clients and keys of its own, and what is read of a key
    * while its cluster becomes part of another is not judged: it may be on its way.
@@ -72,6 +75,8 @@ const READS_MAX = 3
 const RETRY_READ_MS = 500
 /** How often the healed cluster is asked whether it is at rest, ms. */
 const REST_CHECK_MS = 250
+/** Time within which those who watch must know all that was read at rest, ms. */
+const TELL_MS = 30_000
 /** How often it is asked whether all copies are the same, ms. */
 const TREE_CHECK_MS = 1000
 /** How long it must have been at rest, ms. */
@@ -99,6 +104,7 @@ export class Simulation {
   readonly #clusters: readonly Set<ClusterId>[]
   readonly #watch: Watch
   readonly #violations: Violation[] = []
+  readonly #watchers: Watchers | undefined
   #nextLossMs = 0
   readonly #final = new Map<string, string | undefined>()
 
@@ -133,13 +139,29 @@ export class Simulation {
       history: this.#history,
       keys: this.#workloads[0]!.keys
     })
+    if (plan.watches === true) this.#watchers = this.#createWatchers()
+  }
+
+  /** Of two apps one, by the seed, has little room for what waits to be read. */
+  #createWatchers(): Watchers {
+    const random = this.#world.random.fork('watches')
+    const buffers = new Map(
+      this.#plan.members.map(({ machine }) => [machine.name, random.chance(1, 2) ? 4 : undefined])
+    )
+    return new Watchers({
+      keys: this.#workloads.flatMap(({ keys }) => keys),
+      bufferOf: name => buffers.get(name)
+    })
   }
 
   /** Runs the whole plan. Never rejects for a fault of the cluster's: those are violations. */
   async run(): Promise<SimulationReport> {
     try {
       await this.#chaos()
-      if ((await this.#heal()) && (await this.#converge())) await this.#readAll()
+      if ((await this.#heal()) && (await this.#converge())) {
+        await this.#readAll()
+        await this.#askWatchers()
+      }
       await this.#stopAll()
     } catch (error) {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
@@ -267,6 +289,17 @@ export class Simulation {
     }
   }
 
+  /** Whether those who watch come to know all that was read. */
+  async #askWatchers(): Promise<void> {
+    const endMs = this.#world.nowMs + TELL_MS
+    for (;;) {
+      const problem = this.#watchers?.problem(this.#final)
+      if (problem === undefined) return
+      if (this.#world.nowMs >= endMs) return this.#report('a watch tells the last version of every key', problem)
+      await this.#world.advance(REST_CHECK_MS)
+    }
+  }
+
   async #stopAll(): Promise<void> {
     for (const name of this.#cluster.names) {
       try {
@@ -280,6 +313,7 @@ export class Simulation {
 
   #add(node: SimNode): void {
     this.#watch.add(node)
+    this.#watchers?.add(node)
     const sides = this.#plan.sides ?? []
     const note = (clusterId: ClusterId): void => {
       for (const [i, side] of sides.entries()) if (side.includes(node.name)) this.#clusters[i]!.add(clusterId)
@@ -302,6 +336,7 @@ export class Simulation {
     const { operations } = this.#history
     this.#violations.push(...checkRegisters(this.#judged()), ...this.#watch.violations)
     for (const { violations } of this.#extras) this.#violations.push(...violations)
+    this.#violations.push(...(this.#watchers?.violations ?? []))
     const { trace, nowMs } = this.#world
     return {
       violations: this.#violations,

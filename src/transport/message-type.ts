@@ -47,6 +47,10 @@ export const MessageType = {
   SCAN: 36,
   /** Next page of a partition's records, for its new owner. */
   COPY: 40,
+  /** What has arrived since? */
+  WATCH: 44,
+  /** What is there that I may have missed? */
+  REWIND: 45,
 
   /** Which of these partitions' hash trees differ from yours? */
   ROOTS: 48,

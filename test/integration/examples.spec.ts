@@ -40,6 +40,12 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /entry +melville Moby-Dick\nentry +austen Emma/u,
     /years +\[ '1851' \]/u,
     /left +\[ 'austen' \]/u
+  ],
+  '09-watch.ts': [
+    /put +shelf-1:apples/u,
+    /delete shelf-1:pears/u,
+    /copy +\{ 'shelf-1:apples': 3 \}/u,
+    /copy +\{ 'shelf-1:apples': 2 \}/u
   ]
 }
 

@@ -13,7 +13,8 @@ const PAGES = [
   'docs/guides/scans.md',
   'docs/guides/sessions.md',
   'docs/guides/ttl.md',
-  'docs/guides/values.md'
+  'docs/guides/values.md',
+  'docs/guides/watch.md'
 ]
 
 interface Snippet {

@@ -18,7 +18,8 @@ describe('the simulator, given a planted bug', function () {
     'acknowledged writes survive',
     'copies converge without being read',
     'no value ends before its time',
-    UNIT_RULE
+    UNIT_RULE,
+    'a watch tells the last version of every key'
   ]
 
   async function isCaught(canary: Canary | undefined, seed: number): Promise<boolean> {

@@ -9,6 +9,7 @@ import { merge } from './scenarios/merge.ts'
 import { purge } from './scenarios/purge.ts'
 import { scan } from './scenarios/scan.ts'
 import { ttl } from './scenarios/ttl.ts'
+import { watch } from './scenarios/watch.ts'
 
 /** A bug that is planted on purpose, to see that the simulator sees it: it breaks one rule, and nothing else. */
 export interface Canary {
@@ -114,6 +115,12 @@ export const canaries: readonly Canary[] = [
     sabotage: withRules({ keepUnits: false }),
     scenario: atomic,
     hint: 1
+  },
+  {
+    name: 'W2 left out: a watch that changes to another copy does not look for what the former one never had',
+    sabotage: withRules({ rewindWatches: false }),
+    scenario: watch,
+    hint: 7
   }
 ]
 

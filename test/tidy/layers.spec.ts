@@ -56,7 +56,7 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
   },
   replication: {
     transport: ['transport.ts', 'message-type.ts'],
-    storage: ['record-store.ts', 'hint-store.ts', 'horizons.ts', 'tree-index.ts']
+    storage: ['arrival-log.ts', 'record-store.ts', 'hint-store.ts', 'horizons.ts', 'tree-index.ts']
   },
   keyv: { base: ['errors.ts'] },
   level: { base: ['errors.ts'] },

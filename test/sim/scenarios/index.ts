@@ -16,6 +16,7 @@ import { split } from './split.ts'
 import { steady } from './steady.ts'
 import { swarm } from './swarm.ts'
 import { ttl } from './ttl.ts'
+import { watch } from './watch.ts'
 
 /** All scenarios by name, in the order in which seeds take turns. */
 export const scenarios: ReadonlyMap<string, Scenario> = new Map(
@@ -36,6 +37,7 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map(
     refound,
     scan,
     ttl,
-    atomic
+    atomic,
+    watch
   ].map(scenario => [scenario.name, scenario])
 )

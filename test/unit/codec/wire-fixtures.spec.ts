@@ -37,6 +37,16 @@ import {
   type ScanPage,
   type ScanRequest
 } from '../../../src/replication/scan-wire.ts'
+import {
+  decodeRewind,
+  decodeRewindReply,
+  decodeWatch,
+  decodeWatchReply,
+  encodeRewind,
+  encodeRewindReply,
+  encodeWatch,
+  encodeWatchReply
+} from '../../../src/replication/watch-wire.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
 import { Packing } from '../../../src/node/packing.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
@@ -141,8 +151,40 @@ const page: ScanPage = {
   ],
   last: utf8('key')
 }
+const log = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)
+const ks = { keyspace: utf8('ks'), key: utf8('key') }
+const other = { keyspace: utf8('ks'), key: utf8('other'), record: encodeRecord({ stamp, value }), expired: true }
+const former = encodeRecord({ stamp, value }).slice(1, 16)
+const filters = [{ isKey: true, keyspace: utf8('ks'), prefix: utf8('key') }]
+const watch = { position: { log, seq: 299 }, wantsHorizons: true, waitMs: 5000, partitions: [1, 258], filters }
+const watched = {
+  log,
+  seq: 302,
+  expiredUntil: 1000,
+  gaps: [1],
+  strangers: [2],
+  horizons: [[258, 300]] as const,
+  arrivals: [
+    { ...other, ...ks, seq: 300, partition: 258, expired: false, previous: former },
+    { ...other, seq: 301, partition: 259, previous: undefined }
+  ]
+}
+const rewind = { partition: 258, low: 300, expiredSince: 1000, after: ks, filters }
+const rewound = {
+  horizon: 300,
+  reached: { keyspace: other.keyspace, key: other.key },
+  records: [{ ...other, partition: 258 }]
+}
 
 const bundles: Readonly<Record<string, Bundled>> = {
+  watch: { bytes: () => encodeWatch(watch), decode: decodeWatch, content: watch },
+  'watch-reply': { bytes: () => encodeWatchReply(watched), decode: decodeWatchReply, content: watched },
+  rewind: { bytes: () => encodeRewind(rewind), decode: decodeRewind, content: rewind },
+  'rewind-reply': {
+    bytes: () => encodeRewindReply(rewound),
+    decode: bytes => decodeRewindReply(bytes, 258),
+    content: rewound
+  },
   gets: { bytes: () => encodeGets(asked), decode: decodeGets, content: gets },
   'gets-reply': { bytes: () => encodeReadAnswers(reads), decode: bytes => decodeReadAnswers(bytes, 4), content: reads },
   puts: { bytes: () => encodePuts(puts, false), decode: decodePuts, content: puts },

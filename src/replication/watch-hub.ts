@@ -1,0 +1,337 @@
+import { KilovoltError } from '../base/errors.ts'
+import { createDeferred, type Deferred } from '../base/deferred.ts'
+import { hlcFromMs } from '../model/hlc.ts'
+import type { ClusterId, StoreId } from '../model/node-id.ts'
+import type { PartitionId } from '../model/partition.ts'
+import type { PlacementRules } from '../placement/rules.ts'
+import { rowOf, type Topology } from '../placement/topology.ts'
+import type { Clock, Timer } from '../runtime/clock.ts'
+import type { Logger } from '../runtime/logger.ts'
+import type { Transport } from '../transport/transport.ts'
+import { WatchAsk } from './watch-ask.ts'
+import { WatchAudience } from './watch-audience.ts'
+import type { WatchDesk } from './watch-desk.ts'
+import { type FeedOwner, WatchFeed } from './watch-feed.ts'
+import { unite, type WatchFilter } from './watch-filter.ts'
+import { resumeWatch } from './watch-resume.ts'
+import { rewindShard } from './watch-rewind.ts'
+import { START_SLACK_MS, type ToldBudget, WatchShard } from './watch-shard.ts'
+import type { WatchSource } from './watch-source.ts'
+import { type WatchBook, type WatchListener, WatchSubscription } from './watch-subscription.ts'
+import type { Reached, Standing } from './watch-token.ts'
+
+/** What watching needs. */
+export interface WatchHubDeps {
+  readonly self: StoreId
+  readonly transport: Transport
+  readonly source: WatchSource
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly rules: PlacementRules
+  readonly topology: () => Topology | undefined
+  readonly isAlive: (store: StoreId) => boolean
+}
+
+/** Versions that a node remembers to have told, over all partitions; some 150 bytes each. */
+const TOLD_MAX = 131_072
+/** How often it is looked whether each partition has somebody who feeds it, ms; at other times it is looked at once. */
+const ARRANGE_EVERY_MS = 250
+/** Longest wait for a watch that is told more than it reads, ms. */
+const ROOM_WAIT_MS = 1000
+/** Watches of one node. */
+export const WATCHES_MAX = 10_000
+
+/**
+ * The watching side: all watches of a node share one subscription with each owner that they need, and one owner feeds each
+ * partition. When the one that feeds a partition fails, or does not own it any more, another one takes over. What that one
+ * has and the former one never had is found by a *rewind* (rule W2): it is searched for records that are stamped later than
+ * the past that all owners are known to have had (the low-water mark, which follows the horizon), and what was told already is
+ * left out. Where more may be missing than a rewind can find, the watches are told so: *reset*.
+ *
+ * Promised to each watch: versions of a key strictly increase; the last one always comes; none comes twice. Versions between
+ * may be left out.
+ */
+export class WatchHub implements FeedOwner, WatchDesk {
+  readonly ask: WatchAsk
+  readonly audience = new WatchAudience()
+  readonly #deps: WatchHubDeps
+  readonly #shards = new Map<PartitionId, WatchShard>()
+  readonly #feeds = new Map<StoreId, WatchFeed>()
+  readonly #told: ToldBudget = { left: TOLD_MAX }
+  readonly #abort = new AbortController()
+  /** Those who wait until all they need was asked for. */
+  readonly #waiting = new Map<WatchSubscription, Deferred<void>>()
+  /** Those that have gone on where an earlier one stood, and remember by themselves what they were told. */
+  readonly #resumed = new Set<WatchSubscription>()
+  #generation = 1
+  #clusterId: ClusterId | undefined
+  #book: WatchBook | undefined
+  #filters: readonly WatchFilter[] | undefined
+  #timer: Timer | undefined
+  #isArranging = false
+
+  constructor(deps: WatchHubDeps) {
+    this.#deps = deps
+    this.ask = new WatchAsk(deps)
+  }
+
+  get clock(): Clock {
+    return this.#deps.clock
+  }
+
+  get rules(): PlacementRules {
+    return this.#deps.rules
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** What all watches of this node together want. */
+  get filters(): readonly WatchFilter[] {
+    return (this.#filters ??= unite(this.audience.filters()))
+  }
+
+  /** Number of watches. */
+  get size(): number {
+    return this.audience.size
+  }
+
+  /** Owners that feed this node now. */
+  get feeds(): readonly StoreId[] {
+    return [...this.#feeds.keys()]
+  }
+
+  /**
+   * Begins a watch.
+   *
+   * @param since - where an earlier one stood; default: from now on
+   * @throws KilovoltError `KV_NODE_STOPPED`, `KV_OVERLOADED`
+   */
+  add(
+    filter: WatchFilter,
+    partitions: readonly PartitionId[],
+    since: Standing | undefined,
+    listener: WatchListener
+  ): WatchSubscription {
+    if (this.#abort.signal.aborted) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+    if (this.audience.size >= WATCHES_MAX)
+      throw new KilovoltError('KV_OVERLOADED', `a node has up to ${WATCHES_MAX} watches`, { retryable: true })
+    const nowMs = this.#deps.clock.wallMs()
+    const low = hlcFromMs(nowMs - START_SLACK_MS)
+    const subscription = new WatchSubscription(filter, partitions, low, listener)
+    for (const partition of partitions) {
+      if (this.#shards.has(partition)) continue
+      const shard = new WatchShard(partition, nowMs, this.#told)
+      // Whoever has fed the earlier watch may know yet where that one stood.
+      shard.source = since?.partitions.get(partition)?.feed?.store
+      this.#shards.set(partition, shard)
+    }
+    this.audience.add(subscription)
+    this.#filters = undefined
+    if (since !== undefined) this.#resume(subscription, since)
+    this.#ask(subscription)
+    return subscription
+  }
+
+  /** Ends a watch. */
+  remove(subscription: WatchSubscription): void {
+    subscription.close()
+    if (!this.audience.delete(subscription)) return
+    this.#waiting.get(subscription)?.resolve()
+    this.#waiting.delete(subscription)
+    this.#resumed.delete(subscription)
+    this.#filters = undefined
+    for (const partition of subscription.partitions) {
+      if (this.audience.wants(partition)) continue
+      this.#shards.get(partition)?.close()
+      this.#shards.delete(partition)
+    }
+    this.#arrangeSoon()
+  }
+
+  /** Resolves when whatever arrives from now on will be told to the watch, or when that has ended. */
+  covered(subscription: WatchSubscription): Promise<void> {
+    if (subscription.isClosed) return Promise.resolve()
+    let waiting = this.#waiting.get(subscription)
+    if (waiting === undefined) this.#waiting.set(subscription, (waiting = createDeferred()))
+    return waiting.promise
+  }
+
+  /** As {@link WatchHub.covered}, counted from this call. */
+  coveredAnew(subscription: WatchSubscription): Promise<void> {
+    this.#ask(subscription)
+    return this.covered(subscription)
+  }
+
+  /** Where this node stands; nothing until it is a member. */
+  get book(): WatchBook | undefined {
+    return (this.#book ??= this.#clusterId && { clusterId: this.#clusterId, reached: this.#reached() })
+  }
+
+  /** Resolves when all watches have room for more that is old, or soon: nobody waits for long for one that does not read. */
+  room(): Promise<void> {
+    return new Promise(resolve => {
+      const timer = this.#deps.clock.after(ROOM_WAIT_MS, resolve)
+      void this.audience.room().then(() => {
+        timer.cancel()
+        resolve()
+      })
+    })
+  }
+
+  shard(partition: PartitionId): WatchShard | undefined {
+    return this.#shards.get(partition)
+  }
+
+  feed(store: StoreId): WatchFeed | undefined {
+    return this.#feeds.get(store)
+  }
+
+  /** The partitions that a store feeds, in rising order. */
+  fedBy(store: StoreId): readonly WatchShard[] {
+    return [...this.#shards.values()].filter(({ source }) => source === store).sort((a, b) => a.partition - b.partition)
+  }
+
+  /** Something of where this node stands has changed. */
+  moved(): void {
+    this.#book = undefined
+    for (const [subscription, waiting] of this.#waiting) {
+      const { partitions, generation } = subscription
+      if (!partitions.every(partition => (this.#shards.get(partition)?.generation ?? 0) >= generation)) continue
+      this.#waiting.delete(subscription)
+      waiting.resolve()
+    }
+  }
+
+  /** Another store feeds the partition from here on: what that one never had is looked for. */
+  rewind(shard: WatchShard): void {
+    void rewindShard(this, shard)
+  }
+
+  /** Something calls for another look at who feeds what. */
+  failed(feed: WatchFeed, error: unknown): void {
+    this.#deps.logger.debug('an owner does not tell what arrives', { store: feed.store, error })
+    this.#arrangeSoon()
+  }
+
+  topologyChanged(): void {
+    if (this.audience.size > 0) this.#arrangeSoon()
+  }
+
+  /** Ends everything; watches learn of it from their node. */
+  stop(): void {
+    this.#abort.abort()
+    this.#timer?.cancel()
+    for (const feed of this.#feeds.values()) feed.stop()
+    for (const waiting of this.#waiting.values()) waiting.resolve()
+    this.#waiting.clear()
+  }
+
+  #ask(subscription: WatchSubscription): void {
+    subscription.generation = ++this.#generation
+    this.#book = undefined
+    this.#arrangeSoon()
+  }
+
+  #resume(subscription: WatchSubscription, since: Standing): void {
+    const behind = new Map<PartitionId, Reached>()
+    for (const partition of subscription.partitions) {
+      const reached = since.partitions.get(partition)
+      if (reached !== undefined) behind.set(partition, reached)
+    }
+    subscription.takeUp(behind)
+    this.#resumed.add(subscription)
+    void resumeWatch(this, subscription, since)
+  }
+
+  /** Once for all that changes in a turn of the event loop. */
+  #arrangeSoon(): void {
+    if (this.#isArranging || this.#abort.signal.aborted) return
+    this.#isArranging = true
+    this.#deps.clock.soon(() => {
+      this.#isArranging = false
+      this.#arrange()
+    })
+  }
+
+  #arrange(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    if (this.#abort.signal.aborted) return
+    const topology = this.#deps.topology()
+    if (topology !== undefined) this.#assign(topology)
+    for (const feed of this.#feeds.values()) {
+      if (this.fedBy(feed.store).length > 0) feed.refresh()
+      else if (!feed.isFailing) {
+        feed.stop()
+        this.#feeds.delete(feed.store)
+      }
+    }
+    for (const subscription of this.#resumed) this.#settle(subscription)
+    if (this.audience.size === 0) return this.#rest()
+    this.#timer = this.#deps.clock.after(ARRANGE_EVERY_MS, () => this.#arrange())
+  }
+
+  #settle(subscription: WatchSubscription): void {
+    const lows = subscription.partitions.map(partition => this.#shards.get(partition)?.low ?? 0)
+    subscription.settled(lows.reduce((least, low) => Math.min(least, low), Infinity))
+    if (!subscription.remembers) this.#resumed.delete(subscription)
+  }
+
+  /** Nobody watches any more. */
+  #rest(): void {
+    for (const feed of this.#feeds.values()) feed.stop()
+    this.#feeds.clear()
+  }
+
+  #assign(topology: Topology): void {
+    if (this.#clusterId !== topology.clusterId) this.#begin(topology.clusterId)
+    for (const shard of this.#shards.values()) {
+      const { slots } = rowOf(topology, shard.partition)
+      const source = this.#sourceFor(shard, slots)
+      if (source !== undefined && !this.#feeds.has(source)) this.#feeds.set(source, new WatchFeed(source, this))
+      if (source === shard.source && shard.isAssigned) continue
+      shard.assign(source)
+      this.#book = undefined
+    }
+  }
+
+  /** The one that feeds it goes on as long as it can: to change costs a rewind. */
+  #sourceFor({ source, strangers }: WatchShard, slots: readonly StoreId[]): StoreId | undefined {
+    const { self, isAlive, clock } = this.#deps
+    const nowMs = clock.monotonicMs()
+    const isGood = (store: StoreId): boolean =>
+      slots.includes(store) &&
+      !((strangers.get(store) ?? 0) > nowMs) &&
+      (store === self || isAlive(store) || this.#feeds.get(store)?.isWell === true) &&
+      this.#feeds.get(store)?.isFailing !== true
+    if (source !== undefined && isGood(source)) return source
+    const other = isGood(self) ? self : slots.find(isGood)
+    return other ?? (source !== undefined && slots.includes(source) ? source : slots[0])
+  }
+
+  /** The node is a member of another cluster, in which all that was told means nothing. */
+  #begin(clusterId: ClusterId): void {
+    const isAnother = this.#clusterId !== undefined
+    this.#clusterId = clusterId
+    this.#book = undefined
+    if (!isAnother) return
+    this.#rest()
+    for (const shard of this.#shards.values()) shard.begin(this.#deps.clock.wallMs())
+    this.audience.resetAll()
+  }
+
+  #reached(): readonly (Reached | undefined)[] {
+    const reached: (Reached | undefined)[] = []
+    for (const { partition, source, phase, low, expiredUntil } of this.#shards.values()) {
+      const feed = phase === 'live' && source !== undefined ? this.#feeds.get(source)?.position : undefined
+      reached[partition] = { feed, low, expiredUntil }
+    }
+    return reached
+  }
+}

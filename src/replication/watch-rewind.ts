@@ -1,0 +1,108 @@
+import { copyBytes } from '../base/bytes.ts'
+import { recordHlc } from '../model/record.ts'
+import { pause } from '../runtime/clock.ts'
+import type { WatchFilter } from './watch-filter.ts'
+import type { WatchDesk } from './watch-desk.ts'
+import { EXPIRY_SLACK_MS, type WatchShard } from './watch-shard.ts'
+import type { WatchChange } from './watch-subscription.ts'
+import type { RewindPlace, RewindReply } from './watch-wire.ts'
+
+/** Pause before a search that failed begins anew, ms. */
+const RETRY_MS = 250
+
+/** What is looked for in a partition. */
+export interface RewindTask {
+  readonly low: number
+  readonly expiredUntil: number
+  readonly filters: readonly WatchFilter[]
+  /** Whether the search goes on; asked before each page. */
+  readonly isWanted: () => boolean
+  readonly found: (change: WatchChange) => void
+  /** Resolves when there is room for more. */
+  readonly room: () => Promise<void>
+}
+
+/**
+ * How a search has ended: `lost`: what is looked for may have been purged, up to the horizon; `moved`: the partition is fed by
+ * another copy now, or nobody wants it any more.
+ */
+export interface RewindEnd {
+  readonly kind: 'done' | 'lost' | 'moved'
+  readonly horizon: number
+}
+
+const MOVED: RewindEnd = { kind: 'moved', horizon: 0 }
+
+/**
+ * Searches the copy that feeds a partition now for what may have been missed. The feed was asked for what arrives before the
+ * search begins, so what is not met here comes from there.
+ */
+export async function search(hub: WatchDesk, shard: WatchShard, task: RewindTask): Promise<RewindEnd> {
+  const { turn, partition, source } = shard
+  const expiredSince = Math.max(0, task.expiredUntil - EXPIRY_SLACK_MS)
+  let after: RewindPlace | undefined
+  do {
+    if (shard.turn !== turn || source === undefined || !task.isWanted()) return MOVED
+    const { low, filters } = task
+    let reply: RewindReply
+    try {
+      reply = await hub.ask.rewind(source, { partition, low, expiredSince, after, filters })
+    } catch {
+      await pause(hub.clock, RETRY_MS, hub.signal)
+      continue
+    }
+    if (shard.turn !== turn || !task.isWanted()) return MOVED
+    if (reply.horizon > task.low) return { kind: 'lost', horizon: reply.horizon }
+    for (const { keyspace, key, record, expired } of reply.records) {
+      task.found({
+        partition,
+        keyspace: copyBytes(keyspace),
+        key: copyBytes(key),
+        record: copyBytes(record),
+        expired,
+        previous: undefined
+      })
+    }
+    await task.room()
+    after = reply.reached && { keyspace: copyBytes(reply.reached.keyspace), key: copyBytes(reply.reached.key) }
+    if (after === undefined) return { kind: 'done', horizon: reply.horizon }
+  } while (!hub.signal.aborted)
+  return MOVED
+}
+
+/** Rule W2: tells all watches of a partition what the copy that feeds it now has and the former one never had. */
+export async function rewindShard(hub: WatchDesk, shard: WatchShard): Promise<void> {
+  shard.turn++
+  if (!hub.rules.rewindWatches) {
+    shard.phase = 'live'
+    return
+  }
+  shard.phase = 'rewinding'
+  const { turn, low, expiredUntil } = shard
+  const end: RewindEnd = shard.isExact
+    ? await search(hub, shard, {
+        low,
+        expiredUntil,
+        filters: hub.filters,
+        isWanted: () => hub.shard(shard.partition) === shard,
+        found: change => tell(hub, shard, change),
+        room: () => hub.room()
+      })
+    : { kind: 'lost', horizon: 0 }
+  if (end.kind === 'moved' || shard.turn !== turn || hub.shard(shard.partition) !== shard) return
+  // Something may be missing for good: those who watch have to look at everything anew.
+  if (end.kind === 'lost') shard.restart(end.horizon, hub.clock.wallMs())
+  shard.phase = 'live'
+  hub.moved()
+  if (end.kind === 'lost') hub.audience.reset(shard.partition)
+}
+
+function tell(hub: WatchDesk, shard: WatchShard, change: WatchChange): void {
+  const { book } = hub
+  if (book === undefined || !shard.isNews(change, change.record, change.expired)) return
+  const hlc = recordHlc(change.record)
+  for (const subscription of hub.audience.for(change)) {
+    // Who began to watch later asks for no more than what came since.
+    if (hlc > subscription.low || change.expired) subscription.offer(change, { book, feed: undefined, seq: 0 })
+  }
+}

@@ -1,0 +1,151 @@
+import { toLatin1 } from '../base/bytes.ts'
+import { hlcFromMs } from '../model/hlc.ts'
+import type { StoreId } from '../model/node-id.ts'
+import type { PartitionId } from '../model/partition.ts'
+import { isTombstone, type RecordBytes, recordExpiresAt, recordHlc, STAMP_END, STAMP_START } from '../model/record.ts'
+import type { RecordKey } from '../storage/record-store.ts'
+
+/** A version as the map of those that were told keeps it. */
+interface Told {
+  /** Bytes of the stamp as Latin-1, with a sign behind it when it has expired: ordered as text. */
+  readonly version: string
+  readonly hlc: number
+  readonly expiresAt: number
+}
+
+/** What was written so long before a watch began may count as old, ms: clocks are not the same everywhere. */
+export const START_SLACK_MS = 60_000
+/** What has expired so long before another clock says so may have been told already, ms. */
+export const EXPIRY_SLACK_MS = 60_000
+
+/** How many versions may be remembered over all partitions, and are. */
+export interface ToldBudget {
+  left: number
+}
+
+/**
+ * One partition as a node that watches sees it: who feeds it, and what of it was told.
+ *
+ * Phases: `fresh`: from now on, nobody has answered yet; `behind`: another store is about to feed it, which may hold what the
+ * former one never had; `rewinding`: that one feeds it, and is searched for such; `live`: all is well.
+ */
+export class WatchShard {
+  readonly partition: PartitionId
+  readonly #budget: ToldBudget
+  source: StoreId | undefined
+  phase: 'fresh' | 'behind' | 'rewinding' | 'live' = 'fresh'
+  /** Raised whenever what is under way for it is void. */
+  turn = 0
+  /** Stores that say they do not own it, each until when that counts, monotonic ms. */
+  readonly strangers = new Map<StoreId, number>()
+  /** Whether the source was chosen by the owners of now. */
+  isAssigned = false
+  /** Everything asked for before this was told to the source. */
+  generation = 0
+  /** Everything stamped at or below was told. */
+  low = 0
+  /** Every record that had expired by then was told, Unix ms. */
+  expiredUntil = 0
+  /** Versions that were told and lie above `low`. */
+  readonly #told = new Map<string, Told>()
+  /** Versions up to here may have been told and forgotten. */
+  #forgotten = 0
+
+  constructor(partition: PartitionId, nowMs: number, budget: ToldBudget) {
+    this.partition = partition
+    this.#budget = budget
+    this.restart(0, nowMs)
+  }
+
+  /** Whether nothing told is forgotten that a rewind could meet again. */
+  get isExact(): boolean {
+    return this.#forgotten <= this.low
+  }
+
+  /** Another store feeds it from now on, or nobody. */
+  assign(source: StoreId | undefined): void {
+    this.source = source
+    this.isAssigned = source !== undefined
+    this.turn++
+    if (this.phase !== 'fresh') this.phase = 'behind'
+  }
+
+  /** All that was told means nothing any more. */
+  begin(nowMs: number): void {
+    this.assign(undefined)
+    this.phase = 'fresh'
+    this.strangers.clear()
+    this.#budget.left += this.#told.size
+    this.#told.clear()
+    this.#forgotten = this.low = this.generation = 0
+    this.restart(0, nowMs)
+  }
+
+  /** Begins anew: what came before is not asked for any more. */
+  restart(horizon: number, nowMs: number): void {
+    this.low = Math.max(this.low, horizon, hlcFromMs(nowMs - START_SLACK_MS))
+    this.expiredUntil = Math.max(this.expiredUntil, nowMs)
+    this.#forgotten = Math.min(this.#forgotten, this.low)
+    this.#prune()
+  }
+
+  /** What is stamped at or below the horizon, and whatever had expired until then, has all been told. */
+  settle(horizon: number, expiredUntil: number): void {
+    if (expiredUntil > this.expiredUntil) this.expiredUntil = expiredUntil
+    if (horizon <= this.low) return
+    this.low = horizon
+    this.#prune()
+  }
+
+  /** Whether a version is later than what was told of its key; it counts as told from then on. */
+  isNews(place: RecordKey, record: RecordBytes, expired: boolean): boolean {
+    const name = nameOf(place)
+    const version = versionOf(record, expired)
+    const told = this.#told.get(name)
+    if (told !== undefined && version <= told.version) return false
+    // The latest last: those that are forgotten first were told first.
+    if (told !== undefined) this.#told.delete(name)
+    else if (this.#budget.left > 0) this.#budget.left--
+    else this.#forgetOne()
+    const expiresAt = isTombstone(record) ? undefined : recordExpiresAt(record)
+    this.#told.set(name, { version, hlc: recordHlc(record), expiresAt: expiresAt ?? 0 })
+    return true
+  }
+
+  /** Nobody watches it any more. */
+  close(): void {
+    this.turn++
+    this.#budget.left += this.#told.size
+    this.#told.clear()
+  }
+
+  #forgetOne(): void {
+    for (const [name, { hlc }] of this.#told) {
+      this.#told.delete(name)
+      this.#forgotten = Math.max(this.#forgotten, hlc)
+      return
+    }
+    // All that is remembered is of other partitions: one more does not matter.
+    this.#budget.left--
+  }
+
+  #prune(): void {
+    for (const [name, { hlc, expiresAt }] of this.#told) {
+      // The end of one that expires is told of at its time, whenever it was written.
+      if (hlc > this.low || expiresAt > this.expiredUntil - EXPIRY_SLACK_MS) continue
+      this.#told.delete(name)
+      this.#budget.left++
+    }
+  }
+}
+
+/** A key of a partition as text. */
+export function nameOf({ keyspace, key }: RecordKey): string {
+  return `${String.fromCharCode(keyspace.length)}${toLatin1(keyspace)}${toLatin1(key)}`
+}
+
+/** A version as text that is ordered as versions are; that it has expired is later than the version itself. */
+export function versionOf(record: RecordBytes, expired: boolean): string {
+  const stamp = Buffer.from(record.buffer, record.byteOffset + STAMP_START, STAMP_END - STAMP_START).toString('latin1')
+  return expired ? `${stamp}x` : stamp
+}

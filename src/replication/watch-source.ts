@@ -1,0 +1,287 @@
+import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
+import type { PeerId, StoreId } from '../model/node-id.ts'
+import type { PartitionId } from '../model/partition.ts'
+import { isLive, isTombstone, recordExpiresAt, recordHlc } from '../model/record.ts'
+import type { Topology } from '../placement/topology.ts'
+import type { Clock, Timer } from '../runtime/clock.ts'
+import type { Pace } from '../runtime/pace.ts'
+import type { Random } from '../runtime/random.ts'
+import type { Arrival, ArrivalLog } from '../storage/arrival-log.ts'
+import type { Horizons } from '../storage/horizons.ts'
+import type { RecordStore } from '../storage/record-store.ts'
+import type { TreeIndex } from '../storage/tree-index.ts'
+import { MessageType } from '../transport/message-type.ts'
+import type { Transport } from '../transport/transport.ts'
+import { WatchExpiry } from './watch-expiry.ts'
+import { matchesAny } from './watch-filter.ts'
+import {
+  decodeRewind,
+  decodeWatch,
+  encodeRewindReply,
+  encodeWatchReply,
+  LOG_ID_BYTES,
+  type RewindReply,
+  type RewindRequest,
+  type WatchReply,
+  type WatchRequest
+} from './watch-wire.ts'
+
+/** What telling others of arrivals needs. */
+export interface WatchSourceDeps {
+  readonly self: StoreId
+  readonly transport: Transport
+  readonly arrivals: ArrivalLog
+  readonly records: RecordStore
+  readonly trees: Pick<TreeIndex, 'mortalsIn'>
+  readonly horizons: Pick<Horizons, 'horizonOf'>
+  readonly clock: Clock
+  readonly random: Random
+  readonly pace: Pick<Pace, 'turn'>
+  readonly topology: () => Topology | undefined
+}
+
+/** So long after the last request arrivals are still kept, ms: whoever comes back goes on where it was. */
+const KEEP_MS = 60_000
+/** Longest wait of a request, ms. */
+const WAIT_MAX_MS = 30_000
+/** Arrivals and bytes in one answer, about. */
+const ARRIVALS_MAX = 1024
+const REPLY_BYTES_MAX = 512 * 1024
+/** Records looked at in one step of a rewind, and steps to an answer: few milliseconds each. */
+const PAGE_RECORDS = 256
+const PAGE_BYTES = 128 * 1024
+const PAGES_MAX = 16
+
+/** A request that waits for something to arrive. */
+interface Waiting {
+  readonly request: WatchRequest
+  /** Up to here nothing was of interest. */
+  seq: number
+  readonly done: (reply: WatchReply) => void
+  readonly timer: Timer
+}
+
+/**
+ * The owner's side of watching: answers what has arrived at this node's store. A node that watches asks, gets at most so much,
+ * and asks again: so nothing is kept for it here but one request, and one that is slow falls out of what is kept of the
+ * arrivals, and reads the store instead. Until somebody watches nothing is kept at all.
+ *
+ * | message | answer |
+ * |---|---|
+ * | `WATCH` | what has arrived in some partitions after a position, at once or when something does |
+ * | `REWIND` | the next records of a partition that are stamped after the past that whoever asks knows |
+ */
+export class WatchSource {
+  readonly #deps: WatchSourceDeps
+  readonly #expiry: WatchExpiry
+  /** Those that wait, by who asks. */
+  readonly #waiting = new Map<string, Waiting>()
+  /** Since which number what arrives in an owned partition is in the log. */
+  readonly #ownedSince = new Map<PartitionId, number>()
+  #askedMs = 0
+  #keeper: Timer | undefined
+  #isFlushing = false
+  #isStopped = false
+
+  constructor(deps: WatchSourceDeps) {
+    this.#deps = deps
+    const { arrivals } = deps
+    this.#expiry = new WatchExpiry({ ...deps, onExpired: (place, record) => arrivals.expire(place, record) })
+  }
+
+  /** Answers WATCH and REWIND. */
+  listen(): void {
+    const { transport } = this.#deps
+    transport.handle(MessageType.WATCH, ({ from, body }, respond) => {
+      try {
+        this.watch(from, decodeWatch(body), reply => respond.reply(encodeWatchReply(reply)))
+      } catch (error) {
+        respond.refuse(asError(error))
+      }
+    })
+    transport.handle(MessageType.REWIND, ({ body }, respond) => {
+      new Promise<RewindReply>(resolve => resolve(this.rewind(decodeRewind(body)))).then(
+        reply => respond.reply(encodeRewindReply(reply)),
+        (error: unknown) => respond.refuse(asError(error))
+      )
+    })
+  }
+
+  /** Owners may have changed. */
+  topologyChanged(): void {
+    if (!this.#deps.arrivals.isOn) return
+    const { arrivals, self, topology } = this.#deps
+    for (const [partition, { slots }] of (topology()?.rows ?? []).entries()) {
+      const isOwned = slots.includes(self)
+      if (isOwned === this.#ownedSince.has(partition)) continue
+      if (isOwned) this.#ownedSince.set(partition, arrivals.last)
+      else {
+        this.#ownedSince.delete(partition)
+        this.#expiry.forget(partition)
+      }
+    }
+    this.#flushSoon()
+  }
+
+  /**
+   * Answers what has arrived, at once or later; of each who asks one request waits, and a further one ends the wait of the
+   * one before.
+   *
+   * @throws KilovoltError `KV_NODE_STOPPED`, `KV_NOT_JOINED`
+   */
+  watch(who: PeerId | 'self', request: WatchRequest, done: (reply: WatchReply) => void): void {
+    this.#open()
+    const before = request.waitMs === 0 ? undefined : this.#waiting.get(who)
+    if (before !== undefined) this.#end(who, before)
+    const owned = request.partitions.filter(partition => this.#ownedSince.has(partition))
+    this.#expiry.cover(owned)
+    const reply = this.#answer(request, request.position?.seq)
+    if (request.waitMs === 0 || !isEmpty(reply) || request.position === undefined) return done(reply)
+    const waiting: Waiting = {
+      request,
+      seq: reply.seq,
+      done,
+      timer: this.#deps.clock.after(Math.min(request.waitMs, WAIT_MAX_MS), () => this.#end(who, waiting))
+    }
+    this.#waiting.set(who, waiting)
+  }
+
+  /**
+   * The next records that who asks may have missed.
+   *
+   * @throws KilovoltError `KV_NOT_JOINED` when this node does not own the partition, `KV_STORAGE`, `KV_NODE_STOPPED`
+   */
+  async rewind(request: RewindRequest): Promise<RewindReply> {
+    this.#open()
+    const { records, horizons, clock, pace } = this.#deps
+    const { partition, low, expiredSince, filters } = request
+    const wanted: RewindReply['records'][number][] = []
+    let bytes = 0
+    let reached = request.after
+    for (let pages = 0; pages < PAGES_MAX && wanted.length < PAGE_RECORDS && bytes < PAGE_BYTES; pages++) {
+      if (!this.#ownedSince.has(partition)) throw notOwned(partition)
+      const after = reached
+      const page = await pace.turn(() => records.page(partition, after, PAGE_RECORDS, PAGE_BYTES))
+      // What has moved away meanwhile may have been deleted while it was read.
+      if (!this.#ownedSince.has(partition)) throw notOwned(partition)
+      const nowMs = clock.wallMs()
+      for (const stored of page) {
+        const expired = !isTombstone(stored.record) && !isLive(stored.record, nowMs)
+        const isNews = recordHlc(stored.record) > low || (expired && recordExpiresAt(stored.record)! > expiredSince)
+        if (!isNews || !matchesAny(filters, stored)) continue
+        wanted.push({ ...stored, expired })
+        bytes += stored.key.length + stored.record.length
+      }
+      const last = page.at(-1)
+      reached = last === undefined ? undefined : { keyspace: last.keyspace, key: last.key }
+      if (last === undefined) break
+    }
+    // After the reading: whatever was purged before that lies at or below it.
+    return { horizon: horizons.horizonOf(partition), reached, records: wanted }
+  }
+
+  /** Ends all waits and keeps nothing any more. */
+  stop(): void {
+    this.#isStopped = true
+    for (const [who, waiting] of this.#waiting) this.#end(who, waiting)
+    this.#keeper?.cancel()
+    this.#expiry.stop()
+    this.#deps.arrivals.close()
+  }
+
+  /** Begins to keep arrivals, or goes on with it. */
+  #open(): void {
+    if (this.#isStopped) throw new KilovoltError('KV_NODE_STOPPED', 'the node stops')
+    const { arrivals, clock, random, topology } = this.#deps
+    if (topology() === undefined) throw new KilovoltError('KV_NOT_JOINED', 'the replica is no member yet')
+    this.#askedMs = clock.monotonicMs()
+    if (arrivals.isOn) return
+    this.#ownedSince.clear()
+    const isKept = (partition: PartitionId): boolean => this.#ownedSince.has(partition)
+    arrivals.open(random.bytes(LOG_ID_BYTES), isKept, arrival => this.#onArrival(arrival))
+    this.topologyChanged()
+    this.#keep(KEEP_MS)
+  }
+
+  #keep(delayMs: number): void {
+    const { arrivals, clock } = this.#deps
+    this.#keeper = clock.after(delayMs, () => {
+      const leftMs = this.#waiting.size > 0 ? KEEP_MS : this.#askedMs + KEEP_MS - clock.monotonicMs()
+      if (leftMs > 0) return this.#keep(leftMs)
+      this.#keeper = undefined
+      this.#expiry.stop()
+      arrivals.close()
+    })
+  }
+
+  #onArrival(arrival: Arrival): void {
+    if (!arrival.expired) this.#expiry.note(arrival, arrival.record)
+    this.#flushSoon()
+  }
+
+  /** Once for all that arrives in a turn of the event loop. */
+  #flushSoon(): void {
+    if (this.#isFlushing || this.#waiting.size === 0) return
+    this.#isFlushing = true
+    this.#deps.clock.soon(() => {
+      this.#isFlushing = false
+      for (const [who, waiting] of this.#waiting) {
+        const reply = this.#answer(waiting.request, waiting.seq)
+        if (isEmpty(reply)) waiting.seq = reply.seq
+        else this.#end(who, waiting, reply)
+      }
+    })
+  }
+
+  #end(who: string, waiting: Waiting, reply?: WatchReply): void {
+    waiting.timer.cancel()
+    if (this.#waiting.get(who) === waiting) this.#waiting.delete(who)
+    // On a quiet stream at least the past moves on.
+    waiting.done(reply ?? this.#answer({ ...waiting.request, wantsHorizons: true }, waiting.seq))
+  }
+
+  #answer(request: WatchRequest, from: number | undefined): WatchReply {
+    const { arrivals, horizons } = this.#deps
+    const { position, partitions, filters, wantsHorizons } = request
+    const reaches = position === undefined || arrivals.reaches(position.log, from!)
+    const seq = position === undefined || !reaches ? arrivals.last : from!
+    const strangers = partitions.filter(partition => !this.#ownedSince.has(partition))
+    const gaps = partitions.filter(partition => !reaches || (this.#ownedSince.get(partition) ?? 0) > seq)
+    const told: Arrival[] = []
+    let reached = seq
+    let bytes = 0
+    const wanted = new Set(partitions)
+    while (reached < arrivals.last && told.length < ARRIVALS_MAX && bytes < REPLY_BYTES_MAX) {
+      const arrival = arrivals.at(++reached)!
+      if (!wanted.has(arrival.partition) || !matchesAny(filters, arrival)) continue
+      told.push(arrival)
+      bytes += arrival.key.length + arrival.record.length
+    }
+    const isAll = reached === arrivals.last
+    const owned = strangers.length === 0 ? partitions : partitions.filter(one => this.#ownedSince.has(one))
+    return {
+      log: arrivals.id,
+      seq: reached,
+      // Of what has not been told yet some may have expired, or lie below the horizon.
+      expiredUntil: isAll ? this.#expiry.settledUntil(owned) : 0,
+      gaps,
+      strangers,
+      horizons:
+        isAll && wantsHorizons ? owned.map(partition => [partition, horizons.horizonOf(partition)] as const) : [],
+      arrivals: told
+    }
+  }
+}
+
+/** Whether there is nothing to tell that cannot wait. */
+function isEmpty({ arrivals, gaps, strangers }: WatchReply): boolean {
+  return arrivals.length === 0 && gaps.length === 0 && strangers.length === 0
+}
+
+function notOwned(partition: PartitionId): KilovoltError {
+  return new KilovoltError('KV_NOT_JOINED', `partition ${partition} is not owned here`, { retryable: true })
+}
+
+function asError(error: unknown): KilovoltError {
+  return isKilovoltError(error) ? error : new KilovoltError('KV_STORAGE', messageOf(error), { cause: error })
+}

@@ -1,0 +1,303 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { utf8 } from '../../../src/base/bytes.ts'
+import { isKilovoltError } from '../../../src/base/errors.ts'
+import { hlcFromMs } from '../../../src/model/hlc.ts'
+import type { Actor, ClusterId, StoreId } from '../../../src/model/node-id.ts'
+import { encodeRecord, type RecordBytes, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
+import { FILTERS_MAX, matchesAny, unite, type WatchFilter } from '../../../src/replication/watch-filter.ts'
+import { WatchShard } from '../../../src/replication/watch-shard.ts'
+import { decodeToken, encodeToken, type Reached } from '../../../src/replication/watch-token.ts'
+import {
+  decodeRewind,
+  decodeRewindReply,
+  decodeWatch,
+  decodeWatchReply,
+  encodeRewind,
+  encodeRewindReply,
+  encodeWatch,
+  encodeWatchReply
+} from '../../../src/replication/watch-wire.ts'
+import { ArrivalLog } from '../../../src/storage/arrival-log.ts'
+import { dataKey } from '../../../src/storage/key-layout.ts'
+
+const actor = '0123456789abcdef' as Actor
+const NOW_MS = Date.UTC(2026, 0, 1)
+const place = (key: string, partition = 0) => ({ partition, keyspace: utf8(''), key: utf8(key) })
+
+function record(hlc: number, value: string | null = 'v', expiresAt?: number): RecordBytes {
+  return encodeRecord({ stamp: { hlc, actor }, value: value === null ? undefined : utf8(value), expiresAt })
+}
+
+function log(options: ConstructorParameters<typeof ArrivalLog>[1] = {}, horizon = 0): ArrivalLog {
+  const made = new ArrivalLog({ wallMs: () => NOW_MS, horizonOf: () => horizon }, options)
+  made.open(
+    Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
+    partition => partition !== 9,
+    () => {}
+  )
+  return made
+}
+
+const change = (key: string, value: RecordBytes | undefined, before?: RecordBytes, partition = 0) => ({
+  key: dataKey(partition, utf8(''), utf8(key)),
+  value,
+  before,
+  isCopy: false
+})
+
+describe('the log of arrivals', () => {
+  it('numbers what is written, with the stamp of the live value before, and leaves out what is purged, mended or not kept', () => {
+    const made = log({}, 5)
+    const [old, next] = [record(10), record(11)]
+    made.written([
+      change('a', next, old),
+      change('b', undefined, old),
+      change('c', record(5)),
+      change('d', record(20), undefined, 9),
+      change('e', record(21), record(20, null))
+    ])
+    assert.equal(made.last, 2)
+    assert.deepEqual(made.at(1)!.previous, new Uint8Array(old.subarray(STAMP_START, STAMP_END)))
+    assert.equal(Buffer.from(made.at(2)!.key).toString(), 'e')
+    assert.equal(made.at(2)!.previous, undefined, 'a tombstone is no value')
+  })
+
+  it('keeps copies: the bytes that it was given may change', () => {
+    const made = log()
+    const value = record(10)
+    made.written([change('a', value)])
+    value.fill(0)
+    assert.deepEqual(made.at(1)!.record, record(10))
+  })
+
+  it('tells a value that had expired on its arrival as expired', () => {
+    const made = log()
+    made.written([change('a', record(10, 'v', NOW_MS - 1)), change('b', record(10, 'v', NOW_MS + 1))])
+    assert.deepEqual([made.at(1)!.expired, made.at(2)!.expired], [true, false])
+  })
+
+  it('forgets the oldest beyond its bounds, and says that it does not reach back any more', () => {
+    for (const options of [{ entriesMax: 8 }, { bytesMax: 2500 }]) {
+      const made = log(options)
+      for (let i = 1; i <= 100; i++) made.written([change(`k${i}`, record(i))])
+      assert.equal(made.last, 100)
+      assert.equal(made.reaches(made.id, 10), false)
+      assert.equal(made.at(10), undefined)
+      assert.ok(made.reaches(made.id, 99))
+      assert.ok(made.reaches(made.id, 100))
+      assert.ok(made.bytes <= 2500)
+      let kept = 0
+      for (let seq = 1; seq <= 100; seq++) if (made.at(seq)?.seq === seq) kept++
+      assert.ok(kept >= 5 && kept <= 12, `${kept} are kept`)
+      assert.ok(made.reaches(made.id, 100 - kept))
+      assert.ok(!made.reaches(made.id, 99 - kept))
+    }
+  })
+
+  it('reaches nothing of another log, and nothing to come', () => {
+    const made = log()
+    made.written([change('a', record(1))])
+    assert.equal(made.reaches(new Uint8Array(8), 1), false)
+    assert.equal(made.reaches(made.id, 2), false)
+  })
+})
+
+describe('a watched partition', () => {
+  it('tells each version once, and none after a later one, in whatever order they come', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(3), fc.nat(20), fc.boolean()), { maxLength: 60 }), arrivals => {
+        const shard = new WatchShard(0, NOW_MS, { left: 1000 })
+        const told = new Map<number, number>()
+        for (const [key, version, expired] of arrivals) {
+          const order = version * 2 + (expired ? 1 : 0)
+          const isNews = shard.isNews(place(`k${key}`), record(hlcFromMs(NOW_MS) + version), expired)
+          assert.equal(isNews, order > (told.get(key) ?? -1))
+          if (isNews) told.set(key, order)
+        }
+      })
+    )
+  })
+
+  it('is not exact any more once it has forgotten what a rewind could meet, until that lies below the horizon', () => {
+    const budget = { left: 10 }
+    const shard = new WatchShard(0, NOW_MS, budget)
+    const hlc = hlcFromMs(NOW_MS)
+    for (let i = 0; i < 10; i++) shard.isNews(place(`k${i}`), record(hlc + i), false)
+    assert.ok(shard.isExact)
+    shard.isNews(place('one more'), record(hlc + 10), false)
+    assert.equal(shard.isExact, false)
+    assert.equal(shard.isNews(place('one more'), record(hlc + 10), false), false, 'the latest is remembered')
+    shard.settle(hlc + 3, NOW_MS)
+    assert.ok(shard.isExact)
+    assert.equal(budget.left, 3, 'what lies below needs not be remembered')
+    shard.close()
+    assert.equal(budget.left, 10)
+  })
+})
+
+describe('what watches ask for', () => {
+  const filter = (prefix: string, isKey = false): WatchFilter => ({ keyspace: utf8('ks'), prefix: utf8(prefix), isKey })
+
+  it('is a key, or what begins with it, of one keyspace', () => {
+    const at = (keyspace: string, key: string) => ({ keyspace: utf8(keyspace), key: utf8(key) })
+    assert.ok(matchesAny([filter('ab')], at('ks', 'abc')))
+    assert.ok(!matchesAny([filter('ab', true)], at('ks', 'abc')))
+    assert.ok(matchesAny([filter('abc', true)], at('ks', 'abc')))
+    assert.ok(!matchesAny([filter('ab')], at('other', 'abc')))
+    assert.ok(!matchesAny([filter('ab')], at('ks', 'a')))
+    assert.ok(matchesAny([], at('any', 'thing')))
+  })
+
+  it('is asked of others in few words that mean no less', () => {
+    const many = Array.from({ length: FILTERS_MAX + 1 }, (_, i) => filter(`p${i}`))
+    for (const filters of [many, many.slice(0, 3)]) {
+      const united = unite(filters)
+      assert.ok(united.length <= FILTERS_MAX)
+      for (const { keyspace, prefix } of filters) assert.ok(matchesAny(united, { keyspace, key: prefix }))
+    }
+    assert.equal(unite([filter('a'), filter('a')]).length, 1)
+    assert.equal(unite(many).length, 1)
+    const spaces = Array.from({ length: FILTERS_MAX + 1 }, (_, i) => ({ ...filter(''), keyspace: utf8(`ks${i}`) }))
+    assert.deepEqual(unite(spaces), [], 'everything')
+  })
+})
+
+const hex = (length: number) =>
+  fc.uint8Array({ minLength: length, maxLength: length }).map(b => Buffer.from(b).toString('hex'))
+const number = fc.nat({ max: Number.MAX_SAFE_INTEGER })
+const feed = fc.tuple(hex(16), hex(8), number).map(([store, log, seq]) => ({ store: store as StoreId, log, seq }))
+
+describe('a token', () => {
+  it('comes back as it was', () => {
+    fc.assert(
+      fc.property(
+        hex(16),
+        fc.array(feed, { minLength: 1, maxLength: 3 }),
+        fc.array(fc.tuple(fc.nat(4095), fc.nat(3), number, number), { maxLength: 300 }),
+        (cluster, feeds, entries) => {
+          const partitions = new Map<number, Reached>(
+            entries.map(([partition, at, low, expiredUntil]) => [partition, { feed: feeds[at], low, expiredUntil }])
+          )
+          const decoded = decodeToken(encodeToken({ clusterId: cluster as ClusterId, partitions }))
+          assert.equal(decoded.clusterId, cluster)
+          assert.deepEqual(
+            [...decoded.partitions].toSorted(([a], [b]) => a - b),
+            [...partitions].toSorted(([a], [b]) => a - b)
+          )
+        }
+      ),
+      { numRuns: 50 }
+    )
+  })
+
+  it('of 256 partitions fed by three stores is short', () => {
+    const feeds = [1, 2, 3].map(n => ({
+      store: String(n).repeat(32) as StoreId,
+      log: String(n).repeat(16),
+      seq: 12_345 * n
+    }))
+    const partitions = new Map<number, Reached>()
+    for (let p = 0; p < 256; p++)
+      partitions.set(p, { feed: feeds[p % 3]!, low: hlcFromMs(NOW_MS) + ((p * 7) % 3), expiredUntil: NOW_MS })
+    assert.ok(encodeToken({ clusterId: '0'.repeat(32) as ClusterId, partitions }).length < 600)
+  })
+
+  it('that is none is refused, whatever it is', () => {
+    const isRefused = (text: string): void => {
+      try {
+        decodeToken(text)
+      } catch (error) {
+        assert.ok(isKilovoltError(error, 'KV_CONFIG'))
+      }
+    }
+    fc.assert(fc.property(fc.string(), isRefused))
+    fc.assert(fc.property(fc.uint8Array(), bytes => isRefused(Buffer.from([1, ...bytes]).toString('base64url'))))
+    assert.throws(() => decodeToken('what'), /since/u)
+  })
+})
+
+describe('messages of watching', () => {
+  const filters = [{ keyspace: utf8('ks'), prefix: utf8('p'), isKey: true }]
+
+  it('come back as they were', () => {
+    const watch = {
+      position: { log: new Uint8Array(8).fill(7), seq: 300 },
+      wantsHorizons: true,
+      waitMs: 5000,
+      partitions: [0, 5, 4095],
+      filters
+    }
+    assert.deepEqual(decodeWatch(encodeWatch(watch)), watch)
+    const fresh = { ...watch, position: undefined, wantsHorizons: false, partitions: [], filters: [] }
+    assert.deepEqual(decodeWatch(encodeWatch(fresh)), fresh)
+    const rewind = { partition: 3, low: 2 ** 52, expiredSince: NOW_MS, after: place('x'), filters }
+    const { partition: _, ...after } = rewind.after
+    assert.deepEqual(decodeRewind(encodeRewind(rewind)), { ...rewind, after })
+  })
+
+  it('carry arrivals and records', () => {
+    const arrivals = [
+      { ...place('a', 3), seq: 5, record: record(1), expired: false, previous: undefined },
+      {
+        partition: 4,
+        keyspace: utf8('ks'),
+        key: utf8('b'),
+        seq: 9,
+        record: record(2, null),
+        expired: false,
+        previous: new Uint8Array(15).fill(1)
+      },
+      {
+        partition: 4,
+        keyspace: utf8('ks'),
+        key: utf8('c'),
+        seq: 10,
+        record: record(3, 'x', NOW_MS),
+        expired: true,
+        previous: undefined
+      }
+    ]
+    const reply = {
+      log: new Uint8Array(8),
+      seq: 12,
+      expiredUntil: NOW_MS,
+      gaps: [1],
+      strangers: [2, 9],
+      horizons: [[1, 77]] as const,
+      arrivals
+    }
+    assert.deepEqual(plain(decodeWatchReply(encodeWatchReply(reply))), plain(reply))
+    const records = arrivals.map(({ key, keyspace, record: bytes, expired }) => ({
+      partition: 4,
+      keyspace,
+      key,
+      record: bytes,
+      expired
+    }))
+    const page = { horizon: 9, reached: { keyspace: utf8('ks'), key: utf8('c') }, records }
+    assert.deepEqual(plain(decodeRewindReply(encodeRewindReply(page), 4)), plain(page))
+  })
+
+  it('that are malformed are refused, and nothing else happens', () => {
+    const decoders = [decodeWatch, decodeWatchReply, decodeRewind, (bytes: Uint8Array) => decodeRewindReply(bytes, 0)]
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), bytes => {
+        for (const decode of decoders) {
+          try {
+            decode(bytes)
+          } catch (error) {
+            assert.ok(isKilovoltError(error, 'KV_PROTOCOL') || isKilovoltError(error, 'KV_CORRUPT'), String(error))
+          }
+        }
+      })
+    )
+  })
+})
+
+/** Bytes as text: views and arrays compare alike. */
+function plain(value: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(value, (_, one: unknown) => (one instanceof Uint8Array ? Buffer.from(one).toString('hex') : one))
+  )
+}
