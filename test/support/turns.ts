@@ -1,10 +1,11 @@
+import { ClassicLevel } from 'classic-level'
 import type { Node } from 'kilovolt'
 import { NodeLab } from './node-lab.ts'
 
-/** Nodes for suites that others wrote: one alone, and three of one cluster over real links. Each is started once. */
-export const CLUSTERS: readonly { readonly title: string; readonly nodes: number }[] = [
-  { title: 'a single node', nodes: 1 },
-  { title: 'three nodes', nodes: 3 }
+/** Clusters for suites that others wrote: a node alone, and three over real links. */
+export const CLUSTERS: readonly { readonly title: string; readonly nodes: number; readonly onDisk: boolean }[] = [
+  { title: 'a single node on disk', nodes: 1, onDisk: true },
+  { title: 'three nodes in memory', nodes: 3, onDisk: false }
 ]
 
 /** A running cluster, handed out node by node in turn. */
@@ -13,11 +14,12 @@ export class Turns {
   readonly #nodes: Node[] = []
   #turn = 0
 
-  /** Starts this many nodes and waits until each value has its copies. */
-  async start(count: number): Promise<void> {
-    for (let i = 0; i < count; i++) {
+  /** Starts the nodes and waits until each value has its copies. */
+  async start({ nodes, onDisk }: (typeof CLUSTERS)[number]): Promise<void> {
+    for (let i = 0; i < nodes; i++) {
       const bootstrap = this.#nodes[0]?.addresses ?? []
-      this.#nodes.push(await this.#lab.start({ bootstrap, partitions: 64, warmUpMs: 0 }))
+      const storage = onDisk ? { storage: new ClassicLevel(this.#lab.folder()) } : {}
+      this.#nodes.push(await this.#lab.start({ bootstrap, partitions: 64, warmUpMs: 0, ...storage }))
     }
     await Promise.all(this.#nodes.map(node => node.settled()))
   }

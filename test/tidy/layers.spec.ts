@@ -149,6 +149,18 @@ describe('tidy: the shape of src', () => {
     assert.deepEqual(wrong, [])
   })
 
+  it('lets the faces see the library by its types alone, so that each loads next to nothing', () => {
+    const wrong = files.filter(
+      ({ name, code }) =>
+        FLOORS[name.slice(0, name.indexOf('/'))] === FACADE &&
+        code.replaceAll(/import type [^']*'\.\.\/index\.ts'/gu, '').includes('/index.ts')
+    )
+    assert.deepEqual(
+      wrong.map(({ name }) => name),
+      []
+    )
+  })
+
   it('imports each package only where it belongs', () => {
     const wrong: string[] = []
     for (const { name, imports } of files) {

@@ -17,10 +17,10 @@ const suite = createRequire(import.meta.url)('abstract-level/test') as (options:
  * snapshots (a scan is none), `createIfMissing` and `errorIfExists` (a keyspace always exists), and the three cases of a
  * database that survives its process, where the nodes are in memory.
  */
-for (const { title, nodes } of CLUSTERS) {
-  describe(`abstract-level over ${title}`, () => {
+for (const cluster of CLUSTERS) {
+  describe(`abstract-level over ${cluster.title}`, () => {
     const turns = new Turns()
-    before(() => turns.start(nodes))
+    before(() => turns.start(cluster))
     after(() => turns.stop())
 
     it('passes its own suite', async () => {

@@ -34,10 +34,10 @@ const GROUPS: readonly (readonly [title: string, group: unknown])[] = [
   ['its iterator', keyvIteratorTests]
 ]
 
-for (const { title, nodes } of CLUSTERS) {
-  describe(`Keyv over ${title}`, () => {
+for (const cluster of CLUSTERS) {
+  describe(`Keyv over ${cluster.title}`, () => {
     const turns = new Turns()
-    before(() => turns.start(nodes))
+    before(() => turns.start(cluster))
     after(() => turns.stop())
 
     for (const [name, group] of GROUPS) {

@@ -6,10 +6,10 @@ import { createStorage, prefixStorage, restoreSnapshot, snapshot, type Storage }
 import { CLUSTERS, Turns } from '../../support/turns.ts'
 
 /** unstorage's own driver tests are not published; these ask for what those ask for, of the real `createStorage`. */
-for (const { title, nodes } of CLUSTERS) {
-  describe(`unstorage over ${title}`, () => {
+for (const cluster of CLUSTERS) {
+  describe(`unstorage over ${cluster.title}`, () => {
     const turns = new Turns()
-    before(() => turns.start(nodes))
+    before(() => turns.start(cluster))
     after(() => turns.stop())
 
     let keyspace = ''
