@@ -1,5 +1,5 @@
 import { Transcoder } from 'level-transcoder'
-import { copyBytes, fromUtf8, utf8 } from '../base/bytes.ts'
+import { copyBytes, fromUtf8, pooledCopy, utf8 } from '../base/bytes.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import { decodeStructured, encodeStructured } from './structured.ts'
 
@@ -96,7 +96,7 @@ function namedCodec(name: string, what: What, own: Own): Codec<never> {
         decode: view => JSON.parse(fromUtf8(view)) as never
       }
     case 'view':
-      return { encode: (value: unknown) => own(bytes(value)), decode: copyBytes as () => never }
+      return { encode: (value: unknown) => own(bytes(value)), decode: pooledCopy as () => never }
     case 'buffer':
       return { encode: (value: unknown) => own(bytes(value)), decode: view => Buffer.from(view) as never }
     case 'hex':
@@ -142,7 +142,7 @@ function customCodec<T>(encoding: CustomEncoding<T>, what: What, own: Own): Code
 /** What an encoding of each format is given to decode; its own in any case. */
 const FORMATTED = {
   utf8: fromUtf8,
-  view: copyBytes,
+  view: pooledCopy,
   buffer: (view: Uint8Array) => Buffer.from(view)
 }
 
