@@ -19,13 +19,6 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /was first 1\n/u,
     /hits +100\n/u
   ],
-  '10-values.ts': [
-    /1970-01-01/u,
-    /Set\(2\) \{ 12, 14 \}/u,
-    /name: 'Ada', visits: 0/u,
-    /refused .*name/u,
-    /page +10000/u
-  ],
   '08-scans.ts': [
     /sensor-1:0001 21\nsensor-1:0004 24/u,
     /newest \[ 'sensor-2:0299' \]/u,
@@ -35,17 +28,24 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /cleared 100/u,
     /left 200/u
   ],
-  '12-level.ts': [
-    /get +Moby-Dick/u,
-    /entry +melville Moby-Dick\nentry +austen Emma/u,
-    /years +\[ '1851' \]/u,
-    /left +\[ 'austen' \]/u
-  ],
   '09-watch.ts': [
     /put +shelf-1:apples/u,
     /delete shelf-1:pears/u,
     /copy +\{ 'shelf-1:apples': 3 \}/u,
     /copy +\{ 'shelf-1:apples': 2 \}/u
+  ],
+  '10-values.ts': [
+    /1970-01-01/u,
+    /Set\(2\) \{ 12, 14 \}/u,
+    /name: 'Ada', visits: 0/u,
+    /refused .*name/u,
+    /page +10000/u
+  ],
+  '12-level.ts': [
+    /get +Moby-Dick/u,
+    /entry +melville Moby-Dick\nentry +austen Emma/u,
+    /years +\[ '1851' \]/u,
+    /left +\[ 'austen' \]/u
   ]
 }
 
