@@ -1,13 +1,8 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
-import { extname } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { AskedChild } from './asked-child.ts'
 import type { Report } from './report.ts'
 import type { ScanAnswers, ScanCommand, ScanWay } from './scan-child.ts'
 import { figure } from './table.ts'
 
-/** Beside this file, and compiled if this is. */
-const CHILD = fileURLToPath(new URL(`scan-child${extname(import.meta.url)}`, import.meta.url))
 /** Requests beside the scan: a light load. */
 const PER_SECOND = 200
 const WINDOW_SECONDS = 6
@@ -23,31 +18,9 @@ const WAYS: readonly ScanWay[] = [
 ]
 
 /** A process with a node, or with bare databases. */
-class ScanProcess {
-  readonly #child: ChildProcess = fork(CHILD, {
-    execArgv: [...process.execArgv, '--expose-gc', '--max-old-space-size=4096']
-  })
-
-  async ask<C extends ScanCommand>(command: C): Promise<ScanAnswers[C['kind']]> {
-    const over = new AbortController()
-    const { signal } = over
-    this.#child.send(command)
-    try {
-      const ended = once(this.#child, 'exit', { signal }).then(() => {
-        throw new Error(`a process has ended during "${command.kind}"`)
-      })
-      const answered = once(this.#child, 'message', { signal })
-      // Whichever is not waited for any more ends with the signal.
-      for (const one of [ended, answered]) one.catch(() => {})
-      const [message] = (await Promise.race([answered, ended])) as [{ answer: ScanAnswers[C['kind']] }]
-      return message.answer
-    } finally {
-      over.abort()
-    }
-  }
-
-  stop(): void {
-    if (this.#child.connected) this.#child.disconnect()
+class ScanProcess extends AskedChild<ScanCommand, ScanAnswers> {
+  constructor() {
+    super('scan-child')
   }
 }
 

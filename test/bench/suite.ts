@@ -16,6 +16,7 @@ import { formatSection, type Report } from './report.ts'
 import { benchScan } from './scan.ts'
 import { benchSoak } from './soak.ts'
 import { benchStartUp } from './start-up.ts'
+import { benchWatch } from './watch.ts'
 
 const CELL_SECONDS = 0.4
 const FILTERED_CELL_SECONDS = 1.5
@@ -55,6 +56,8 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
       return [await benchCache(Number(argument ?? 200_000), rounds)]
     case 'scan':
       return [await benchScan(Number(argument ?? 1_000_000))]
+    case 'watch':
+      return [await benchWatch(Number(argument ?? 100_000), rounds)]
     case 'soak':
       return [await benchSoak(Number(argument ?? 10))]
     case 'compression':
@@ -84,7 +87,7 @@ const reports = await reportsOf(args)
 if (reports === undefined) {
   console.error(
     `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, cache, compression, soak, start-up, ` +
-      'membership, control-plane, moving, growing, scan and profile'
+      'membership, control-plane, moving, growing, scan, watch and profile'
   )
   process.exitCode = 2
 } else {
