@@ -53,7 +53,7 @@ export const WATCHES_MAX = 10_000
  */
 export class WatchHub implements FeedOwner, WatchDesk {
   readonly ask: WatchAsk
-  readonly audience = new WatchAudience()
+  readonly audience: WatchAudience = new WatchAudience()
   readonly #deps: WatchHubDeps
   readonly #shards = new Map<PartitionId, WatchShard>()
   readonly #feeds = new Map<StoreId, WatchFeed>()

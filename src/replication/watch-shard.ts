@@ -37,7 +37,7 @@ export class WatchShard {
   /** Raised whenever what is under way for it is void. */
   turn = 0
   /** Stores that say they do not own it, each until when that counts, monotonic ms. */
-  readonly strangers = new Map<StoreId, number>()
+  readonly strangers: Map<StoreId, number> = new Map()
   /** Whether the source was chosen by the owners of now. */
   isAssigned = false
   /** Everything asked for before this was told to the source. */
