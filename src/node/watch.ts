@@ -83,6 +83,7 @@ export interface Watch<V = unknown, K = string> extends AsyncIterable<WatchEvent
   return(): Promise<IteratorResult<WatchEvent<V, K>, undefined>>
   /** Ends the watch. Idempotent. */
   close(): void
+  /** Itself: for `for await`. */
   [Symbol.asyncIterator](): Watch<V, K>
   /** The same as {@link Watch.close}. */
   [Symbol.asyncDispose](): Promise<void>
