@@ -131,8 +131,7 @@ async function answer(command: WatchCommand): Promise<WatchAnswers[WatchCommand[
 }
 
 process.on('message', (command: WatchCommand) => {
+  // What rejects ends the process, and with it the bench.
   void answer(command).then(result => process.send!({ answer: result }))
 })
-process.on('disconnect', () => {
-  void (node?.stop() ?? Promise.resolve()).finally(() => process.exit())
-})
+process.on('disconnect', () => process.exit())
