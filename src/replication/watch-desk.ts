@@ -24,6 +24,8 @@ export interface WatchDesk {
   feed(store: StoreId): WatchFeed | undefined
   /** Something of where the node stands has changed. */
   moved(): void
+  /** Resolves a moment later, or when the node stops: all who have to ask again wait together. */
+  retry(): Promise<void>
   /** Resolves when all watches have room for more that is old, or soon. */
   room(): Promise<void>
   /** Resolves when whatever arrives from now on will be told to the watch, or when that has ended. */

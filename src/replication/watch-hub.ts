@@ -5,7 +5,7 @@ import type { ClusterId, StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import { rowOf, type Topology } from '../placement/topology.ts'
-import type { Clock, Timer } from '../runtime/clock.ts'
+import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Transport } from '../transport/transport.ts'
 import { WatchAsk } from './watch-ask.ts'
@@ -41,6 +41,9 @@ const ROOM_WAIT_MS = 1000
 /** Watches of one node. */
 export const WATCHES_MAX = 10_000
 
+/** What could not be had is asked for again after this time or less, ms. */
+const RETRY_MS = 200
+
 /**
  * The watching side: all watches of a node share one subscription with each owner that they need, and one owner feeds each
  * partition. When the one that feeds a partition fails, or does not own it any more, another one takes over. What that one
@@ -68,6 +71,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
   #book: WatchBook | undefined
   #filters: readonly WatchFilter[] | undefined
   #timer: Timer | undefined
+  #retrying: Promise<void> | undefined
   #isArranging = false
 
   constructor(deps: WatchHubDeps) {
@@ -85,6 +89,14 @@ export class WatchHub implements FeedOwner, WatchDesk {
 
   get signal(): AbortSignal {
     return this.#abort.signal
+  }
+
+  retry(): Promise<void> {
+    // One timer for all partitions of an owner that is gone.
+    this.#retrying ??= pause(this.clock, RETRY_MS, this.#abort.signal).finally(() => {
+      this.#retrying = undefined
+    })
+    return this.#retrying
   }
 
   get generation(): number {

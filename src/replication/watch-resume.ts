@@ -1,14 +1,10 @@
 import { fromHex, toHex } from '../base/bytes.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { pause } from '../runtime/clock.ts'
 import type { WatchDesk } from './watch-desk.ts'
 import { type RewindEnd, search } from './watch-rewind.ts'
 import type { WatchShard } from './watch-shard.ts'
 import type { WatchChange, WatchSubscription } from './watch-subscription.ts'
 import type { FeedPosition, Reached, Standing } from './watch-token.ts'
-
-/** Pause before a partition whose owner has changed is tried again, ms. */
-const RETRY_MS = 100
 
 /**
  * Tells a watch what came since an earlier one stood somewhere: where the same store still feeds the partition, and knows what
@@ -90,7 +86,7 @@ async function catchUp(hub: WatchDesk, watch: WatchSubscription, partition: Part
     : undefined
   if (end?.kind === 'done') watch.caughtUp(partition)
   else if (end?.kind === 'lost') watch.reset()
-  else await pause(hub.clock, RETRY_MS, hub.signal)
+  else await hub.retry()
 }
 
 function offer(hub: WatchDesk, watch: WatchSubscription, change: WatchChange): void {

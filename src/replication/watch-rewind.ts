@@ -1,14 +1,10 @@
 import { copyBytes } from '../base/bytes.ts'
 import { recordHlc } from '../model/record.ts'
-import { pause } from '../runtime/clock.ts'
 import type { WatchFilter } from './watch-filter.ts'
 import type { WatchDesk } from './watch-desk.ts'
 import { EXPIRY_SLACK_MS, type WatchShard } from './watch-shard.ts'
 import type { WatchChange } from './watch-subscription.ts'
 import type { RewindPlace, RewindReply } from './watch-wire.ts'
-
-/** Pause before a search that failed begins anew, ms. */
-const RETRY_MS = 250
 
 /** What is looked for in a partition. */
 export interface RewindTask {
@@ -48,7 +44,7 @@ export async function search(hub: WatchDesk, shard: WatchShard, task: RewindTask
     try {
       reply = await hub.ask.rewind(source, { partition, low, expiredSince, after, filters })
     } catch {
-      await pause(hub.clock, RETRY_MS, hub.signal)
+      await hub.retry()
       continue
     }
     if (shard.turn !== turn || !task.isWanted()) return MOVED

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
 import { utf8 } from '../../../src/base/bytes.ts'
 import { isKilovoltError } from '../../../src/base/errors.ts'
@@ -6,6 +7,7 @@ import { hlcFromMs } from '../../../src/model/hlc.ts'
 import type { Actor, ClusterId, StoreId } from '../../../src/model/node-id.ts'
 import { encodeRecord, type RecordBytes, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
 import { FILTERS_MAX, matchesAny, unite, type WatchFilter } from '../../../src/replication/watch-filter.ts'
+import { WatchHub, type WatchHubDeps } from '../../../src/replication/watch-hub.ts'
 import { WatchShard } from '../../../src/replication/watch-shard.ts'
 import { decodeToken, encodeToken, type Reached } from '../../../src/replication/watch-token.ts'
 import {
@@ -20,6 +22,7 @@ import {
 } from '../../../src/replication/watch-wire.ts'
 import { ArrivalLog } from '../../../src/storage/arrival-log.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
+import { SimWorld } from '../../../src/testing/sim-world.ts'
 
 const actor = '0123456789abcdef' as Actor
 const NOW_MS = Date.UTC(2026, 0, 1)
@@ -301,3 +304,23 @@ function plain(value: unknown): unknown {
     JSON.stringify(value, (_, one: unknown) => (one instanceof Uint8Array ? Buffer.from(one).toString('hex') : one))
   )
 }
+
+describe('a node that watches', () => {
+  it('asks again for all partitions of an owner that is gone together: one timer, and one listener for its own end', async () => {
+    const world = new SimWorld()
+    const hub = new WatchHub({ clock: world.clock('n') } as unknown as WatchHubDeps)
+    let over = 0
+    const wait = (): void => {
+      for (let i = 0; i < 50; i++) void hub.retry().then(() => over++)
+    }
+    wait()
+    assert.equal(getEventListeners(hub.signal, 'abort').length, 1)
+    await world.advance(1000)
+    assert.equal(over, 50)
+    assert.equal(getEventListeners(hub.signal, 'abort').length, 0)
+    wait()
+    hub.stop()
+    await world.advance(1)
+    assert.equal(over, 100)
+  })
+})
