@@ -78,7 +78,7 @@ export class SlotTable {
     return this.#room[member]!
   }
 
-  /** The most that any member has of it, below a bound; 0 when nobody has any. */
+  /** The greatest room of a member among those that are smaller than `below`; 0 when all members have their quota. */
   mostRoom(below: number): number {
     let most = 0
     for (const room of this.#room) if (room > most && room < below) most = room

@@ -1,4 +1,5 @@
 // One process of the bench of watches: a node, driven over IPC by `watch.ts`.
+import { once } from 'node:events'
 import { createNode, type Keyspace, type Node, type Watch } from 'kilovolt'
 
 /** What the parent asks for. */
@@ -31,11 +32,38 @@ export interface Told {
   readonly perSecond: number
 }
 
-/** What one watcher has heard of. */
-interface Audience {
-  readonly watch: Watch<string>
-  readonly keys: Set<string>
-  resets: number
+/** One watcher, and what it has heard of. */
+class Audience {
+  readonly watch: Watch<string> = keyspace().watch({ buffer: BUFFER })
+  resets = 0
+  readonly #keys = new Set<string>()
+  #wanted = Infinity
+  #enough: () => void = () => {}
+
+  /** Changed keys that it was told of. */
+  get heard(): number {
+    return this.#keys.size
+  }
+
+  /** Resolves when it has been told of so many. */
+  hears(wanted: number): Promise<void> {
+    return new Promise(resolve => {
+      this.#wanted = wanted
+      this.#enough = resolve
+      if (this.heard >= wanted) resolve()
+    })
+  }
+
+  async listen(isTimed: boolean): Promise<void> {
+    for await (const event of this.watch) {
+      if (event.type === 'reset') this.resets++
+      if (event.type !== 'put') continue
+      lastMs = nowMs()
+      if (events++ === 0) firstMs = lastMs
+      if (isTimed) delaysMs.push(lastMs - Number(event.value))
+      if (this.#keys.add(event.key).size === this.#wanted) this.#enough()
+    }
+  }
 }
 
 /** All that comes later is lost, ms. */
@@ -62,24 +90,10 @@ async function watch(watchers: number): Promise<void> {
   for (const { watch: earlier } of audiences) earlier.close()
   delaysMs = []
   events = 0
-  audiences = Array.from({ length: watchers }, () => ({
-    watch: keyspace().watch({ buffer: BUFFER }),
-    keys: new Set<string>(),
-    resets: 0
-  }))
+  audiences = Array.from({ length: watchers }, () => new Audience())
   await Promise.all(audiences.map(audience => audience.watch.ready))
-  for (const [i, audience] of audiences.entries()) void listen(audience, i === 0)
-}
-
-async function listen(audience: Audience, isTimed: boolean): Promise<void> {
-  for await (const event of audience.watch) {
-    if (event.type === 'reset') audience.resets++
-    if (event.type !== 'put') continue
-    lastMs = nowMs()
-    if (events++ === 0) firstMs = lastMs
-    audience.keys.add(event.key)
-    if (isTimed) delaysMs.push(lastMs - Number(event.value))
-  }
+  // What ends one ends the process, and with it the bench.
+  for (const [i, audience] of audiences.entries()) void audience.listen(i === 0)
 }
 
 async function put(changes: number, inFlight: number): Promise<WatchAnswers['put']> {
@@ -99,12 +113,16 @@ async function put(changes: number, inFlight: number): Promise<WatchAnswers['put
 }
 
 async function told(changes: number): Promise<Told> {
-  const endMs = nowMs() + WAIT_MS
-  const isComplete = (): boolean => audiences.every(({ keys }) => keys.size >= changes)
-  while (!isComplete() && nowMs() < endMs) await new Promise(resolve => setTimeout(resolve, 20))
+  const over = new AbortController()
+  const tooLate = AbortSignal.timeout(WAIT_MS)
+  await Promise.race([
+    once(tooLate, 'abort', { signal: over.signal }),
+    Promise.all(audiences.map(audience => audience.hears(changes)))
+  ])
+  over.abort()
   return {
     p50Ms: median(delaysMs),
-    least: Math.min(...audiences.map(({ keys }) => keys.size)),
+    least: Math.min(...audiences.map(({ heard }) => heard)),
     resets: audiences.reduce((sum, { resets }) => sum + resets, 0),
     perSecond: (events / Math.max(1, lastMs - firstMs)) * 1000
   }
