@@ -1,28 +1,13 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { extname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { AskedChild } from './asked-child.ts'
 import type { MovingAnswers, MovingCommand } from './moving-child.ts'
 
-/** Beside this file, and compiled if this is. */
-const CHILD = fileURLToPath(new URL(`moving-child${extname(import.meta.url)}`, import.meta.url))
-
 /** A node in a process of its own. */
-export class MovingNode {
-  readonly #child: ChildProcess = fork(CHILD, {
-    execArgv: [...process.execArgv, '--max-old-space-size=4096']
-  })
-
-  async ask<C extends MovingCommand>(command: C): Promise<MovingAnswers[C['kind']]> {
-    this.#child.send(command)
-    const [message] = (await once(this.#child, 'message')) as [{ answer: MovingAnswers[C['kind']] }]
-    return message.answer
-  }
-
-  stop(): void {
-    if (this.#child.connected) this.#child.disconnect()
+export class MovingNode extends AskedChild<MovingCommand, MovingAnswers> {
+  constructor() {
+    super('moving-child')
   }
 }
 
