@@ -30,7 +30,7 @@ export interface NodeOptions {
   readonly storage?: LevelDatabase
   /**
    * What a write must survive before it is acknowledged, on a disk database: `'os'` the end of the process, `'fsync'`
-   * the end of the machine too. @defaultValue `'os'`
+   * the end of the machine too, which a database in memory is refused for. @defaultValue `'os'`
    */
   readonly durability?: 'os' | 'fsync'
   /**
@@ -227,6 +227,9 @@ function findProblems(options: NodeOptions): string[] {
   if (options.found === false && emptyList(options.bootstrap) && options.mdns !== true) {
     problems.push('"found" is false, so "bootstrap" or "mdns" must say whom to join')
   }
+  if (options.durability === 'fsync' && !isPermanent(options.storage)) {
+    problems.push(`"durability" is 'fsync', so "storage" must be a database on disk`)
+  }
   return problems
 }
 
@@ -284,6 +287,13 @@ function isLevel(value: unknown): value is LevelDatabase {
     'iterator' in value &&
     'status' in value
   )
+}
+
+/** A wrong one has been complained about already. */
+function isPermanent(storage: LevelDatabase | undefined): boolean {
+  if (!isLevel(storage)) return storage !== undefined
+  const { permanence } = storage.supports as { readonly permanence?: boolean }
+  return permanence === true
 }
 
 function isLogger(value: unknown): value is Logger {

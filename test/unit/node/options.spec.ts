@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { MemoryLevel } from 'memory-level'
 import { isKilovoltError } from '../../../src/base/errors.ts'
 import { type NodeOptions, resolveOptions } from '../../../src/node/options.ts'
 
@@ -76,5 +77,14 @@ describe('options', () => {
     assert.equal(problemsOf({ found: false }).length, 1)
     assert.equal(problemsOf({ found: false, bootstrap: ['/ip4/10.0.0.1/tcp/7400'] }).length, 0)
     assert.equal(problemsOf({ found: false, mdns: true }).length, 0)
+  })
+
+  it('refuses to promise more of a database in memory than it can keep', () => {
+    assert.match(problemsOf({ durability: 'fsync' })[0]!, /must be a database on disk/u)
+    assert.match(problemsOf({ durability: 'fsync', storage: new MemoryLevel() })[0]!, /must be a database on disk/u)
+    assert.equal(problemsOf({ durability: 'fsync', storage: {} }).length, 1)
+    const memory = new MemoryLevel()
+    const onDisk = Object.create(memory, { supports: { value: { ...memory.supports, permanence: true } } }) as object
+    assert.equal(problemsOf({ durability: 'fsync', storage: onDisk }).length, 0)
   })
 })
