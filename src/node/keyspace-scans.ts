@@ -1,9 +1,9 @@
 import { copyBytes } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
-import { restAfter } from '../model/key-range.ts'
+import { type ByteRange, restAfter } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
-import type { BackendOptions, BackendScan, BackendSource } from './backend.ts'
+import type { BackendOptions, BackendScan, BackendScanForm, BackendSource } from './backend.ts'
 import { backendOptions, requirement } from './call-options.ts'
 import type { ClearOptions, CountOptions, OperationOptions, Scan, ScanOptions } from './keyspace.ts'
 import { PagedScan } from './scan.ts'
@@ -70,7 +70,7 @@ export class KeyspaceScans<V, K> {
     let deleted = 0
     try {
       for (let left = checked.limit; left > 0;) {
-        const page = await scan.next(Math.min(left, CLEARED_AT_ONCE))
+        const page = await scan.next(Math.min(left, CLEARED_AT_ONCE)).catch((error: unknown) => this.#damaged(error))
         if (page.length === 0) break
         const writes = page.slice(0, left).map(({ key }) => ({ key: copyBytes(key), value: undefined }))
         left -= writes.length
@@ -89,7 +89,7 @@ export class KeyspaceScans<V, K> {
     wantsValues: boolean,
     decode: (entry: { readonly key: Uint8Array; readonly record: RecordBytes }) => T | Promise<T>
   ): Scan<T> {
-    const { source, name, encodeKey } = this.#keyspace
+    const { name, encodeKey } = this.#keyspace
     const checked = checkedScan('scan', options, encodeKey)
     const { range, isReverse, limit, pageSize } = checked
     const { after, signal } = options
@@ -97,7 +97,7 @@ export class KeyspaceScans<V, K> {
     // A signal that is aborted already ends the scan when its first entry is asked for.
     const call = { ...this.#readOptions({ ...options, signal: undefined }, 'scan'), signal }
     return new PagedScan({
-      open: () => source.data.scan(name, left, call, { isReverse, wantsValues }),
+      open: () => this.#open(left, call, { isReverse, wantsValues }),
       decode,
       tokenOf: key => encodeToken(name, isReverse, key),
       after,
@@ -108,10 +108,26 @@ export class KeyspaceScans<V, K> {
   }
 
   #begin(what: RangeCall, options: CountOptions<K>): { readonly checked: CheckedScan; readonly scan: BackendScan } {
-    const { source, name, encodeKey } = this.#keyspace
-    const checked = checkedScan(what, options, encodeKey)
+    const checked = checkedScan(what, options, this.#keyspace.encodeKey)
     const form = { isReverse: checked.isReverse, wantsValues: false }
-    return { checked, scan: source.data.scan(name, checked.range, this.#readOptions(options, what), form) }
+    return { checked, scan: this.#open(checked.range, this.#readOptions(options, what), form) }
+  }
+
+  /** A scan whose errors name a key that cannot be read as the app knows it. */
+  #open(range: ByteRange, call: BackendOptions, form: BackendScanForm): BackendScan {
+    const { source, name, decodeKey } = this.#keyspace
+    const scan = source.data.scan(name, range, call, form)
+    const told = (error: unknown): never => {
+      if (!isKilovoltError(error) || !(error.details['key'] instanceof Uint8Array)) throw error
+      throw retold(error, '', { key: decodeKey(error.details['key']) })
+    }
+    return { next: rows => scan.next(rows).catch(told), close: () => scan.close() }
+  }
+
+  /** Of a key that is damaged nobody knows whether it holds anything: to delete it is to be sure. */
+  #damaged(error: unknown): readonly { readonly key: Uint8Array }[] {
+    if (!isKilovoltError(error, 'KV_CORRUPT') || !('key' in error.details)) throw error
+    return [{ key: this.#keyspace.encodeKey(error.details['key'] as K) }]
   }
 
   #readOptions(options: CountOptions<K>, what: RangeCall): BackendOptions {
@@ -131,11 +147,10 @@ function operationOf({ consistency, timeoutMs, signal }: OperationOptions): Oper
 
 /** What ended a clearing, and how far it had come. */
 function toldWith(error: unknown, deleted: number): unknown {
-  if (!isKilovoltError(error)) return error
-  const { code, message, retryable, details } = error
-  return new KilovoltError(code, `${message}; ${deleted} keys have been deleted`, {
-    cause: error,
-    retryable,
-    details: { ...details, deleted }
-  })
+  return isKilovoltError(error) ? retold(error, `; ${deleted} keys have been deleted`, { deleted }) : error
+}
+
+function retold(error: KilovoltError, more: string, details: Record<string, unknown>): KilovoltError {
+  const { code, message, retryable } = error
+  return new KilovoltError(code, message + more, { cause: error, retryable, details: { ...error.details, ...details } })
 }

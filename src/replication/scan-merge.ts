@@ -40,7 +40,8 @@ export interface MergeOptions {
  *
  * The copies of a key are compared as in a read: where all who were asked hold the same record it is the answer. Where they
  * do not, and one of them holds a value, the key is in dispute: it goes through a read of its own, which knows of horizons,
- * repairs, and waits for them. Tombstones and what has expired are nobody's answer.
+ * repairs, and waits for them. So is a key of which somebody's copy is damaged: it stands for no copy, and what it was may
+ * be the only one that was heard of. Tombstones and what has expired are nobody's answer.
  */
 export class ScanMerge {
   readonly #streams: readonly ScanStream[]
@@ -114,9 +115,11 @@ export class ScanMerge {
   #merge(key: Uint8Array): MergedRow | undefined {
     const { wantsValues, nowMs, copiesOfAll, copies, partitionOf } = this.#options
     let best: ScanRow | undefined
+    let bestRecord: RecordBytes | undefined
     let count = 0
     let isSame = true
     let isAnyLive = false
+    let isDamaged = false
     for (let i = 0; i < this.#streams.length; i++) {
       const at = this.#at[i]!
       if (at >= this.#ends[i]!) continue
@@ -125,14 +128,23 @@ export class ScanMerge {
       if (row.key !== key && compareBytes(row.key, key) !== 0) continue
       this.#at[i] = at + 1
       if (stream.void.size > 0 && stream.void.has(partitionOf(key))) continue
+      const { record } = row
+      if (record === undefined) {
+        isDamaged = true
+        continue
+      }
       count++
-      isAnyLive ||= isLive(row.record, nowMs)
-      const order = best === undefined ? 0 : compareRecordStamps(row.record, best.record)
+      isAnyLive ||= isLive(record, nowMs)
+      const order = bestRecord === undefined ? 0 : compareRecordStamps(record, bestRecord)
       if (order !== 0) isSame = false
-      if (best === undefined || order > 0 || (order === 0 && best.isHead)) best = row
+      if (bestRecord === undefined || order > 0 || (order === 0 && best!.isHead)) {
+        best = row
+        bestRecord = record
+      }
     }
+    if (isDamaged) return { key, record: undefined }
     if (best === undefined || !isAnyLive) return undefined
     const isAgreed = isSame && count >= (copiesOfAll ?? copies(partitionOf(key))) && !(wantsValues && best.isHead)
-    return { key, record: isAgreed ? best.record : undefined }
+    return { key, record: isAgreed ? bestRecord : undefined }
   }
 }

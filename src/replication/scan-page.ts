@@ -110,7 +110,7 @@ export class PageReader {
       if (source === undefined) break
       const row = source.rows[source.at++]!
       rows.push(row)
-      bytes += row.key.length + row.record.length
+      bytes += row.key.length + (row.record?.length ?? 0)
       if (source.at < source.rows.length) {
         source.key = source.rows[source.at]!.key
         this.#heap.settle()
@@ -131,7 +131,9 @@ export class PageReader {
       const { records } = this.#deps
       const part = await records.range(source.partition, this.#request.keyspace, source.rest, this.#share)
       source.rest = part.rest
-      for (const { key, record } of part.rows) source.rows.push(this.#row(source, key, record))
+      for (const { key, record } of part.rows) {
+        source.rows.push(record === undefined ? damagedRow(source, key) : this.#row(source, key, record))
+      }
     }
     if (source.rows.length === 0) return
     source.key = source.rows[0]!.key
@@ -158,22 +160,21 @@ export class PageReader {
     let bytes = 0
     for (const [i, row] of rows.entries()) {
       if (bytes >= mostBytes) return { rows: complete, last: rows[i - 1]!.key }
-      const { partition, key } = row
-      const record = this.#left.has(row) ? await this.#whole(partition, keyspace, key) : row.record
-      if (record === undefined) continue
-      complete.push({ partition, key, record, isHead: row.isHead && !this.#left.has(row) })
-      bytes += key.length + record.length
+      const found = this.#left.has(row) ? await this.#whole(row, keyspace) : row
+      if (found === undefined) continue
+      complete.push(found)
+      bytes += found.key.length + (found.record?.length ?? 0)
       await this.#breathe()
     }
     return { rows: complete, last }
   }
 
-  /** What is damaged counts as missing, here as in a range. */
-  async #whole(partition: PartitionId, keyspace: Uint8Array, key: Uint8Array): Promise<RecordBytes | undefined> {
+  async #whole({ partition, key }: PageRow, keyspace: Uint8Array): Promise<PageRow | undefined> {
     try {
-      return await this.#deps.records.get({ partition, keyspace, key })
+      const record = await this.#deps.records.get({ partition, keyspace, key })
+      return record && { partition, key, record, isHead: false }
     } catch (error) {
-      if (isKilovoltError(error, 'KV_CORRUPT')) return undefined
+      if (isKilovoltError(error, 'KV_CORRUPT')) return damagedRow({ partition }, key)
       throw error
     }
   }
@@ -185,4 +186,9 @@ export class PageReader {
     await new Promise<void>(resolve => clock.soon(resolve))
     this.#sliceMs = clock.monotonicMs()
   }
+}
+
+/** Somebody has to find out what was here: it is for whoever asks to read the key by itself. */
+function damagedRow({ partition }: Pick<Source, 'partition'>, key: Uint8Array): PageRow {
+  return { partition, key, record: undefined, isHead: true }
 }

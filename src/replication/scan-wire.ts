@@ -14,19 +14,22 @@ import { readRecord } from './wire.ts'
  *            rows varint · bytes varint · count · partitions u16 whose records are wanted whole ·
  *            count · partitions u16 of whose records the head is enough
  *     reply  epoch varint · count · partitions u16 that are refused · flags u8 (1: more follows) · [last key looked at] ·
- *            count · rows: key · 2 × length of what follows, + 1 for a head · record or head
+ *            count · rows: key · 2 × length of what follows, + 1 for a head · record or head; nothing, as a head, for a
+ *            record that is damaged
  */
 const REVERSE = 1
 const BOUNDED = 2
 const EXEMPT = 4
 const MORE = 1
+/** The size of a head of nothing. */
+const DAMAGED = 1
 /** A bound may be the key that follows the longest one. */
 const BOUND_BYTES_MAX = KEY_BYTES_MAX + 1
 /** Most rows of a page. */
 export const PAGE_ROWS_MAX = 16_384
 /** Most bytes of keys and records of a page; one row is always let in. */
 export const PAGE_BYTES_MAX: number = 4 * 1024 * 1024
-const ROW_BYTES_MIN = 2 + 16
+const ROW_BYTES_MIN = 2
 
 /** What of a keyspace is asked of a node. */
 export interface ScanRequest {
@@ -48,7 +51,8 @@ export interface ScanRequest {
 /** One record as a node has it; of some the head alone. */
 export interface ScanRow {
   readonly key: Uint8Array
-  readonly record: RecordBytes
+  /** `undefined` when it is damaged there. */
+  readonly record: RecordBytes | undefined
   /** Whether the value was left out. */
   readonly isHead: boolean
 }
@@ -103,13 +107,17 @@ export function decodeScan(body: Uint8Array): ScanRequest {
 
 export function encodePage({ epoch, refused, rows, last }: ScanPage): Uint8Array {
   let bytes = 32 + 2 * refused.length + (last?.length ?? 0)
-  for (const { key, record } of rows) bytes += key.length + record.length + 6
+  for (const { key, record } of rows) bytes += key.length + (record?.length ?? 0) + 6
   const writer = new Writer(bytes).varint(epoch)
   writePartitions(writer, refused)
   writer.u8(last === undefined ? 0 : MORE)
   if (last !== undefined) writer.bytes(last)
   writer.varint(rows.length)
   for (const { key, record, isHead } of rows) {
+    if (record === undefined) {
+      writer.bytes(key).varint(DAMAGED)
+      continue
+    }
     writer.bytes(key).varint(record.length * 2 + (isHead ? 1 : 0))
     if (record.length > 64) writer.raw(record)
     else writer.range(record, 0, record.length)
@@ -131,6 +139,7 @@ export function decodePage(body: Uint8Array): ScanPage {
 function readRow(reader: Reader): ScanRow {
   const key = reader.bytes(KEY_BYTES_MAX)
   const size = reader.varint()
+  if (size === DAMAGED) return { key, record: undefined, isHead: true }
   const length = Math.floor(size / 2)
   if (size % 2 === 0) return { key, record: readRecord(reader, length), isHead: false }
   const record = reader.raw(length)

@@ -1,5 +1,5 @@
 import { abortError, onAbort } from '../base/abort.ts'
-import { KilovoltError } from '../base/errors.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { type ByteRange, isEmptyRange, partitionOfRange, restAfter } from '../model/key-range.ts'
 import { hlcToMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
@@ -48,6 +48,13 @@ export interface ScannerDeps extends ScanDeps {
   readonly track: (page: { cancel(error: KilovoltError): void }) => () => void
 }
 
+/** What has come of a page: its entries up to the first key that could not be read. */
+interface Settled {
+  readonly entries: readonly ScanEntry[]
+  readonly failure: unknown
+}
+
+const NOTHING: Gathered<never> = { results: [], failures: new Map() }
 /** Bytes of records that a page is meant to have, for all nodes together. */
 const PAGE_BYTES = 1024 * 1024
 /** Rows that are merged before the event loop has its turn. */
@@ -77,7 +84,7 @@ export class Scanner {
    * The next entries in the scan's order, about so many of them, but at least one; none at the end. One call at a time.
    *
    * @throws KilovoltError `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`, `KV_NOT_JOINED`; the scan can
-   *   be gone on with
+   *   be gone on with. Where one key cannot be read, as with `KV_CORRUPT`, `details.key` has its bytes
    */
   async next(rows: number): Promise<readonly ScanEntry[]> {
     while (this.#left !== undefined) {
@@ -134,9 +141,11 @@ export class Scanner {
       copiesOfAll: round.copiesOfAll,
       waitForAll: rules.waitForAllStreams
     })
-    const entries = await this.#settle(await this.#merged(merge), remainingMs)
+    const { entries, failure } = await this.#settle(await this.#merged(merge), remainingMs)
+    if (failure !== undefined && entries.length === 0) throw failure
+    const passed = failure === undefined ? merge.passed : entries.at(-1)!.key
     if (!wait.signal.aborted)
-      this.#left = merge.passed === undefined ? undefined : nonEmpty(restAfter(range, merge.passed, isReverse))
+      this.#left = passed === undefined ? undefined : nonEmpty(restAfter(range, passed, isReverse))
     return entries
   }
 
@@ -149,29 +158,32 @@ export class Scanner {
     return rows
   }
 
-  /** Reads by themselves the keys on which the replicas do not agree. */
-  async #settle(rows: MergedRow[], remainingMs: () => number): Promise<readonly ScanEntry[]> {
+  /** Reads by themselves the keys on which the replicas do not agree, and ends where that fails. */
+  async #settle(rows: MergedRow[], remainingMs: () => number): Promise<Settled> {
     const disputed = rows.filter(({ record }) => record === undefined).map(({ key }) => key)
-    let found: readonly (RecordBytes | undefined)[] = []
+    let found: Gathered<RecordBytes | undefined> = NOTHING
     if (disputed.length > 0) {
       const { keyspace, requirement } = this.#options
       const options = { requirement, timeoutMs: Math.max(1, remainingMs()), signal: undefined }
-      const { results, failures } = await this.#deps.getMany(keyspace, disputed, options)
-      for (const error of failures.values()) throw error
-      found = results
+      found = await this.#deps.getMany(keyspace, disputed, options)
     }
     const entries: ScanEntry[] = []
+    let failure: unknown
     let latest = 0
     let next = 0
-    for (const row of rows) {
-      const record = row.record ?? found[next++]
+    for (const { key, record: agreed } of rows) {
+      if (agreed === undefined && found.failures.has(next)) {
+        failure = failedAt(key, found.failures.get(next))
+        break
+      }
+      const record = agreed ?? found.results[next++]
       if (record === undefined) continue
       latest = Math.max(latest, recordHlc(record))
-      entries.push({ key: row.key, record })
+      entries.push({ key, record })
     }
     // What has been read is in the past of what is stamped here from now on.
     if (latest > 0) this.#deps.stamps.observe(latest)
-    return entries
+    return { entries, failure }
   }
 }
 
@@ -201,6 +213,16 @@ class PageWait extends Deadline {
     this.#ended.abort()
     this.#reject(error)
   }
+}
+
+function failedAt(key: Uint8Array, error: unknown): unknown {
+  if (!isKilovoltError(error)) return error
+  const { code, message, retryable, details } = error
+  return new KilovoltError(code, `${message}; it ended a scan`, {
+    cause: error,
+    retryable,
+    details: { ...details, key }
+  })
 }
 
 function nonEmpty(range: ByteRange): ByteRange | undefined {

@@ -56,7 +56,8 @@ export interface RangePart {
 /** One record of a range. */
 export interface RangeRow {
   readonly key: Uint8Array
-  readonly record: RecordBytes
+  /** `undefined` when it is damaged. */
+  readonly record: RecordBytes | undefined
 }
 
 /** A record with its place, as a copy or a scan sees it. */
@@ -149,7 +150,7 @@ export interface RecordStore {
   ): Promise<readonly StoredRecord[]>
   /**
    * The next records of one keyspace within a partition, in key order or against it: at most `limit`, and no more after the
-   * one that reaches `maxBytes` (keys and records). Damaged records are left out.
+   * one that reaches `maxBytes` (keys and records).
    */
   range(partition: PartitionId, keyspace: Uint8Array, range: ByteRange, options: RangeOptions): Promise<RangePart>
   /** Partitions of which there is any record, in order. */

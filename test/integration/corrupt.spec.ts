@@ -76,6 +76,21 @@ describe('records that rot on a disk', () => {
     assert.deepEqual(await stored(paths[2]!, KEYS), whole)
 
     await stored(paths[2]!, rotten, flipLastBit)
+    const scanning = await lab.start({ bootstrap, storage: new ClassicLevel(paths[2]!) })
+    await linked(scanning)
+    for (const consistency of ['one', 'quorum'] as const) {
+      const scanned = await scanning.keys({ prefix: 'k', consistency }).all()
+      assert.deepEqual(scanned, KEYS.toSorted(), consistency)
+    }
+    // A scan asks for each partition whom it likes.
+    await scanning.getMany(KEYS, { consistency: 'one' })
+    await until('all is found and healed', 20_000, () => {
+      const { corrupt, corruptLeft } = scanning.status().storage
+      return corrupt === 5 && corruptLeft === 0
+    })
+    await scanning.stop()
+
+    await stored(paths[2]!, rotten, flipLastBit)
     const again = await lab.start({ bootstrap, storage: new ClassicLevel(paths[2]!) })
     await linked(again)
     assert.deepEqual((await again.repair({ verify: true })).missed, [])
@@ -124,10 +139,22 @@ describe('records that rot on a disk', () => {
       await back.repair({ verify: true })
     }
     assert.equal(back.status().health, 'degraded')
+    const scan = back.keys({ gte: c })
+    await assert.rejects(scan.all(), error => isKilovoltError(error, 'KV_CORRUPT') && error.details['key'] === c)
+    const seen: string[] = []
+    const walk = async (): Promise<void> => {
+      for await (const [key] of back.entries({ gt: b })) seen.push(key)
+    }
+    await assert.rejects(walk(), error => isKilovoltError(error, 'KV_CORRUPT') && error.details['key'] === c)
+    assert.deepEqual(seen, KEYS.toSorted().slice(KEYS.toSorted().indexOf(b) + 1, KEYS.toSorted().indexOf(c)))
+    await assert.rejects(back.count(), error => isKilovoltError(error, 'KV_CORRUPT'))
     await back.put(a, 'anew')
     await back.delete(b)
     assert.deepEqual([await back.get(a), await back.get(b)], ['anew', undefined])
     await assert.rejects(back.get(c), error => isKilovoltError(error, 'KV_CORRUPT'))
     assert.deepEqual([back.status().storage.corrupt, back.status().storage.corruptLeft], [3, 1])
+    await back.clear()
+    assert.deepEqual(await back.keys().all(), [])
+    assert.equal(back.status().storage.corruptLeft, 0)
   }).timeout(60_000)
 })

@@ -72,6 +72,15 @@ describe('a merge of what several nodes have sent', () => {
     assert.deepEqual(merged([stream(undefined), stream(undefined, row('a', tombstone(2)))]), [])
   })
 
+  it('reads by itself what is damaged somewhere, whatever the others say', () => {
+    const damaged = stream(undefined, { key: utf8('a'), record: undefined, isHead: true })
+    assert.deepEqual(merged([damaged]), ['a=?'])
+    for (const other of [stream(undefined, row('a', record(1))), stream(undefined), damaged]) {
+      assert.deepEqual(merged([damaged, other]), ['a=?'])
+      assert.deepEqual(merged([other, damaged]), ['a=?'])
+    }
+  })
+
   it('does not return what is deleted or has expired', () => {
     const stamp = { hlc: 1, actor: '00000000000000aa' as Actor }
     const expiring = (expiresAt: number): RecordBytes => encodeRecord({ stamp, value: utf8('v'), expiresAt })

@@ -128,12 +128,12 @@ describe('a node that is asked for pages', () => {
     const seen: number[] = []
     for (let range = ALL_KEYS; ;) {
       const { rows, last } = await ask({ range, bytes: 1_000_000 })
-      const bytes = rows.reduce((sum, row) => sum + row.record.length, 0)
+      const bytes = rows.reduce((sum, row) => sum + row.record!.length, 0)
       assert.ok(rows.length > 0 && bytes <= 1_400_100, `${bytes} bytes`)
       for (const row of rows) {
         assert.equal(row.isHead, false)
-        assert.equal(row.record.length, 400_016)
-        seen.push(row.record.at(-1)!)
+        assert.equal(row.record!.length, 400_016)
+        seen.push(row.record!.at(-1)!)
       }
       if (last === undefined) break
       range = restAfter(range, last, false)
