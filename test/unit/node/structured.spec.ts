@@ -28,7 +28,7 @@ const { tree } = fc.letrec<{ tree: unknown; leaf: unknown }>(tie => ({
     fc.bigInt(),
     fc.boolean(),
     fc.constantFrom(null, undefined),
-    fc.date({ noInvalidDate: false }),
+    fc.date({ noInvalidDate: true }),
     typedArrays
   ),
   tree: fc.oneof(
@@ -54,6 +54,8 @@ describe('structured values', () => {
     for (const ms of [17530399167106, -4341659970535_136, 1, -1, 1001, 8.64e15, -8.64e15, 8.64e15 - 1]) {
       assert.equal((again(new Date(ms)) as Date).getTime(), ms)
     }
+    // Which deepEqual takes for different ones on Node 20.
+    assert.ok(Number.isNaN((again(new Date(NaN)) as Date).getTime()))
     const fields = again({ b: 1, a: undefined, 1: -0 }) as object
     assert.deepEqual(Object.keys(fields), ['1', 'b', 'a'])
     assert.deepEqual(again(/a+/giu), /a+/giu)
