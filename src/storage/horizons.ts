@@ -31,12 +31,15 @@ const NO_SYNC = { sync: false } as const
 export class Horizons {
   readonly #store: Store
   readonly #entries: Settled[]
+  /** The floors that no restart forgets: a write of those in force may be under way, or have failed. */
+  readonly #durableFloors: number[]
   /** Writes one after another, so that a later one never gives way to an earlier one. */
   #writing: Promise<void> = Promise.resolve()
 
   constructor(store: Store, partitions: number) {
     this.#store = store
     this.#entries = Array.from({ length: partitions }, () => ({ floor: 0, horizon: 0, purged: 0 }))
+    this.#durableFloors = Array.from({ length: partitions }, () => 0)
   }
 
   /**
@@ -48,8 +51,9 @@ export class Horizons {
     const { gte, lt } = settledRange()
     for (const [key, value] of await this.#store.page({ gte: settledKey(0), lt }, this.#entries.length)) {
       const partition = partitionOfKey(key)
-      if (key.length > gte.length && partition < this.#entries.length)
-        this.#entries[partition] = unseal(key, value, read, corrupt)
+      if (key.length <= gte.length || partition >= this.#entries.length) continue
+      const entry = (this.#entries[partition] = unseal(key, value, read, corrupt))
+      this.#durableFloors[partition] = entry.floor
     }
   }
 
@@ -76,9 +80,13 @@ export class Horizons {
 
   /** Raises floors: at once for whoever asks, and resolves when no restart forgets it. Lower than before they stay. */
   raiseFloors(partitions: readonly PartitionId[], floor: number): Promise<void> {
-    const raised = partitions.filter(partition => floor > this.floorOf(partition))
-    for (const partition of raised) this.#entries[partition]!.floor = floor
-    return this.#write(raised, SYNC)
+    for (const partition of partitions) {
+      if (floor > this.floorOf(partition)) this.#entries[partition]!.floor = floor
+    }
+    return this.#write(
+      partitions.filter(partition => floor > this.#durableFloors[partition]!),
+      SYNC
+    )
   }
 
   /** Raises horizons, and floors with them; resolves when no restart forgets it, and only then do they count. */
@@ -107,7 +115,10 @@ export class Horizons {
         kept.map(([partition]) => ({ key: settledKey(partition), value: undefined })),
         SYNC
       )
-      for (const [partition] of kept) this.#entries[partition] = { floor: 0, horizon: 0, purged: 0 }
+      for (const [partition] of kept) {
+        this.#entries[partition] = { floor: 0, horizon: 0, purged: 0 }
+        this.#durableFloors[partition] = 0
+      }
     })
     this.#writing = reset.catch(() => {})
     await reset
@@ -125,15 +136,16 @@ export class Horizons {
   ): Promise<void> {
     if (partitions.length === 0) return Promise.resolve()
     const write = this.#writing.then(async () => {
-      const changed = partitions.map(partition => [partition, change(this.#entries[partition]!)] as const)
+      const changed = partitions.map(partition => [partition, { ...change(this.#entries[partition]!) }] as const)
       await this.#batch(
         changed.map(([partition, entry]) => seal(settledKey(partition), encode(entry))),
         options
       )
-      for (const [partition, { horizon, purged }] of changed) {
+      for (const [partition, { floor, horizon, purged }] of changed) {
         // A floor may have been raised meanwhile.
         const entry = this.#entries[partition]!
         this.#entries[partition] = { floor: Math.max(entry.floor, horizon), horizon, purged }
+        if (options.sync) this.#durableFloors[partition] = floor
       }
     })
     this.#writing = write.catch(() => {})

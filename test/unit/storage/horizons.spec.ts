@@ -66,6 +66,27 @@ describe('floors and horizons', () => {
     assert.deepEqual(of(5), [100, 80, false])
   })
 
+  it('are stored before anybody is told so, though an earlier attempt has failed or is under way', async () => {
+    disk.release()
+    const store = new SimStore({ disk, clock: world.clock('m') })
+    const batch = store.batch.bind(store)
+    let isFull = true
+    store.batch = (...given) => (isFull ? Promise.reject(new Error('the disk is full')) : batch(...given))
+    const tried = new Horizons(store, 64)
+    await world.settle(assert.rejects(tried.raiseFloors([5], 100), { code: 'KV_STORAGE' }))
+    await world.settle(assert.rejects(tried.raiseFloors([5], 90), { code: 'KV_STORAGE' }))
+    isFull = false
+    await world.settle(tried.raiseFloors([5], 90))
+    disk.release()
+    await open()
+    assert.equal(horizons.floorOf(5), 100, 'what is in force is what is stored')
+    const first = horizons.raiseFloors([6], 200)
+    let isFirstDone = false
+    void first.then(() => (isFirstDone = true))
+    await world.settle(horizons.raiseFloors([6], 150))
+    assert.ok(isFirstDone)
+  })
+
   it('survive the end of the machine', async () => {
     await world.settle(horizons.raiseFloors([5], 100))
     await world.settle(horizons.raiseHorizons([5], 80))
