@@ -317,11 +317,15 @@ export class ApplyLoop implements RecordStore {
       return
     }
     void written.then(() => {
-      this.#trees?.written(changes)
-      if (this.#tap?.isOn === true) this.#tap.written(changes)
-      for (const { key } of changes) this.#damage.remove(key)
-      this.#cache?.written(changes, i => sealed[i]!.value && this.#form.recordIn(sealed[i]!.value))
-      this.#settle(batch, results)
+      try {
+        this.#trees?.written(changes)
+        if (this.#tap?.isOn === true) this.#tap.written(changes)
+        for (const { key } of changes) this.#damage.remove(key)
+        this.#cache?.written(changes, i => sealed[i]!.value && this.#form.recordIn(sealed[i]!.value))
+      } finally {
+        // Whoever is told of it must not throw. When one does the process hears of it, and the loop goes on.
+        this.#settle(batch, results)
+      }
     }, fail)
   }
 

@@ -5,15 +5,19 @@ import { equalBytes } from '../../../src/base/bytes.ts'
 import { compareRecords, type RecordBytes } from '../../../src/model/record.ts'
 import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
 import type { ApplyLoopOptions } from '../../../src/storage/apply-options.ts'
+import type { ChangeTap } from '../../../src/storage/arrival-log.ts'
 import { LevelStore } from '../../../src/storage/level-store.ts'
 import { NO_CACHE } from '../../../src/storage/record-store.ts'
 import { apply, place, record, valueOf } from '../../conformance/record-store-suite.ts'
 import { GatedStore, settled, Turns } from '../../support/gated-store.ts'
 
-async function newLoop(options?: ApplyLoopOptions): Promise<{ store: GatedStore; turns: Turns; records: ApplyLoop }> {
+async function newLoop(
+  options?: ApplyLoopOptions,
+  tap?: ChangeTap
+): Promise<{ store: GatedStore; turns: Turns; records: ApplyLoop }> {
   const store = new GatedStore(await LevelStore.open(new MemoryLevel({ storeEncoding: 'view' })))
   const turns = new Turns()
-  return { store, turns, records: new ApplyLoop({ store, clock: turns }, options) }
+  return { store, turns, records: new ApplyLoop({ store, clock: turns, ...(tap && { tap }) }, options) }
 }
 
 /** The codes of the errors that a refused or failed write ends with, or its outcome. */
@@ -243,13 +247,45 @@ describe('the apply loop', () => {
     await records.close()
   })
 
-  it('goes on after a callback that throws, and lets the process hear of it', async () => {
-    const { turns, records } = await newLoop()
+  /** What the process hears of that nobody has caught. */
+  async function unhandled(run: () => Promise<void>): Promise<string> {
     const seen: unknown[] = []
     const listeners = process.listeners('unhandledRejection')
     process.removeAllListeners('unhandledRejection')
     process.once('unhandledRejection', error => seen.push(error))
     try {
+      await run()
+      await new Promise(resolve => setImmediate(resolve))
+    } finally {
+      for (const listener of listeners) process.on('unhandledRejection', listener)
+    }
+    return String(seen)
+  }
+
+  it('goes on after a tap that throws, and acknowledges what is stored', async () => {
+    const tap = {
+      isOn: true,
+      written: () => {
+        throw new Error('a broken tap')
+      }
+    }
+    const { turns, records } = await newLoop(undefined, tap)
+    const heard = await unhandled(async () => {
+      const first = apply(records, place(1, 'a'), record(1, 'x'))
+      await turns.turn()
+      await first
+    })
+    assert.match(heard, /a broken tap/u)
+    tap.isOn = false
+    const next = apply(records, place(1, 'b'), record(1, 'x'))
+    await turns.turn()
+    await next
+    assert.equal(records.stats().pending, 0)
+  })
+
+  it('goes on after a callback that throws, and lets the process hear of it', async () => {
+    const { turns, records } = await newLoop()
+    const heard = await unhandled(async () => {
       records.apply(place(1, 'a'), record(1, 'x'), () => {
         throw new Error('a broken callback')
       })
@@ -259,11 +295,8 @@ describe('the apply loop', () => {
       const later = apply(records, place(1, 'c'), record(1, 'x'))
       await turns.turn()
       await later
-      await new Promise(resolve => setImmediate(resolve))
-    } finally {
-      for (const listener of listeners) process.on('unhandledRejection', listener)
-    }
-    assert.match(String(seen), /a broken callback/u)
+    })
+    assert.match(heard, /a broken callback/u)
     assert.equal(records.stats().pending, 0)
   })
 })
