@@ -77,6 +77,8 @@ export class HintStore {
   readonly #options: HintStoreOptions
   readonly #shelves = new Map<StoreId, Shelf>()
   #bytes = 0
+  /** Bytes of what is on its way to the disk: they count before it is known whether they are kept. */
+  #entering = 0
   #isOpen = false
   readonly #stats = { added: 0, delivered: 0, dropped: 0 }
 
@@ -149,7 +151,7 @@ export class HintStore {
       ...rest.map(write => ({ partition, keyspace, ...write }))
     ]
     const bytes = unit.reduce((sum, stored) => sum + bytesOf(stored, stored.record), 0)
-    if (isLate || this.#bytes + bytes > bytesMax) {
+    if (isLate || this.#bytes + this.#entering + bytes > bytesMax) {
       this.#stats.dropped += unit.length
       const why = isLate
         ? 'the record is too old to be kept for others'
@@ -158,7 +160,9 @@ export class HintStore {
       return
     }
     const shelf = this.#shelf(target)
+    this.#entering += bytes
     shelf.records.applyUnit(key, unit, (error, results) => {
+      this.#entering -= bytes
       if (error !== undefined || results === undefined) {
         this.#stats.dropped += unit.length
         done?.(storageError(error, 'keeping a record for another node'))

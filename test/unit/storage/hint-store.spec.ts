@@ -57,6 +57,19 @@ describe('the store of hints', () => {
     assert.deepEqual([count, added], [3, 4])
   })
 
+  it('is bounded also while nothing of a burst has come to the disk, and takes more when there is room again', async () => {
+    const one = (target: StoreId, i: number): Promise<string> =>
+      new Promise(resolve =>
+        hints.add(target, place(1, `k${i}`), record(5, 'x'.repeat(984)), e => resolve(e?.code ?? 'kept'))
+      )
+    const burst = await world.settle(Promise.all(Array.from({ length: 30 }, (_, i) => one(i % 2 === 0 ? A : B, i))))
+    const kept = burst.filter(outcome => outcome === 'kept').length
+    assert.ok(kept > 5 && kept < 11, `${kept} of a thousand bytes each are kept`)
+    assert.ok(hints.stats().bytes <= 10_000)
+    for (const stored of await all(A)) await world.settle(hints.remove(A, stored, true))
+    assert.equal(await world.settle(one(B, 99)), 'kept')
+  })
+
   it('keeps a unit as one, and knows after a restart what is of it', async () => {
     const unit = (target: StoreId, hlc: number, ...keys: string[]): Promise<string> => {
       const [first, ...rest] = keys.map(key => ({ key: Buffer.from(key), record: record(hlc, `${key}${hlc}`) }))
