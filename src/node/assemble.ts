@@ -136,6 +136,7 @@ class Assembly implements NodeCore {
     const mends = {
       ...common,
       replica,
+      bring,
       purger,
       healer,
       random: random.fork('repair'),

@@ -1,14 +1,14 @@
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import { hlcToMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { recordHlc, restamp } from '../model/record.ts'
+import { type RecordBytes, recordHlc } from '../model/record.ts'
 import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
 import type { Replica } from '../replication/replica.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from '../replication/wire.ts'
 import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { ANY_OWNER, type HintStore } from '../storage/hint-store.ts'
-import type { StampSource, StoredRecord } from '../storage/record-store.ts'
+import type { RecordKey, StoredRecord } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Transport } from '../transport/transport.ts'
 import { ask } from './ask.ts'
@@ -19,7 +19,8 @@ export interface HintReplayDeps {
   readonly transport: Transport
   readonly hints: HintStore
   readonly replica: Replica
-  readonly stamps: StampSource
+  /** Gives a quorum of the owners a record, unless they have something at least as new. */
+  readonly bring: (place: RecordKey, record: RecordBytes) => Promise<void>
   readonly clock: Clock
   readonly logger: Logger
   readonly topology: () => Topology | undefined
@@ -70,8 +71,11 @@ export class HintReplay {
 
   /** A node is back: what is kept for it need not wait for the next look. */
   returned(store: StoreId): void {
+    // It may be an owner of what is kept for any of them, too.
     this.#paces.delete(store)
-    if (this.#deps.hints.targets.includes(store)) this.#schedule(0)
+    this.#paces.delete(ANY_OWNER)
+    const { targets } = this.#deps.hints
+    if (targets.includes(store) || targets.includes(ANY_OWNER)) this.#schedule(0)
   }
 
   cancel(): void {
@@ -171,19 +175,15 @@ export class HintReplay {
   }
 
   /**
-   * Resolves when the receiver holds the record, or a newer one. What may be the only copy of a write is new to its owners:
-   * when it comes too late it is stamped anew, like any write, rather than taken for one that they have had.
+   * Resolves when the receiver holds the record, or a newer one. What may be the only copy of a write is new to its owners.
+   * When it comes too late to be taken under its stamp it must not become newer than what was written meanwhile: it is taken
+   * for what it is, an old record that somebody brings along (rule G4).
    */
   async #give(receiver: StoreId, unit: readonly StoredRecord[], isNew: boolean): Promise<void> {
-    let reply = await this.#put(receiver, unit, isNew)
+    const reply = await this.#put(receiver, unit, isNew)
     if (reply.kind === 'late') {
-      const { stamps } = this.#deps
-      stamps.observe(reply.floor)
-      const stamp = await stamps.next()
-      const later = unit.map(stored => ({ ...stored, record: restamp(stored.record, stamp) }))
-      reply = await this.#put(receiver, later, isNew)
-    }
-    if (reply.kind === 'fenced' || reply.kind === 'late')
+      await Promise.all(unit.map(stored => this.#deps.bring(stored, stored.record)))
+    } else if (reply.kind === 'fenced')
       throw new KilovoltError('KV_UNREACHABLE', `${receiver} did not take it: ${reply.kind}`, { retryable: true })
   }
 

@@ -1,6 +1,7 @@
 import { abortError, throwIfStopped } from '../base/abort.ts'
 import type { PeerId, StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
+import type { RecordBytes } from '../model/record.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import { isRowReplica, type Topology } from '../placement/topology.ts'
 import type { Replica } from '../replication/replica.ts'
@@ -9,7 +10,7 @@ import type { Logger } from '../runtime/logger.ts'
 import type { Random } from '../runtime/random.ts'
 import type { HintStore } from '../storage/hint-store.ts'
 import type { Horizons } from '../storage/horizons.ts'
-import type { RecordStore, StampSource } from '../storage/record-store.ts'
+import type { RecordKey, RecordStore, StampSource } from '../storage/record-store.ts'
 import type { SetAside } from '../storage/set-aside.ts'
 import type { TreeIndex } from '../storage/tree-index.ts'
 import type { Transport } from '../transport/transport.ts'
@@ -35,6 +36,8 @@ export interface MendingDeps {
   readonly setAside: SetAside
   readonly stamps: StampSource
   readonly replica: Replica
+  /** Gives a quorum of the owners a record, unless they have something at least as new. */
+  readonly bring: (place: RecordKey, record: RecordBytes) => Promise<void>
   readonly purger: Purger
   readonly healer: Healer
   readonly clock: Clock

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import type { Actor, PeerId, StoreId } from '../../../src/model/node-id.ts'
+import { KilovoltError } from '../../../src/base/errors.ts'
+import type { PeerId, StoreId } from '../../../src/model/node-id.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
-import { recordHlc } from '../../../src/model/record.ts'
+import { type RecordBytes, recordHlc } from '../../../src/model/record.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { HintReplay } from '../../../src/repair/hint-replay.ts'
 import type { Replica } from '../../../src/replication/replica.ts'
@@ -17,7 +18,6 @@ import { record } from '../../conformance/record-store-suite.ts'
 import { peerNumber, store, topology } from '../cluster/fixtures.ts'
 
 const STORED: PutReply = { kind: 'stored', existed: false }
-const ACTOR = '00000000000000aa' as Actor
 const HOUR_MS = 3_600_000
 
 describe('handing hints over', () => {
@@ -32,7 +32,8 @@ describe('handing hints over', () => {
   let given: string[]
   /** Whether what is kept may be the only copy. */
   let mayBeOnly: boolean
-  let stamped: number
+  let brought: [string, RecordBytes][]
+  let bringFails: boolean
   let answer: (to: number, request: PutRequest) => PutReply | Outcome['kind']
 
   beforeEach(async () => {
@@ -44,7 +45,8 @@ describe('handing hints over', () => {
     alive = new Set([1, 2, 3, 4].map(store))
     given = []
     mayBeOnly = false
-    stamped = 0
+    brought = []
+    bringFails = false
     answer = () => STORED
     const note = (to: number, request: PutRequest): PutReply | Outcome['kind'] => {
       assert.equal(request.repair, !mayBeOnly, 'what was acknowledged elsewhere is not judged as fresh')
@@ -72,10 +74,9 @@ describe('handing hints over', () => {
       transport: transport as unknown as Transport,
       hints,
       replica: replica as unknown as Replica,
-      stamps: {
-        last: 0,
-        next: () => ({ hlc: ++stamped, actor: ACTOR }),
-        observe: hlc => void (stamped = Math.max(stamped, hlc))
+      bring: async ({ key }, record) => {
+        brought.push([Buffer.from(key).toString(), record])
+        if (bringFails) throw new KilovoltError('KV_QUORUM_NOT_REACHED', 'too few')
       },
       clock,
       logger: silentLogger,
@@ -105,25 +106,22 @@ describe('handing hints over', () => {
       )
     )
 
-  it('hands a unit over as one, wherever its keys lie among others, and stamps it anew as one', async () => {
+  it('hands a unit over as one, wherever its keys lie among others', async () => {
     const keys = Array.from({ length: 600 }, (_, i) => `k${String(i).padStart(4, '0')}`)
     await keep(store(2), ...keys)
     const now = hlcFromMs(clock.wallMs()) + 1
     const [first, ...rest] = ['a', 'k0300', 'z'].map(key => ({ key: Buffer.from(key), record: record(now, key) }))
     const place = { partition: 5, keyspace: new Uint8Array(), key: first!.key }
     const parts: (readonly number[])[] = []
-    let isLate = true
     answer = (_to, request) => {
       if (request.rest === undefined) return STORED
       parts.push([request, ...request.rest].map(one => recordHlc(one.record)))
-      if (!isLate) return { kind: 'stored', existed: false, rest: Uint8Array.of(0, 0) }
-      isLate = false
-      return { kind: 'late', floor: now + 1000 }
+      return { kind: 'stored', existed: false, rest: Uint8Array.of(0, 0) }
     }
     await world.settle(new Promise(resolve => hints.add(store(2), place, first!.record, resolve, rest)))
     await world.advance(3000)
-    assert.deepEqual(parts, [[now, now, now], Array.from({ length: 3 }, () => now + 1001)])
-    assert.equal(given.length, 599 + 2, 'what the unit has taken the place of is kept no more')
+    assert.deepEqual(parts, [[now, now, now]])
+    assert.equal(given.length, 599 + 1, 'what the unit has taken the place of is kept no more')
     assert.equal(hints.stats().count, 0)
     assert.equal(hints.stats().delivered, 602)
   })
@@ -210,17 +208,30 @@ describe('handing hints over', () => {
     assert.equal(hints.stats().count, 0)
   })
 
-  it('stamps anew what may be the only copy and comes too late for its owners', async () => {
+  it('brings what may be the only copy and comes too late for its owners, as old as it is', async () => {
     mayBeOnly = true
-    const stamps: number[] = []
-    answer = (_to, { record: given }) => {
-      stamps.push(recordHlc(given))
-      return stamps.length === 1 ? { kind: 'late', floor: 1e15 } : STORED
-    }
+    bringFails = true
+    answer = () => ({ kind: 'late', floor: 1e15 })
     await keep(ANY_OWNER, 'a')
     await world.advance(1500)
-    assert.equal(stamps.length, 2)
-    assert.equal(stamps[1], 1e15 + 1)
+    assert.equal(hints.stats().count, 1, 'it is kept until a quorum has it')
+    const [[key, record] = []] = brought
+    assert.equal(key, 'a')
+    assert.ok(recordHlc(record!) < 1e15)
+    bringFails = false
+    await world.advance(3000)
+    assert.equal(hints.stats().count, 0)
+  })
+
+  it('comes at once to an owner that is back when any will do', async () => {
+    mayBeOnly = true
+    answer = () => 'lost'
+    await keep(ANY_OWNER, 'a')
+    await world.advance(60_000)
+    given.length = 0
+    answer = () => STORED
+    replay.returned(store(3))
+    await world.advance(50)
     assert.equal(hints.stats().count, 0)
   })
 
