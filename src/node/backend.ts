@@ -103,6 +103,8 @@ export interface BackendOptions {
   readonly signal: AbortSignal | undefined
   /** Time to live of what is stored, ms. Absent: for ever. */
   readonly ttl?: number | undefined
+  /** Whether a read of a key by itself, above `one`, is to return what is deleted or has expired too. Default false. */
+  readonly wantsDead?: boolean | undefined
   /** Whether the value of a put is packed. */
   readonly packed?: boolean | undefined
 }

@@ -1,7 +1,11 @@
 import { equalBytes, toLatin1 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
+import { hlcFromMs } from '../model/hlc.ts'
+import type { Actor } from '../model/node-id.ts'
 import {
   compareRecordStamps,
+  encodeRecord,
+  isLive,
   isPacked,
   type RecordBytes,
   recordExpiresAt,
@@ -28,14 +32,21 @@ export type Expired = 'absent' | 'same' | 'changed'
 const NOTHING = { value: undefined }
 /** Times that a call begins anew because another node has come between. */
 const ATTEMPTS_MAX = 16
+/**
+ * What a key holds that never held anything, as its first value has to follow something: a deletion before every write that is
+ * under way, as far as clocks agree by that much, ms. Whoever begins within the same few seconds follows the same one.
+ */
+const NEVER_MS = 20_000
+const NEVER_STEP_MS = 5000
+const NOBODY = '0000000000000000' as Actor
 
 /**
  * Writes that depend on what is there, in bytes. A best effort, as nothing below a log can promise more: the calls of this node
  * on one key take turns, and a write of another node that comes between is noticed when it can be.
  *
- * What is made of a value is written with a version right after that one, before all that is stamped later. So it takes the
- * place of that value alone: a write that was not seen wins, whether it comes before this one or after, and a copy that holds
- * it says so. Of those who make something of the same value the first to come has the later version; the others are told that
+ * What is made of a value, or of its absence, is written with a version right after that one, before all that is stamped later.
+ * So it takes the place of that alone: a write that was not seen wins, whether it comes before this one or after, and a copy
+ * that holds it says so. Of those who make something of the same value the first to come has the later version; the others are told that
  * they are outrun, or find so when they read back what they wrote, and begin anew.
  *
  * All read at a quorum, whatever the level: what a value is made of must be the newest, or an old one would come back where a
@@ -57,7 +68,7 @@ export class ConditionalWrites {
     return this.#inTurn(key, call, async (turn, data) => {
       for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
         const base = await this.#read(data, key, call, turn)
-        if (base === undefined) return 'absent'
+        if (base === undefined || !isLive(base, data.nowMs)) return 'absent'
         const expiresAt = ttl === undefined ? undefined : data.nowMs + ttl
         if (expiresAt === recordExpiresAt(base)) return 'same'
         const plan = { value: recordValue(base), packed: isPacked(base), expiresAt, after: base }
@@ -70,8 +81,13 @@ export class ConditionalWrites {
   /** Stores a value if there is none; whether it did, and nobody's has taken its place when it is read back. */
   putIfAbsent(key: Uint8Array, body: Body, call: BackendOptions): Promise<boolean> {
     return this.#inTurn(key, call, async (turn, data) => {
-      if ((await this.#read(data, key, call, turn)) !== undefined) return false
-      return this.#begin(data, key, body, call, turn)
+      for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+        const found = await this.#read(data, key, call, turn)
+        if (isLive(found, data.nowMs)) return false
+        const plan = { ...body, expiresAt: endOf(call, data), after: found ?? nothing(data) }
+        if (await this.#stands(data, key, plan, call, turn)) return true
+      }
+      throw contended('a first value')
     })
   }
 
@@ -79,32 +95,28 @@ export class ConditionalWrites {
   update(key: Uint8Array, { make, keepsExpiry }: Change, call: BackendOptions): Promise<void> {
     return this.#inTurn(key, call, async (turn, data) => {
       for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-        const after = await this.#read(data, key, call, turn)
-        const body = await make(after)
-        if (after === undefined) {
-          if (body === undefined || (await this.#begin(data, key, body, call, turn))) return
-          continue
-        }
-        const given = call.ttl === undefined ? undefined : data.nowMs + call.ttl
-        const expiresAt = keepsExpiry ? recordExpiresAt(after) : given
-        const { record, isOutrun } = await this.#follow(
-          data,
-          key,
-          { ...(body ?? NOTHING), expiresAt, after },
-          call,
-          turn
-        )
-        if (!isOutrun && stands(record, await this.#read(data, key, call, turn))) return
+        const found = await this.#read(data, key, call, turn)
+        const current = found !== undefined && isLive(found, data.nowMs) ? found : undefined
+        const body = await make(current)
+        if (current === undefined && body === undefined) return
+        const expiresAt = keepsExpiry && current !== undefined ? recordExpiresAt(current) : endOf(call, data)
+        const plan = { ...(body ?? NOTHING), expiresAt, after: found ?? nothing(data) }
+        if (await this.#stands(data, key, plan, call, turn)) return
       }
       throw contended('an update')
     })
   }
 
-  /** The first value of a key. There is nothing that it could follow: of several the last one wins, and is seen to. */
-  async #begin(data: KeyspaceBackend, key: Uint8Array, body: Body, call: BackendOptions, turn: Turn): Promise<boolean> {
-    const plan = { ...body, expiresAt: undefined }
-    const { record } = await data.write(this.#keyspace, key, plan, { ...call, timeoutMs: turn.leftMs })
-    return stands(record, await this.#read(data, key, call, turn))
+  /** Stores what was made of what was read, and looks whether it is there. */
+  async #stands(
+    data: KeyspaceBackend,
+    key: Uint8Array,
+    plan: Parameters<KeyspaceBackend['write']>[2],
+    call: BackendOptions,
+    turn: Turn
+  ): Promise<boolean> {
+    const { record, isOutrun } = await this.#follow(data, key, plan, call, turn)
+    return !isOutrun && stands(record, await this.#read(data, key, call, turn))
   }
 
   /** Stores what was made of a value. */
@@ -125,7 +137,7 @@ export class ConditionalWrites {
     turn: Turn
   ): Promise<RecordBytes | undefined> {
     const level = requirement === 'all' ? 'all' : 'quorum'
-    return data.get(this.#keyspace, key, { requirement: level, timeoutMs: turn.leftMs, signal })
+    return data.get(this.#keyspace, key, { requirement: level, timeoutMs: turn.leftMs, signal, wantsDead: true })
   }
 
   #inTurn<T>(
@@ -136,6 +148,16 @@ export class ConditionalWrites {
     const source = this.#source
     return source.turns.take(this.#prefix + toLatin1(key), call, async turn => run(turn, source.data))
   }
+}
+
+/** When what is stored now ends, Unix ms. */
+function endOf({ ttl }: BackendOptions, { nowMs }: KeyspaceBackend): number | undefined {
+  return ttl === undefined ? undefined : nowMs + ttl
+}
+
+function nothing({ nowMs }: KeyspaceBackend): RecordBytes {
+  const atMs = Math.floor((nowMs - NEVER_MS) / NEVER_STEP_MS) * NEVER_STEP_MS
+  return encodeRecord({ stamp: { hlc: hlcFromMs(atMs), actor: NOBODY }, value: undefined })
 }
 
 /** Whether what is found now is what was written, or nothing that came later. */

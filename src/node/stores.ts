@@ -41,11 +41,11 @@ export function createStores(
   reports: StoreReports,
   onFound: () => void
 ): Stores {
-  const { durability, partitions, cacheBytes } = config
+  const { durability, partitions, cacheBytes, maxClockDriftMs } = config
   const guard = new GuardedStore(store, clock, reports)
   const trees = new TreeIndex(partitions, identity.created)
   const horizons = new Horizons(guard, partitions)
-  const stamps = new CeilingStampSource({ store, clock }, identity)
+  const stamps = new CeilingStampSource({ store, clock }, { ...identity, maxAheadMs: maxClockDriftMs })
   const damage = new Damage({
     // Nothing that is stored here now is stamped after this node's clock, but by clocks that are ahead and within the drift.
     latest: () => Math.max(stamps.last, hlcFromMs(clock.wallMs())),

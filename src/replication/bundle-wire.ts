@@ -6,6 +6,7 @@ import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import { type RecordBytes, recordHlc, STAMP_BYTES, STAMP_END, STAMP_START } from '../model/record.ts'
 import type { KeyedRecord, RecordKey } from '../storage/record-store.ts'
 import {
+  mayHaveStored,
   assertOneStamp,
   type GetReply,
   type GetRequest,
@@ -48,24 +49,28 @@ const Status = {
   LATE: 6,
   FENCED: 7,
   FAILED: 8,
-  STORED_UNIT: 9
+  STORED_UNIT: 9,
+  REFUSED: 10
 } as const
 
 /** What a replica says to one read of several; `undefined` when it has no answer to give. */
 export type ReadAnswer = GetReply | undefined
 
 /**
- * What a replica says to one write of several. `behind`: it needs a later stamp than this. `failed`: it could not be stored.
+ * What a replica says to one write of several. `behind`: it needs a later stamp than this. `refused`: it was not stored.
+ * `failed`: storing it went wrong, so that it may have been stored or not.
  */
 export type WriteAnswer =
   | StoredReply
   | { readonly kind: 'behind'; readonly hlc: number; readonly existed: boolean }
   | { readonly kind: 'fenced' }
+  | { readonly kind: 'refused' }
   | { readonly kind: 'failed' }
 
 /** What was answered to a write on this very node, as others would have heard it. */
-export function writeAnswerOf(reply: PutReply | undefined): WriteAnswer {
-  switch (reply?.kind) {
+export function writeAnswerOf(reply: PutReply | KilovoltError): WriteAnswer {
+  if (reply instanceof KilovoltError) return { kind: mayHaveStored(reply) ? 'failed' : 'refused' }
+  switch (reply.kind) {
     case 'stored':
       return reply
     case 'stale':
@@ -74,8 +79,6 @@ export function writeAnswerOf(reply: PutReply | undefined): WriteAnswer {
       return { kind: 'behind', hlc: reply.floor, existed: false }
     case 'fenced':
       return { kind: 'fenced' }
-    case undefined:
-      return { kind: 'failed' }
   }
 }
 
@@ -202,6 +205,9 @@ export function encodeWriteAnswers(answers: readonly WriteAnswer[]): Uint8Array 
       case 'fenced':
         writer.u8(Status.FENCED)
         break
+      case 'refused':
+        writer.u8(Status.REFUSED)
+        break
       case 'failed':
         writer.u8(Status.FAILED)
         break
@@ -229,6 +235,8 @@ function readWriteAnswer(reader: Reader): WriteAnswer {
       return { kind: 'behind', hlc: reader.varint(), existed: status === Status.STALE }
     case Status.FENCED:
       return { kind: 'fenced' }
+    case Status.REFUSED:
+      return { kind: 'refused' }
     case Status.FAILED:
       return { kind: 'failed' }
     default:

@@ -5,7 +5,6 @@ import type { ByteRange } from '../model/key-range.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { compareRecordStamps, isLive, recordHlc, type RecordBytes, restamp, restampWrite } from '../model/record.ts'
-import type { Stamp } from '../model/stamp.ts'
 import { majority } from '../placement/rules.ts'
 import { TimerWheel } from '../runtime/timer-wheel.ts'
 import type { KeyedRecord, RecordKey, RecordStore } from '../storage/record-store.ts'
@@ -21,6 +20,7 @@ import { sendRepair } from './repair-sender.ts'
 import type { ScanDeps } from './scan-round.ts'
 import { type ScanForm, Scanner } from './scanner.ts'
 import { Snitch } from './snitch.ts'
+import { type InTime, stampedInTime } from './stamp-wait.ts'
 import { type PlannedWrite, plannedRecord, recordOf, type WriteOf } from './stamped.ts'
 import { BUNDLED_BYTES_MAX, TurnBundles } from './turn-bundles.ts'
 import {
@@ -111,8 +111,8 @@ export class Coordinator {
       found.catch(() => {})
     }
     const place = { partition, keyspace, key }
-    const bundle = this.#turn.readsFor(options)
-    if (bundle === undefined) return this.#getAlone(place, this.#options(options))
+    const bundle = options.wantsDead === true ? undefined : this.#turn.readsFor(options)
+    if (bundle === undefined) return this.#getAlone(place, this.#options(options), options.wantsDead)
     const single = new Single<RecordBytes | undefined>()
     bundle.add(place, single, 0)
     return single.promise
@@ -160,11 +160,12 @@ export class Coordinator {
     keys: readonly Uint8Array[],
     options: CallOptions
   ): Promise<Gathered<RecordBytes | undefined>> {
-    const { ring, records, wheel } = this.#deps
+    const { ring, records, wheel, clock } = this.#deps
     return lookUpMany(keyspace, keys, this.#options(options), {
       ring,
       records,
       wheel,
+      clock,
       isHere: partition => this.#isReadHere(partition),
       begun: count => (this.#stats.reads += count),
       visible: record => this.#visible(record),
@@ -174,10 +175,12 @@ export class Coordinator {
     })
   }
 
-  async #getAlone(place: RecordKey, options: OperationOptions): Promise<RecordBytes | undefined> {
+  async #getAlone(place: RecordKey, options: OperationOptions, wantsDead = false): Promise<RecordBytes | undefined> {
     const blocking = this.#isBlocking(options.requirement)
     try {
-      return this.#visible(await this.#track(new GetOperation(this.#deps, place, options, this.#repair, blocking)))
+      const found = await this.#track(new GetOperation(this.#deps, place, options, this.#repair, blocking))
+      const visible = this.#visible(found)
+      return wantsDead ? found : visible
     } catch (error) {
       throw this.#failed(error)
     }
@@ -193,11 +196,8 @@ export class Coordinator {
     if (!(stamp instanceof Promise)) return this.#store(place, recordOf(stamp, { value, ttl, packed }), options)
     // The caller's memory is the caller's again as soon as it is waited for anything.
     const own = value && copyBytes(value)
-    return stamp.then(
-      later => this.#store(place, recordOf(later, { value: own, ttl, packed }), options),
-      (error: unknown) => {
-        throw this.#failed(error)
-      }
+    return this.#inTime(stamp, options).then(({ stamped, left }) =>
+      this.#store(place, recordOf(stamped, { value: own, ttl, packed }), left)
     )
   }
 
@@ -228,12 +228,13 @@ export class Coordinator {
   async putMany(keyspace: Uint8Array, writes: readonly WriteOf[], options: CallOptions): Promise<Gathered<Stored>> {
     const units = unitsOf(writes, this.#deps.ring)
     this.#stats.writes += writes.length
-    const stamps = this.#stampsOf(units.length)
+    const stamps = drawStamps(this.#deps.stamps, units.length)
     if (!(stamps instanceof Promise))
       return this.#storeMany(keyspace, units, writes, recordsOf(units, writes, stamps), options)
     // The caller's memory is the caller's again as soon as it is waited for anything.
     const own = writes.map(write => ({ ...write, value: write.value && copyBytes(write.value) }))
-    return this.#storeMany(keyspace, units, own, recordsOf(units, own, await stamps), options)
+    const { stamped, left } = await this.#inTime(stamps, options)
+    return this.#storeMany(keyspace, units, own, recordsOf(units, own, stamped), left)
   }
 
   #storeMany(
@@ -265,20 +266,14 @@ export class Coordinator {
     this.#stats.writes++
     const place = { partition: this.#deps.ring.partitionOf(key), keyspace, key }
     const { ttl, requirement } = options
-    let record: RecordBytes
-    try {
-      record = await plannedRecord(plan, ttl, this.#deps)
-    } catch (error) {
-      throw this.#failed(error)
-    }
+    const { stamped: record, left } = await this.#inTime(plannedRecord(plan, ttl, this.#deps), options)
     const kind = plan.after !== undefined ? 'extended' : requirement === 'any' ? 'any' : 'write'
-    return this.#putAlone(place, record, { ...this.#options(options), keepsExpiry: ttl === undefined }, kind)
+    return this.#putAlone(place, record, { ...this.#options(left), keepsExpiry: ttl === undefined }, kind)
   }
 
-  #stampsOf(count: number): readonly Stamp[] | Promise<readonly Stamp[]> {
-    const drawn = drawStamps(this.#deps.stamps, count)
-    if (!(drawn instanceof Promise)) return drawn
-    return drawn.catch((error: unknown) => {
+  #inTime<T, Options extends CallOptions>(stamped: Promise<T>, options: Options, isRepeat = false): InTime<T, Options> {
+    const wait = { ...this.#deps, requestTimeoutMs: this.#requestTimeoutMs, isRepeat, running: this.#running }
+    return stampedInTime(stamped, options, wait).catch((error: unknown) => {
       throw this.#failed(error)
     })
   }
@@ -300,13 +295,17 @@ export class Coordinator {
   }
 
   /** A write of a bundle goes on by itself. */
-  async #goOnWriting({ place, record, rest, isBehind }: LoneWrite, options: OperationOptions): Promise<Stored> {
+  async #goOnWriting({ place, record, rest, behind }: LoneWrite, options: OperationOptions): Promise<Stored> {
     // Else it stays the same record: who has it already takes it for that, and not for a second write of the value.
-    if (!isBehind) return this.#putAlone(place, record, options, 'write', rest)
+    if (behind === undefined) return this.#putAlone(place, record, options, 'write', rest)
     this.#stats.restamped++
-    const [stamp] = await this.#stampsOf(1)
-    const again = restampRest(rest, stamp!, restampWrite)
-    return this.#putAlone(place, restampWrite(record, stamp!), options, 'write', again)
+    const drawn = this.#deps.stamps.next(behind)
+    const { stamped, left } =
+      drawn instanceof Promise
+        ? await this.#inTime(drawn, options, options.isRepeat)
+        : { stamped: drawn, left: options }
+    const again = restampRest(rest, stamped, restampWrite)
+    return this.#putAlone(place, restampWrite(record, stamped), left, 'write', again)
   }
 
   /**

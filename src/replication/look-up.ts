@@ -1,6 +1,7 @@
 import { KilovoltError } from '../base/errors.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
+import type { Clock } from '../runtime/clock.ts'
 import type { TimerWheel } from '../runtime/timer-wheel.ts'
 import type { Read, RecordKey, RecordStore } from '../storage/record-store.ts'
 import { type Gathered, gatherMany, type Waiter } from './gather.ts'
@@ -15,6 +16,7 @@ export interface LookUpDeps {
   readonly ring: Pick<Ring, 'partitionOf'>
   readonly records: Pick<RecordStore, 'getMany'>
   readonly wheel: TimerWheel
+  readonly clock: Pick<Clock, 'monotonicMs'>
   /** Whether the local copy of a partition is all that is needed. */
   readonly isHere: (partition: PartitionId) => boolean
   /** Told how many keys are looked up. */
@@ -59,10 +61,15 @@ function lookUp(
   places: readonly RecordKey[],
   options: OperationOptions,
   waiter: Waiter<Found>,
-  { records, wheel, begun, visible, failed, getAlone }: LookUpDeps
+  { records, wheel, clock, begun, visible, failed, getAlone }: LookUpDeps
 ): void {
   begun(indexes.length)
-  const alone = (at: number): void => waiter.resolve(indexes[at]!, getAlone(places[at]!, options))
+  const { timeoutMs } = options
+  const deadlineMs = clock.monotonicMs() + timeoutMs
+  const alone = (at: number): void => {
+    const left = { ...options, timeoutMs: Math.max(1, deadlineMs - clock.monotonicMs()) }
+    waiter.resolve(indexes[at]!, getAlone(places[at]!, left))
+  }
   const take = (reads: readonly Read[]): void => {
     for (const [at, read] of reads.entries()) {
       if (read instanceof Error) alone(at)
@@ -71,7 +78,6 @@ function lookUp(
   }
   const reads = records.getMany(places)
   if (!(reads instanceof Promise)) return take(reads)
-  const { timeoutMs } = options
   const deadline = new Hedge()
   let isOver = false
   const once = (end: () => void): void => {

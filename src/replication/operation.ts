@@ -14,6 +14,7 @@ import type { Outcome, Transport } from '../transport/transport.ts'
 import type { Replica } from './replica.ts'
 import type { Route, Routes } from './routes.ts'
 import type { Snitch } from './snitch.ts'
+import { mayHaveStored } from './wire.ts'
 
 /** What operations share. */
 export interface OperationDeps {
@@ -188,7 +189,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
     if (store === self) {
       this.askSelf((error, reply) => {
         if (phase !== this.#phase || this.#ended) return
-        if (error !== undefined) this.no(store, error.code, false)
+        if (error !== undefined) this.no(store, error.code, mayHaveStored(error))
         else this.onReply(store, reply!)
       })
       return
@@ -313,7 +314,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
         return this.onReply(store, reply)
       }
       case 'refused':
-        return this.no(store, outcome.error.code, false)
+        return this.no(store, outcome.error.code, mayHaveStored(outcome.error))
       case 'unsent':
         return this.no(store, 'unsent', false)
       case 'lost':
@@ -360,6 +361,15 @@ export abstract class Operation<Reply, Result> extends Deadline {
       store,
       answer: this.#answers[i] ?? ((this.#tried >> i) & 1 ? 'pending' : 'unasked')
     }))
+  }
+
+  /** How many phases there have been. */
+  protected get phases(): number {
+    return this.#phase
+  }
+
+  protected get hasEnded(): boolean {
+    return this.#ended
   }
 
   #end(): boolean {

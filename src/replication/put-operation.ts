@@ -162,9 +162,12 @@ export class PutOperation extends Operation<PutReply, PutResult> {
 
   /** Sends it anew with a stamp later than this. */
   #restamp(store: StoreId, hlc: number): void {
-    this.deps.stamps.observe(hlc)
-    const go = (next: Stamp): void => this.#sendAs(store, next)
-    const stamp = this.deps.stamps.next()
+    const phase = this.phases
+    const go = (next: Stamp): void => {
+      // Somebody else of the same phase was stale too, or as many as it needs have stored it.
+      if (phase === this.phases && !this.hasEnded) this.#sendAs(store, next)
+    }
+    const stamp = this.deps.stamps.next(hlc)
     if (stamp instanceof Promise) stamp.then(go, (error: unknown) => this.fail(error))
     else go(stamp)
   }

@@ -1,5 +1,5 @@
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
-import { hlcFromMs, hlcToMs } from '../model/hlc.ts'
+import { HLC_COUNTERS_PER_MS, hlcFromMs, hlcToMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { compareRecordStamps, hasStamp, isLive, type RecordBytes, recordHlc } from '../model/record.ts'
 import type { PlacementRules } from '../placement/rules.ts'
@@ -51,6 +51,9 @@ export interface ReplicaOptions {
   /** How long to wait for a later epoch, ms. */
   readonly requestTimeoutMs: number
 }
+
+/** What has come of one write of several. */
+export type PutAnswer = PutReply | KilovoltError
 
 /** Receives the answer of the replica, or why there is none. Called once. */
 export type ReplicaDone<T> = (error: KilovoltError | undefined, reply: T | undefined) => void
@@ -122,8 +125,8 @@ export class Replica {
     go()
   }
 
-  /** Several writes of one coordinator; a reply for each, `undefined` for one that could not be stored. */
-  putMany(requests: readonly PutRequest[], epoch: number, done: ReplicaDone<readonly (PutReply | undefined)[]>): void {
+  /** Several writes of one coordinator; a reply for each, or why it could not be stored. */
+  putMany(requests: readonly PutRequest[], epoch: number, done: ReplicaDone<readonly PutAnswer[]>): void {
     for (const request of requests) if (!request.repair) this.#requests += sizeOf(request)
     const go = (): void => this.#putMany(requests, epoch, done)
     if (this.#isAnyAhead(requests, epoch)) return this.#catchUp(epoch, done, go)
@@ -152,21 +155,22 @@ export class Replica {
     found.then(fill, (error: unknown) => done(asError(error), undefined))
   }
 
-  #putMany(requests: readonly PutRequest[], epoch: number, done: ReplicaDone<readonly (PutReply | undefined)[]>): void {
-    const replies: (PutReply | undefined)[] = Array.from({ length: requests.length })
+  #putMany(requests: readonly PutRequest[], epoch: number, done: ReplicaDone<readonly PutAnswer[]>): void {
+    const replies: PutAnswer[] = Array.from({ length: requests.length })
     let left = requests.length
     if (left === 0) return done(undefined, replies)
     for (const [i, request] of requests.entries()) {
-      this.#put(request, epoch, (_error, reply) => {
-        replies[i] = reply
+      this.#put(request, epoch, (error, reply) => {
+        replies[i] = reply ?? asError(error)
         if (--left === 0) done(undefined, replies)
       })
     }
   }
 
-  #put(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>): void {
+  /** `isNext`: what is stamped too far ahead comes right after what is held here. */
+  #put(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>, isNext = false): void {
     const refusal = this.#refusal(request, epoch)
-    if (refusal === undefined) this.#store(request, done)
+    if (refusal === undefined) this.#store(request, epoch, done, isNext)
     else if (refusal instanceof KilovoltError) done(refusal, undefined)
     else done(undefined, refusal)
   }
@@ -190,44 +194,48 @@ export class Replica {
     return { kind: 'none', horizon: rules.refusePast ? horizons.horizonOf(partition) : 0 }
   }
 
-  #store(request: PutRequest, done: ReplicaDone<PutReply>): void {
-    const { records, horizons, stamps, clock, rules, isOver } = this.#deps
+  #store(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>, isNext: boolean): void {
+    const { horizons, stamps, clock, rules, isOver } = this.#deps
     if (isOver() && !request.repair) return done(overError(), undefined)
     const hlc = recordHlc(request.record)
     // H1: what is new has no place in a past that is being settled. What is acknowledged already has, up to the horizon.
     const floor = horizons.floorOf(request.partition)
     if (hlc <= floor && !request.repair && rules.closePast) return done(undefined, { kind: 'late', floor })
-    const nowMs = clock.wallMs()
-    const tooFar = hlc > hlcFromMs(nowMs + this.#options.maxClockDriftMs)
-    if (!tooFar) stamps.observe(hlc)
-    const apply = (): void => {
-      if (request.rest !== undefined) return this.#storeUnit(request, request.rest, nowMs, done)
-      records.apply(request, request.record, (error, result) => {
-        if (error !== undefined || result === undefined) return fail(request, error, done)
-        if (result.outcome === 'stale' && result.current !== undefined) {
-          return done(undefined, { kind: 'stale', current: result.current })
-        }
-        const existed = isLive(result.current, Math.max(nowMs, hlcToMs(stamps.last)))
-        done(undefined, { kind: 'stored', existed })
-      })
+    stamps.observe(hlc)
+    if (request.repair || isNext || hlc <= hlcFromMs(clock.wallMs() + this.#options.maxClockDriftMs)) {
+      return request.rest === undefined ? this.#storeOne(request, done) : this.#storeUnit(request, request.rest, done)
     }
-    if (!tooFar || request.repair) return apply()
-    // D1: a fresh write from the far future is refused; D3: unless it directly succeeds what is held here already,
-    // or a key that was once poisoned could never be written again.
+    // D1: a fresh write from the far future is refused; D3: unless it directly succeeds what is held here already, or a key
+    // that was once poisoned could never be written again. What was checked before the look may not be so after it.
     void this.#succeedsHeld(request, hlc).then(
-      isNext => {
-        if (isNext) apply()
+      succeeds => {
+        if (succeeds) this.#put(request, epoch, done, true)
         else done(driftError(), undefined)
       },
       (error: unknown) => done(asError(error), undefined)
     )
   }
 
+  #storeOne(request: PutRequest, done: ReplicaDone<PutReply>): void {
+    this.#deps.records.apply(request, request.record, (error, result) => {
+      if (error !== undefined || result === undefined) return fail(request, error, done)
+      const { outcome, current } = result
+      if (outcome === 'stale' && current !== undefined) return done(undefined, { kind: 'stale', current })
+      done(undefined, { kind: 'stored', existed: this.#isLive(current) })
+    })
+  }
+
+  /** Judged by hybrid time, as by a reader. */
+  #isLive(record: RecordBytes | undefined): boolean {
+    const { clock, stamps } = this.#deps
+    return isLive(record, Math.max(clock.wallMs(), hlcToMs(stamps.last)))
+  }
+
   /**
    * The writes of a unit are stored together. Each yields to what is newer at its key, as if that had come after the unit;
    * the coordinator is told, and may stamp the unit again.
    */
-  #storeUnit(request: PutRequest, rest: readonly KeyedRecord[], nowMs: number, done: ReplicaDone<PutReply>): void {
+  #storeUnit(request: PutRequest, rest: readonly KeyedRecord[], done: ReplicaDone<PutReply>): void {
     this.#deps.records.applyUnit(request, [request, ...rest], (error, results) => {
       if (error !== undefined || results === undefined) return fail(request, error, done)
       let newest: RecordBytes | undefined
@@ -236,7 +244,7 @@ export class Replica {
         if (newest === undefined || compareRecordStamps(current, newest) > 0) newest = current
       }
       if (newest !== undefined) return done(undefined, { kind: 'stale', current: newest })
-      const existed = Uint8Array.from(results, ({ current }) => (isLive(current, nowMs) ? 1 : 0))
+      const existed = Uint8Array.from(results, ({ current }) => (this.#isLive(current) ? 1 : 0))
       done(undefined, { kind: 'stored', existed: existed[0] === 1, rest: existed.subarray(1) })
     })
   }
@@ -245,7 +253,7 @@ export class Replica {
   async #succeedsHeld({ partition, keyspace, key, rest = [] }: PutRequest, hlc: number): Promise<boolean> {
     for (const name of [key, ...rest.map(write => write.key)]) {
       const held = await this.#deps.records.get({ partition, keyspace, key: name })
-      if (held !== undefined && hlc <= recordHlc(held) + 4096) return true
+      if (held !== undefined && hlc <= recordHlc(held) + HLC_COUNTERS_PER_MS) return true
     }
     return false
   }
@@ -298,7 +306,7 @@ export class Replica {
 
 const SAME: GetReply = { kind: 'same' }
 
-function encodeWriteReplies(replies: readonly (PutReply | undefined)[]): Uint8Array {
+function encodeWriteReplies(replies: readonly PutAnswer[]): Uint8Array {
   return encodeWriteAnswers(replies.map(writeAnswerOf))
 }
 

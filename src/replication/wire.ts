@@ -44,6 +44,11 @@ export interface GetRequest extends RecordKey {
   readonly known: Uint8Array | undefined
 }
 
+/** Whether a write that failed so may be stored all the same: a database that fails does not say how far it came. */
+export function mayHaveStored({ code }: KilovoltError): boolean {
+  return code === 'KV_STORAGE'
+}
+
 /** What a replica says to a write. */
 export type PutReply =
   | StoredReply

@@ -24,8 +24,8 @@ class Write extends Item<Stored> implements PutRequest {
   readonly rest: readonly KeyedRecord[] | undefined
   existed = false
   restExisted: Uint8Array | undefined = undefined
-  /** Some replica wants a later stamp. */
-  isBehind = false
+  /** Some replica wants a stamp later than this. */
+  behind: number | undefined = undefined
 
   constructor(
     place: RecordKey,
@@ -50,8 +50,8 @@ export interface LoneWrite {
   readonly timeoutMs: number
   /** Some replica may have this record already. */
   readonly isRepeat: boolean
-  /** Some replica wants a later stamp. */
-  readonly isBehind: boolean
+  /** Some replica wants a stamp later than this. */
+  readonly behind: number | undefined
 }
 
 /** What a bundle of writes is made for. */
@@ -117,14 +117,15 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
           item.existed = true
           return this.#acknowledged(item, at)
         }
-        this.deps.stamps.observe(answer.hlc)
-        item.isBehind = true
+        item.behind = answer.hlc
         return this.alone(item)
       case 'fenced':
         this.spare(item, at)
         return this.miss(item, at, false)
-      case 'failed':
+      case 'refused':
         this.spare(item, at)
+        return this.miss(item, at, true)
+      case 'failed':
         return this.miss(item, at, true)
     }
   }
@@ -136,14 +137,14 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
 
   /** What was met before counts on: a first attempt may have taken the place of a value, which the second does not see. */
   protected async goOn(item: Write, timeoutMs: number): Promise<Stored> {
-    const { record, rest, asked, isBehind } = item
+    const { record, rest, asked, behind } = item
     const found = await this.#options.writeAlone({
       place: item,
       record,
       rest,
       timeoutMs,
       isRepeat: asked !== 0,
-      isBehind
+      behind
     })
     item.existed ||= found.existed
     if (rest !== undefined) item.restExisted = mergedRest(item.restExisted, found.rest)

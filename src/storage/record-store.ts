@@ -200,11 +200,11 @@ export const NO_CACHE: RecordCacheStats = { hits: 0, misses: 0, entries: 0, byte
 /** Issues versions that are never used twice, across restarts too: nothing above the persisted ceiling is given out. */
 export interface StampSource {
   /**
-   * A new version, greater than every one issued or observed before. A promise only when the ceiling has to be raised
-   * first.
+   * A new version, greater than every one issued or observed before, and than `after`, which it takes note of. A promise only
+   * when the ceiling has to be raised first.
    */
-  next(): Stamp | Promise<Stamp>
-  /** Takes note of a version seen elsewhere. */
+  next(after?: number): Stamp | Promise<Stamp>
+  /** Takes note of a version seen elsewhere, unless it is further ahead of this node's clock than any clock may be. */
   observe(hlc: number): void
   /** The greatest hybrid time issued or observed. */
   readonly last: number

@@ -19,6 +19,8 @@ export interface StampSourceOptions {
   readonly actor: Actor
   /** The ceiling that the store held: nothing at or below it is issued. */
   readonly ceiling: number
+  /** How far ahead of this node's clock a version seen elsewhere may be to be taken note of, ms. Default: any. */
+  readonly maxAheadMs?: number
   /** How far beyond the present the ceiling is set, ms. Default 5,000. */
   readonly windowMs?: number
 }
@@ -41,12 +43,16 @@ const RAISES_MAX = 8
  * in other replicas, so a ceiling that is lost with it would let the same stamp name two different values. It costs one
  * synced write each 2.5 s of activity, and one at the first write after a pause.
  *
+ * What is too far ahead is not taken note of (rule D2): else whoever reads one record of a clock that is wrong would have a
+ * wrong clock itself. What has to be stamped later than that all the same, to take its place, is stamped right after it.
+ *
  * A store in memory has a new actor at each start, whose stamps cannot collide with earlier ones: nothing is written.
  */
 export class CeilingStampSource implements StampSource {
   readonly #store: Store
   readonly #clock: Pick<Clock, 'wallMs'>
   readonly #actor: Actor
+  readonly #maxAheadMs: number
   readonly #windowMs: number
   readonly #hybrid: HybridClock
   #ceiling: number
@@ -55,10 +61,12 @@ export class CeilingStampSource implements StampSource {
   #raising: Promise<void> | undefined
   #closed = false
 
-  constructor({ store, clock }: StampSourceDeps, { actor, ceiling, windowMs = WINDOW_MS }: StampSourceOptions) {
+  constructor({ store, clock }: StampSourceDeps, options: StampSourceOptions) {
+    const { actor, ceiling, maxAheadMs = Infinity, windowMs = WINDOW_MS } = options
     this.#store = store
     this.#clock = clock
     this.#actor = actor
+    this.#maxAheadMs = maxAheadMs
     this.#windowMs = windowMs
     this.#hybrid = new HybridClock(ceiling)
     this.#ceiling = store.permanent ? ceiling : Infinity
@@ -74,7 +82,14 @@ export class CeilingStampSource implements StampSource {
    *
    * @throws KilovoltError `KV_STORAGE` when the ceiling cannot be written, `KV_NODE_STOPPED` after {@link close}
    */
-  next(): Stamp | Promise<Stamp> {
+  next(after: number = 0): Stamp | Promise<Stamp> {
+    this.observe(after)
+    const stamp = this.#next()
+    if (stamp instanceof Promise) return stamp.then(later => (later.hlc > after ? later : { ...later, hlc: after + 1 }))
+    return stamp.hlc > after ? stamp : { ...stamp, hlc: after + 1 }
+  }
+
+  #next(): Stamp | Promise<Stamp> {
     if (this.#closed) return Promise.reject(stopped())
     const hlc = this.#hybrid.tick(this.#clock.wallMs())
     if (hlc > this.#ceiling) return this.#nextLater()
@@ -83,7 +98,8 @@ export class CeilingStampSource implements StampSource {
   }
 
   observe(hlc: number): void {
-    this.#hybrid.observe(hlc)
+    if (hlc <= this.#hybrid.last) return
+    if (hlc <= hlcFromMs(this.#clock.wallMs() + this.#maxAheadMs)) this.#hybrid.observe(hlc)
   }
 
   /** Ends the issuing of stamps; resolves when no ceiling is being written any more. Idempotent. */

@@ -43,6 +43,16 @@ describe('conditional writes', () => {
       }
     })
 
+    it('yields to a put that comes between, on whatever node, and says so', async () => {
+      for (let i = 0; i < 20; i++) {
+        const key = `p${i}`
+        cluster.jumpClock(1, i % 2 === 0 ? -500 : 0)
+        const [told] = await run(Promise.all([at[0]!.putIfAbsent(key, 1), at[1]!.put(key, 10)]))
+        assert.equal(await run(at[2]!.get(key)), 10, `${key} ${String(told)}`)
+        cluster.jumpClock(1, i % 2 === 0 ? 500 : 0)
+      }
+    })
+
     it('is told so although its value has another expiry already', async () => {
       const first = at[0]!.putIfAbsent('k', 7, { ttl: 1000 })
       await run(Promise.all([first, ...at.map(keyspace => keyspace.touch('k', 2000))]))
@@ -82,6 +92,38 @@ describe('conditional writes', () => {
         assert.deepEqual(seen, [1, 10])
         assert.equal(await run(at[2]!.get(key)), 11)
         cluster.jumpClock(1, i % 2 === 0 ? 500 : 0)
+      }
+    })
+
+    it('never does so where there is nothing, where something was deleted, and where it has expired', async () => {
+      const before: Record<string, (key: string) => Promise<unknown>> = {
+        never: async () => undefined,
+        deleted: async key => {
+          await at[2]!.put(key, 1)
+          await at[2]!.delete(key)
+        },
+        expired: async key => {
+          await at[2]!.put(key, 1, { ttl: 5 })
+        }
+      }
+      for (const [name, make] of Object.entries(before)) {
+        for (const skewMs of [0, -500, 500]) {
+          const key = `${name}${skewMs}`
+          await run(make(key))
+          // Longer than clocks here are apart.
+          await cluster.advance(2000)
+          const seen: (number | undefined)[] = []
+          cluster.jumpClock(1, skewMs)
+          const change = async (count?: number): Promise<number> => {
+            seen.push(count)
+            if (seen.length === 1) await at[1]!.put(key, 10)
+            return (count ?? 0) + 1
+          }
+          assert.equal(await run(at[0]!.update(key, change)), 11, key)
+          assert.deepEqual(seen, [undefined, 10], key)
+          assert.equal(await run(at[2]!.get(key)), 11, key)
+          cluster.jumpClock(1, -skewMs)
+        }
       }
     })
 

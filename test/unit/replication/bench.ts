@@ -161,10 +161,14 @@ export class Bench {
     if (options.held !== undefined) this.local = options.held
     const rows = row === undefined ? undefined : Array.from({ length: 64 }, () => row)
     this.topology = topology(MEMBERS, rows === undefined ? { slots, replicas } : { rows, replicas })
-    const next = (): Stamp => ({ hlc: (this.#hlc = Math.max(this.#hlc, this.observed) + 1), actor: ACTOR })
+    const next = (after = 0): Stamp => ({
+      hlc: (this.#hlc = Math.max(this.#hlc, this.observed, after) + 1),
+      actor: ACTOR
+    })
     const stamps = {
       last: 0,
-      next: () => (this.stampsAfter === undefined ? next() : this.stampsAfter.then(next)),
+      next: (after?: number) =>
+        this.stampsAfter === undefined ? next(after) : this.stampsAfter.then(() => next(after)),
       observe: (hlc: number) => void (this.observed = Math.max(this.observed, hlc))
     }
     const common = {

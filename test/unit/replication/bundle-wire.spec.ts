@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { KilovoltError } from '../../../src/base/errors.ts'
 import { encodeRecord, recordHlc, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
 import {
   BUNDLE_MAX,
@@ -44,7 +45,7 @@ const writeAnswers: fc.Arbitrary<WriteAnswer[]> = fc.array(
     anyStored,
     fc.record({ kind: fc.constant('behind' as const), hlc: fc.maxSafeNat(), existed: fc.boolean() }),
     fc.record({ kind: fc.constant('fenced' as const) }),
-    fc.record({ kind: fc.constant('failed' as const) })
+    fc.record({ kind: fc.constantFrom('refused' as const, 'failed' as const) })
   ),
   { minLength: 1 }
 )
@@ -159,13 +160,15 @@ describe('between coordinator and replica, for several operations at once', () =
         writeAnswerOf({ kind: 'stale', current }),
         writeAnswerOf({ kind: 'late', floor: 5 }),
         writeAnswerOf({ kind: 'fenced', epoch: 12 }),
-        writeAnswerOf(undefined)
+        writeAnswerOf(new KilovoltError('KV_READ_ONLY', 'full')),
+        writeAnswerOf(new KilovoltError('KV_STORAGE', 'who knows'))
       ],
       [
         { kind: 'stored', existed: true },
         { kind: 'behind', hlc: recordHlc(current), existed: true },
         { kind: 'behind', hlc: 5, existed: false },
         { kind: 'fenced' },
+        { kind: 'refused' },
         { kind: 'failed' }
       ]
     )

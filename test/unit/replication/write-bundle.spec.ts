@@ -9,6 +9,7 @@ import { Bench, MOVED, MOVING, record, text } from './bench.ts'
 const [A, B] = [Uint8Array.of(1), Uint8Array.of(2)]
 const STORED: WriteAnswer = { kind: 'stored', existed: false }
 const OVER: WriteAnswer = { kind: 'stored', existed: true }
+/** Its database has failed. */
 const FAILED: WriteAnswer = { kind: 'failed' }
 
 /** Whether there was a value. It may be looked at later: a rejection is not taken for forgotten. */
@@ -276,15 +277,18 @@ describe('writes that go together', () => {
 
   describe('that fail', () => {
     it('are not executed when nobody can have them, whatever was tried before they went on alone', async () => {
-      const refused = { kind: 'refused', error: new KilovoltError('KV_OVERLOADED', 'busy') } as const
-      const unsent = { kind: 'unsent', reason: 'no link' } as const
-      for (const end of [refused, unsent, FAILED, { kind: 'fenced' } as const]) {
+      const ends = [
+        (): void => bench.of(1).end({ kind: 'refused', error: new KilovoltError('KV_OVERLOADED', 'busy') }),
+        (): void => bench.of(1).end({ kind: 'unsent', reason: 'no link' }),
+        (): void => bench.of(1).puts$({ kind: 'refused' }),
+        (): void => bench.of(1).puts$({ kind: 'fenced' })
+      ]
+      for (const end of ends) {
         bench = new Bench({ self: 9, slots: [1, 2], replicas: 2 })
         bench.dead.add(store(2))
         const [put] = await write(1, A)
         bench.dead.add(store(1))
-        if (end.kind === 'refused' || end.kind === 'unsent') bench.of(1).end(end)
-        else bench.of(1).puts$(end)
+        end()
         assert.deepEqual(await bench.failure(put!), {
           code: 'KV_QUORUM_NOT_REACHED',
           answers: ['down', 'down'],
@@ -309,10 +313,11 @@ describe('writes that go together', () => {
     })
 
     it('may have happened when some replica may have them, also by what came before they went on alone', async () => {
-      for (const end of [{ kind: 'lost' }, { kind: 'timeout' }] as const) {
+      for (const end of [{ kind: 'lost' }, { kind: 'timeout' }, FAILED] as const) {
         bench = new Bench({ self: 9 })
         const [put] = await write('quorum', A)
-        bench.of(1).end(end)
+        if (end.kind === 'failed') bench.of(1).puts$(end)
+        else bench.of(1).end(end)
         await bench.turn()
         for (const n of [1, 2, 3]) bench.dead.add(store(n))
         bench.of(2).end({ kind: 'unsent', reason: 'no link' })

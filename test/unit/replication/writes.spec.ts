@@ -336,6 +336,80 @@ describe('a write', () => {
     await assert.rejects(stopped, { code: 'KV_NODE_STOPPED' })
   })
 
+  it('may have happened where a database failed, and has not where it refused', async () => {
+    for (const [code, expected] of [
+      ['KV_STORAGE', 'unknown'],
+      ['KV_READ_ONLY', 'not-executed']
+    ] as const) {
+      bench = new Bench({ self: 9 })
+      for (const n of [2, 3]) bench.dead.add(store(n))
+      const put = bench.put(1)
+      bench.of(1).end({ kind: 'refused', error: new KilovoltError(code, 'the disk') })
+      const { outcome } = await bench.failure(put)
+      assert.equal(outcome, expected)
+      await bench.end()
+    }
+    bench = new Bench()
+  })
+
+  describe('whose stamp has to be waited for', () => {
+    let stamped: () => void
+
+    beforeEach(() => {
+      bench.stampsAfter = new Promise<void>(resolve => (stamped = resolve))
+    })
+
+    it('ends at its deadline, and is not sent later', async () => {
+      const put = bench.put('quorum', 'new', { timeoutMs: 100 })
+      await bench.world.advance(120)
+      await assert.rejects(
+        put,
+        error => isKilovoltError(error, 'KV_TIMEOUT') && error.retryable && error.details['outcome'] === 'not-executed'
+      )
+      assert.deepEqual([bench.coordinator.stats().timedOut, bench.coordinator.stats().failed], [1, 1])
+      stamped()
+      await bench.turn()
+      assert.deepEqual([bench.waiting, bench.local], [[], undefined])
+    })
+
+    it('has what is left of its time when it is sent', async () => {
+      const put = bench.put('quorum', 'new', { timeoutMs: 100 })
+      await bench.world.advance(60)
+      stamped()
+      await bench.turn()
+      assert.ok(bench.asked.every(({ timeoutMs }) => timeoutMs <= 41))
+      for (const n of [2, 3]) bench.of(n).stored()
+      assert.equal(await bench.state(put), 'done')
+    })
+
+    it('ends when its signal aborts, and when the node stops', async () => {
+      const abort = new AbortController()
+      const aborted = bench.put('quorum', 'new', { signal: abort.signal })
+      const stopped = bench.put('quorum')
+      abort.abort()
+      await assert.rejects(aborted, { code: 'KV_ABORTED' })
+      bench.coordinator.stop()
+      await assert.rejects(stopped, { code: 'KV_NODE_STOPPED' })
+      stamped()
+      await bench.turn()
+      assert.deepEqual([bench.waiting, bench.local], [[], undefined])
+    })
+  })
+
+  it('is stamped again once, though two replicas hold something newer', async () => {
+    let stamped = (): void => {}
+    const put = bench.put('quorum')
+    const [two, three] = [bench.of(2), bench.of(3)]
+    bench.stampsAfter = new Promise<void>(resolve => (stamped = resolve))
+    for (const one of [two, three]) one.put$({ kind: 'stale', current: record(recordHlc(one.put!.record) + 1000) })
+    stamped()
+    await bench.turn()
+    bench.stampsAfter = undefined
+    for (const n of [2, 3]) bench.of(n).stored()
+    assert.equal(await bench.state(put), 'done')
+    assert.equal(bench.coordinator.stats().restamped, 1)
+  })
+
   it('with a signal that has aborted already is not sent', async () => {
     await assert.rejects(bench.put('quorum', 'new', { signal: AbortSignal.abort() }), { code: 'KV_ABORTED' })
     assert.deepEqual([bench.waiting, bench.local], [[], undefined])

@@ -122,6 +122,30 @@ describe('the source of stamps', () => {
     assert.equal(stamps.last, hlc)
   })
 
+  it('D2: takes no note of what is further ahead than a clock may be, and can stamp after it all the same', async () => {
+    const wall = new Wall()
+    const limits = { actor: ACTOR, ceiling: 0, maxAheadMs: 10_000 }
+    const stamps = new CeilingStampSource({ store: await newStore(false), clock: wall }, limits)
+    const far = hlcFromMs(NOW + 10_000) + 1
+    stamps.observe(far)
+    assert.equal(hlcToMs(isNow(stamps.next()).hlc), NOW)
+    assert.deepEqual(isNow(stamps.next(far)), { hlc: far + 1, actor: ACTOR })
+    assert.equal(hlcToMs(isNow(stamps.next()).hlc), NOW, 'that was for one stamp only')
+    stamps.observe(far - 1)
+    assert.equal(isNow(stamps.next()).hlc, far)
+    wall.nowMs += 1
+    assert.equal(isNow(stamps.next(far + 5)).hlc, far + 6, 'what is within the bound is taken note of')
+    assert.equal(isNow(stamps.next()).hlc, far + 7)
+  })
+
+  it('D2: also when the ceiling has to be raised first', async () => {
+    const limits = { actor: ACTOR, ceiling: 0, maxAheadMs: 10_000 }
+    const stamps = new CeilingStampSource({ store: await newStore(), clock: new Wall() }, limits)
+    const far = hlcFromMs(NOW + 60_000)
+    assert.equal((await stamps.next(far)).hlc, far + 1)
+    assert.equal(hlcToMs(isNow(stamps.next()).hlc), NOW)
+  })
+
   it('rejects with KV_STORAGE when the ceiling cannot be written, and tries again with the next stamp', async () => {
     const store = await newStore()
     const stamps = new CeilingStampSource({ store, clock: new Wall() }, { actor: ACTOR, ceiling: 0 })
