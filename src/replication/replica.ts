@@ -152,7 +152,15 @@ export class Replica {
     }
     const found = this.#deps.records.getMany(wanted)
     if (!(found instanceof Promise)) return fill(found)
-    found.then(fill, (error: unknown) => done(asError(error), undefined))
+    const before = wanted.map(request => this.#horizonOf(request))
+    found.then(
+      list => {
+        const isMoot = list.some((record, i) => record === undefined && this.#horizonOf(wanted[i]!) !== before[i])
+        if (isMoot) this.#getMany(requests, epoch, done)
+        else fill(list)
+      },
+      (error: unknown) => done(asError(error), undefined)
+    )
   }
 
   #putMany(requests: readonly PutRequest[], epoch: number, done: ReplicaDone<readonly PutAnswer[]>): void {
@@ -180,18 +188,28 @@ export class Replica {
     if (refusal instanceof KilovoltError) return done(refusal, undefined)
     if (refusal !== undefined) return done(undefined, refusal)
     const found = this.#deps.records.get(request)
-    if (found instanceof Promise) {
-      found.then(
-        record => done(undefined, this.#answer(record, request)),
-        (error: unknown) => done(asError(error), undefined)
-      )
-    } else done(undefined, this.#answer(found, request))
+    if (!(found instanceof Promise)) return done(undefined, this.#answer(found, request))
+    const before = this.#horizonOf(request)
+    found.then(
+      record => {
+        if (record === undefined && this.#horizonOf(request) !== before) this.#get(request, epoch, done)
+        else done(undefined, this.#answer(record, request))
+      },
+      (error: unknown) => done(asError(error), undefined)
+    )
   }
 
-  #answer(record: RecordBytes | undefined, { partition, known }: GetRequest): GetReply {
-    if (record !== undefined) return answer(record, known)
+  #answer(record: RecordBytes | undefined, request: GetRequest): GetReply {
+    return record === undefined ? { kind: 'none', horizon: this.#horizonOf(request) } : answer(record, request.known)
+  }
+
+  /**
+   * Up to where what is missing was overwritten. That nothing was found says so only with the horizon of that moment: a deletion
+   * may have been purged, or a write have come, while the store was read. Where it has risen meanwhile the read begins anew.
+   */
+  #horizonOf({ partition }: GetRequest): number {
     const { horizons, rules } = this.#deps
-    return { kind: 'none', horizon: rules.refusePast ? horizons.horizonOf(partition) : 0 }
+    return rules.refusePast ? horizons.horizonOf(partition) : 0
   }
 
   #store(request: PutRequest, epoch: number, done: ReplicaDone<PutReply>, isNext: boolean): void {

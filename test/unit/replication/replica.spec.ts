@@ -86,10 +86,11 @@ function setUp(
     observe: () => {}
   }
   const floors = new Map<number, number>()
+  const horizon = { current: 0 }
   const common = {
     self: SELF,
     records,
-    horizons: { floorOf: (partition: number) => floors.get(partition) ?? 0, horizonOf: () => 0 },
+    horizons: { floorOf: (partition: number) => floors.get(partition) ?? 0, horizonOf: () => horizon.current },
     stamps,
     clock,
     rules: SOUND_RULES,
@@ -105,6 +106,7 @@ function setUp(
   return {
     ...common,
     floors,
+    horizon,
     become: (later: Topology) => void (current = later),
     applied,
     refusal,
@@ -117,6 +119,11 @@ function setUp(
 function put(replica: Replica, more: Partial<PutRequest>, epoch = 10): Promise<PutReply | string> {
   const request: PutRequest = { ...KEY, record: record(hlcFromMs(NOW_MS)), exempt: false, repair: false, ...more }
   return new Promise(resolve => replica.put(request, epoch, (error, reply) => resolve(error?.code ?? reply!)))
+}
+
+function get(replica: Replica): Promise<unknown> {
+  const request: GetRequest = { ...KEY, exempt: false, known: undefined }
+  return new Promise(resolve => replica.get(request, 10, (error, reply) => resolve(error?.code ?? reply)))
 }
 
 describe('a replica', () => {
@@ -180,6 +187,28 @@ describe('a replica', () => {
       floor: poisoned + 1
     })
     assert.deepEqual([moved.applied, settled.applied], [[], []])
+  })
+
+  it('says up to where nothing is here as of the moment at which it was looked up', async () => {
+    const set = setUp()
+    let reads = 0
+    const look = async (): Promise<undefined> => {
+      await Promise.resolve()
+      // A purge ends while the first look is under way.
+      if (++reads === 1) set.horizon.current = 50
+    }
+    set.records.get = look
+    assert.deepEqual(await get(set.replica), { kind: 'none', horizon: 50 })
+    assert.equal(reads, 2)
+    set.horizon.current = 60
+    reads = 0
+    set.many.current = async keys => {
+      await look()
+      return keys.map(() => undefined)
+    }
+    const none = { kind: 'none', horizon: 50 }
+    assert.deepEqual(await getMany(set.replica, [{}, {}]), [none, none])
+    assert.equal(reads, 2)
   })
 
   it('sends an older coordinator back to refresh, and level one through', async () => {
