@@ -1,6 +1,7 @@
 import { throwIfAborted } from '../base/abort.ts'
 import { utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
+import { show, unknownOption } from '../base/options.ts'
 import { TTL_MAX_MS } from '../model/expiry.ts'
 import { KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import type { ConsistencyLevel, Requirement } from '../model/quorum.ts'
@@ -30,20 +31,20 @@ export const STORE_OPTIONS: ReadonlySet<string> = new Set([...OPERATION_OPTIONS,
  */
 export function assertKeyspaceOptions(name: string, options: object): void {
   if (typeof name !== 'string' || utf8(name).length > KEYSPACE_BYTES_MAX) {
-    throw new KilovoltError('KV_CONFIG', `a keyspace's name is a string of at most ${KEYSPACE_BYTES_MAX} bytes`)
+    throw config(`a keyspace's name is a string of at most ${KEYSPACE_BYTES_MAX} bytes`)
   }
   for (const option of Object.keys(options)) {
-    if (!KEYSPACE_OPTIONS.has(option)) throw unknownOption(option, 'a keyspace', KEYSPACE_OPTIONS)
+    if (!KEYSPACE_OPTIONS.has(option)) throw config(unknownOption(option, 'a keyspace', KEYSPACE_OPTIONS))
   }
 }
 
 function checkedOptions(options: OperationOptions, known: ReadonlySet<string>): OperationOptions {
   for (const option in options) {
-    if (!known.has(option)) throw unknownOption(option, 'an operation', known)
+    if (!known.has(option)) throw config(unknownOption(option, 'an operation', known))
   }
   const { timeoutMs } = options
-  if (timeoutMs !== undefined && !(timeoutMs >= 1 && timeoutMs <= 600_000)) {
-    throw new KilovoltError('KV_CONFIG', `"timeoutMs" must be from 1 to 600000, not ${timeoutMs}`)
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs <= 600_000)) {
+    throw config(`"timeoutMs" must be from 1 to 600000, not ${show(timeoutMs)}`)
   }
   return options
 }
@@ -68,16 +69,9 @@ export function backendOptions(
 export function lifetime(ttl: number | undefined): number | undefined {
   if (ttl === undefined || ttl === Infinity) return undefined
   if (!Number.isInteger(ttl) || ttl < 1 || ttl > TTL_MAX_MS) {
-    throw new KilovoltError(
-      'KV_CONFIG',
-      `"ttl" is whole milliseconds from 1 to ${TTL_MAX_MS}, or Infinity, not ${String(ttl)}`
-    )
+    throw config(`"ttl" is whole milliseconds from 1 to ${TTL_MAX_MS}, or Infinity, not ${show(ttl)}`)
   }
   return ttl
-}
-
-function unknownOption(option: string, owner: string, known: ReadonlySet<string>): KilovoltError {
-  return new KilovoltError('KV_CONFIG', `"${option}" is not an option of ${owner}; there are ${[...known].join(', ')}`)
 }
 
 /** What a level or a number of copies comes to; `undefined` when neither is given. */
@@ -87,12 +81,16 @@ export function requirement(
 ): Requirement | 'any' | undefined {
   if (count !== undefined) {
     if (!Number.isInteger(count) || count < 1) {
-      throw new KilovoltError('KV_CONFIG', `"r" and "w" are whole numbers of copies, not ${count}`)
+      throw config(`"r" and "w" are whole numbers of copies, not ${show(count)}`)
     }
     return count
   }
   if (level !== undefined && !LEVELS.includes(level)) {
-    throw new KilovoltError('KV_CONFIG', `"consistency" must be one of ${LEVELS.join(', ')}, not ${level}`)
+    throw config(`"consistency" must be one of ${LEVELS.join(', ')}, not ${show(level)}`)
   }
   return level
+}
+
+function config(message: string): KilovoltError {
+  return new KilovoltError('KV_CONFIG', message)
 }

@@ -1,6 +1,7 @@
 import { throwIfAborted } from '../base/abort.ts'
 import { copyBytes, toLatin1, utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
+import { show } from '../base/options.ts'
 import { assertKey } from '../model/key.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { type RecordBytes, recordExpiresAt, recordStamp } from '../model/record.ts'
@@ -305,7 +306,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
 
 /** Wrong options are those of the call as a whole: nothing is done. */
 function assertBatchOperation({ type, ...more }: BatchOperation<unknown, unknown>): void {
-  if (type !== 'put' && type !== 'del') throw new TypeError(`a batch operation is 'put' or 'del', not ${String(type)}`)
+  if (type !== 'put' && type !== 'del') throw new TypeError(`a batch operation is 'put' or 'del', not ${show(type)}`)
   if (!('ttl' in more) || more.ttl === undefined) return
   if (type === 'del') throw new KilovoltError('KV_CONFIG', 'a batch operation that deletes has no "ttl"')
   lifetime(more.ttl)

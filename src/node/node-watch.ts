@@ -1,6 +1,7 @@
 import { abortError, onAbort, stoppedError } from '../base/abort.ts'
 import { createDeferred, type Deferred } from '../base/deferred.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
+import { show, unknownOption } from '../base/options.ts'
 import { hashTag } from '../model/key.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import { isTombstone, type RecordBytes, recordStamp, STAMP_BYTES } from '../model/record.ts'
@@ -285,13 +286,13 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
 function checked<K>(options: WatchOptions<K>): WatchOptions<K> {
   for (const option of Object.keys(options)) {
     if (OPTIONS.has(option)) continue
-    throw config(`"${option}" is not an option of watch; there are ${[...OPTIONS].join(', ')}`)
+    throw config(unknownOption(option, 'watch', OPTIONS))
   }
   const { key, prefix, since, buffer } = options
   if (key !== undefined && prefix !== undefined) throw config('a watch has a "key" or a "prefix", not both')
   if (since !== undefined && typeof since !== 'string') throw config('"since" is the token of an event')
   if (buffer !== undefined && !(Number.isInteger(buffer) && buffer >= 1 && buffer <= BUFFER_MAX))
-    throw config(`"buffer" is a whole number from 1 to ${BUFFER_MAX}, not ${buffer}`)
+    throw config(`"buffer" is a whole number from 1 to ${BUFFER_MAX}, not ${show(buffer)}`)
   return options
 }
 

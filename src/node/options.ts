@@ -1,4 +1,5 @@
 import { KilovoltError } from '../base/errors.ts'
+import { nearest, show } from '../base/options.ts'
 import { isPartitionCount, PARTITIONS_DEFAULT, PARTITIONS_MAX, PARTITIONS_MIN } from '../model/partition.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { LevelDatabase } from '../storage/level-store.ts'
@@ -213,7 +214,7 @@ export function resolveOptions(options: NodeOptions = {}): ResolvedOptions {
 function findProblems(options: NodeOptions): string[] {
   const problems: string[] = []
   for (const [key, value] of Object.entries(options)) {
-    if (!(key in CHECKS)) {
+    if (!Object.hasOwn(CHECKS, key)) {
       const near = nearest(key, Object.keys(CHECKS))
       problems.push(`"${key}" is not an option${near === undefined ? '' : `, did you mean "${near}"?`}`)
       continue
@@ -301,27 +302,4 @@ function isLogger(value: unknown): value is Logger {
   return ['debug', 'info', 'warn', 'error'].every(
     method => typeof (value as Record<string, unknown>)[method] === 'function'
   )
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'function') return 'a function'
-  const text = JSON.stringify(value) ?? String(value)
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text
-}
-
-/** The known name that differs in at most two letters. */
-function nearest(word: string, known: readonly string[]): string | undefined {
-  return known.find(name => editDistance(word.toLowerCase(), name.toLowerCase()) <= 2)
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    }
-    row = next
-  }
-  return row[b.length]!
 }

@@ -1,5 +1,6 @@
 import { copyBytes } from '../base/bytes.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
+import { show } from '../base/options.ts'
 import { CHUNK_BYTES, chunksOf, corrupt, type Frame, framesOf, joinFrames, type Zstd } from '../model/packed.ts'
 import { packedBytesOf } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -29,10 +30,10 @@ const COMPRESS_ABOVE = 512
 export function packAbove({ compression = false, compressAbove }: CompressionOptions): number {
   const isOn = compression === 'zstd'
   if (!isOn && compression) {
-    throw new KilovoltError('KV_CONFIG', `"compression" must be 'zstd' or false, not ${String(compression)}`)
+    throw new KilovoltError('KV_CONFIG', `"compression" must be 'zstd' or false, not ${show(compression)}`)
   }
   if (compressAbove !== undefined && !(Number.isInteger(compressAbove) && compressAbove >= 0)) {
-    throw new KilovoltError('KV_CONFIG', `"compressAbove" must be a whole number of bytes, not ${compressAbove}`)
+    throw new KilovoltError('KV_CONFIG', `"compressAbove" must be a whole number of bytes, not ${show(compressAbove)}`)
   }
   if (!isOn && compressAbove !== undefined) {
     throw new KilovoltError('KV_CONFIG', `"compressAbove" means nothing without "compression: 'zstd'"`)

@@ -1,4 +1,5 @@
 import { KilovoltError } from '../base/errors.ts'
+import { show, unknownOption } from '../base/options.ts'
 import { type ByteRange, rangeOf } from '../model/key-range.ts'
 import { PAGE_ROWS_MAX } from '../replication/scan-wire.ts'
 import type { KeyRange, ScanOptions } from './keyspace.ts'
@@ -31,20 +32,17 @@ export function checkedScan<K>(what: RangeCall, options: ScanOptions<K>, encode:
   const known = what === 'scan' ? SCAN_OPTIONS : what === 'clear' ? CLEAR_OPTIONS : COUNT_OPTIONS
   for (const option in options) {
     if (known.has(option)) continue
-    throw new KilovoltError(
-      'KV_CONFIG',
-      `"${option}" is not an option of a ${what}; there are ${[...known].join(', ')}`
-    )
+    throw new KilovoltError('KV_CONFIG', unknownOption(option, `a ${what}`, known))
   }
   const { reverse = false, limit = Infinity, pageSize = PAGE_SIZE } = options
   if (typeof reverse !== 'boolean') throw new KilovoltError('KV_CONFIG', '"reverse" must be true or false')
   if (limit !== Infinity && !(Number.isSafeInteger(limit) && limit >= 0)) {
-    throw new KilovoltError('KV_CONFIG', `"limit" must be a whole number from 0 up, not ${limit}`)
+    throw new KilovoltError('KV_CONFIG', `"limit" must be a whole number from 0 up, not ${show(limit)}`)
   }
   if (!(Number.isInteger(pageSize) && pageSize >= 1 && pageSize <= PAGE_ROWS_MAX)) {
     throw new KilovoltError(
       'KV_CONFIG',
-      `"pageSize" must be a whole number from 1 to ${PAGE_ROWS_MAX}, not ${pageSize}`
+      `"pageSize" must be a whole number from 1 to ${PAGE_ROWS_MAX}, not ${show(pageSize)}`
     )
   }
   return { range: boundsOf(options, encode), isReverse: reverse, limit, pageSize }

@@ -1,4 +1,5 @@
 import { KilovoltError } from '../base/errors.ts'
+import { show } from '../base/options.ts'
 
 /**
  * A validator as zod, valibot, arktype and others make them: the part of Standard Schema (version 1,
@@ -56,7 +57,7 @@ export function assertSchema(schema: StandardSchema): void {
   if (standard.version !== 1 || typeof standard.validate !== 'function') {
     throw new KilovoltError(
       'KV_CONFIG',
-      `"schema" must be of version 1 of Standard Schema, not ${String(standard.version)}`
+      `"schema" must be of version 1 of Standard Schema, not ${show(standard.version)}`
     )
   }
 }

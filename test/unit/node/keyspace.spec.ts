@@ -236,6 +236,32 @@ describe('a keyspace', () => {
     assert.throws(() => new NodeKeyspace(backend, 'a', { w: 1.5 }), { code: 'KV_CONFIG' })
     assert.throws(() => new NodeKeyspace(backend, 'a', { valueEncoding: 'xml' as 'json' }), { code: 'KV_CONFIG' })
   })
+
+  it('names each option that is wrong, whatever it is: big integers, symbols, objects without a text', async () => {
+    const keyspace = new NodeKeyspace<string, string>(new MapBackend(), 'a')
+    const bare: unknown = Object.create(null)
+    for (const wrong of [3n, Symbol('three'), bare, '3']) {
+      for (const name of ['timeoutMs', 'r', 'consistency']) {
+        const named = { code: 'KV_CONFIG', message: new RegExp(`"${name}"`, 'u') }
+        await assert.rejects(keyspace.get('k', { [name]: wrong }), named)
+        if (name !== 'timeoutMs') assert.throws(() => new NodeKeyspace(new MapBackend(), 'a', { [name]: wrong }), named)
+      }
+      for (const name of ['limit', 'pageSize'])
+        assert.throws(() => keyspace.keys({ [name]: wrong }), { code: 'KV_CONFIG' })
+      for (const option of ['ttl', 'compressAbove', 'compression']) {
+        assert.throws(() => new NodeKeyspace(new MapBackend(), 'a', { [option]: wrong }), { code: 'KV_CONFIG' })
+      }
+      await assert.rejects(keyspace.batch([{ type: wrong as 'del', key: 'k' }]), /a batch operation is/u)
+    }
+  })
+
+  it('suggests the option that was meant', async () => {
+    const keyspace = new NodeKeyspace<string, string>(new MapBackend(), 'a')
+    const meant = (name: string): object => ({ code: 'KV_CONFIG', message: new RegExp(`did you mean "${name}"`, 'u') })
+    await assert.rejects(keyspace.get('k', { timeoutms: 5 } as object), meant('timeoutMs'))
+    assert.throws(() => keyspace.keys({ limits: 5 } as object), meant('limit'))
+    assert.throws(() => new NodeKeyspace(new MapBackend(), 'a', { consistancy: 'one' } as object), meant('consistency'))
+  })
 })
 
 describe('a keyspace that compresses', () => {

@@ -64,6 +64,21 @@ describe('options', () => {
     assert.equal(problemsOf(WRONG).length, Object.keys(WRONG).length)
   })
 
+  it('names what is wrong whatever it is: big integers, circles, what has no text', () => {
+    const circle: { self?: object } = {}
+    circle.self = circle
+    for (const wrong of [3n, circle, Symbol('three'), Object.create(null), { toJSON: () => assert.fail() }]) {
+      assert.match(problemsOf({ replicas: wrong })[0]!, /^"replicas" must be a whole number from 1 to 7, not ./u)
+    }
+    assert.equal(problemsOf({ storage: circle, logger: circle, listen: [circle] }).length, 3)
+  })
+
+  it('takes nothing that objects have by birth for an option', () => {
+    for (const name of ['toString', 'constructor', 'hasOwnProperty']) {
+      assert.match(problemsOf({ [name]: 2 })[0]!, /is not an option/u)
+    }
+  })
+
   it('treats undefined as not given', () => {
     assert.equal(resolveOptions({ cluster: undefined } as unknown as NodeOptions).cluster, 'kilovolt')
   })

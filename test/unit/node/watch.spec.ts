@@ -186,7 +186,13 @@ describe('watch', function () {
   })
 
   it('refuses what cannot be, when it is read', async () => {
-    const cases = [{ key: 'a', prefix: 'b' }, { since: 'what' }, { buffer: 0 }, { sinc: 'x' }] as object[]
+    const cases = [
+      { key: 'a', prefix: 'b' },
+      { since: 'what' },
+      { buffer: 0 },
+      { buffer: Object.create(null) },
+      { sinc: 'x' }
+    ] as object[]
     for (const options of cases) {
       const watch = node('a').watch(options)
       await assert.rejects(settle(watch.ready), (error: unknown) => isKilovoltError(error, 'KV_CONFIG'))

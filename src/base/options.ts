@@ -1,0 +1,38 @@
+import { inspect } from 'node:util'
+
+/** Most characters of a value that a message shows. */
+const SHOWN_MAX = 60
+/** Letters that a name may differ in and still be meant. */
+const SLIPS_MAX = 2
+
+/** A value in an error message: one line, and short. Whatever it is, it never throws. */
+export function show(value: unknown): string {
+  if (typeof value === 'function') return 'a function'
+  const text = inspect(value, { depth: 0, breakLength: Infinity, customInspect: false })
+  return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX - 3)}…` : text
+}
+
+/** What to say of an option that nobody knows. */
+export function unknownOption(option: string, owner: string, known: Iterable<string>): string {
+  const names = [...known]
+  const near = nearest(option, names)
+  const rest = near === undefined ? `there are ${names.join(', ')}` : `did you mean "${near}"?`
+  return `"${option}" is not an option of ${owner}; ${rest}`
+}
+
+/** The known name that differs in at most two letters. */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  return known.find(name => editDistance(word.toLowerCase(), name.toLowerCase()) <= SLIPS_MAX)
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
