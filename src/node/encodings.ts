@@ -202,11 +202,10 @@ function bytes(value: unknown): Uint8Array {
 
 function fromHexText(value: unknown): Uint8Array {
   const given = text(value)
-  const decoded = Buffer.from(given, 'hex')
-  // It stops at the first thing that is no digit.
-  if (decoded.length * 2 !== given.length)
+  // It stops at the first thing that is no digit, and of any other letter it looks at the low byte alone.
+  if (given.length % 2 !== 0 || /[^\dA-Fa-f]/u.test(given))
     throw new TypeError('a string of hexadecimal digits, two for each byte, is expected')
-  return decoded
+  return Buffer.from(given, 'hex')
 }
 
 function fromBase64Text(value: unknown): Uint8Array {

@@ -26,8 +26,9 @@ describe('encodings that Level has', () => {
   })
 
   it('refuse text that is no such bytes, instead of taking a part of it', () => {
-    for (const wrong of ['abc', 'abxx', 'ab cd', 5, null, Buffer.from('ab')]) {
-      assert.throws(() => codecOf('hex').encode(wrong), TypeError, String(wrong))
+    // The low bytes of the last ones are those of digits: they would be other names of a key.
+    for (const wrong of ['abc', 'abxx', 'ab cd', 5, null, Buffer.from('ab'), 'İı', '١٢', 'ab\n', 'ab\u{10161}']) {
+      for (const what of BOTH) assert.throws(() => codecOf('hex', what).encode(wrong), TypeError, String(wrong))
     }
     for (const wrong of ['a', 'ab.d', 'abc d', 'ab=c', 'abcde', 5, undefined]) {
       assert.throws(() => codecOf('base64').encode(wrong), TypeError, String(wrong))
