@@ -30,8 +30,8 @@ export const STORE_OPTIONS: ReadonlySet<string> = new Set([...OPERATION_OPTIONS,
  * @throws KilovoltError `KV_CONFIG`
  */
 export function assertKeyspaceOptions(name: string, options: object): void {
-  if (typeof name !== 'string' || utf8(name).length > KEYSPACE_BYTES_MAX) {
-    throw config(`a keyspace's name is a string of at most ${KEYSPACE_BYTES_MAX} bytes`)
+  if (typeof name !== 'string' || !name.isWellFormed() || utf8(name).length > KEYSPACE_BYTES_MAX) {
+    throw config(`a keyspace's name is a string of at most ${KEYSPACE_BYTES_MAX} bytes of UTF-8`)
   }
   for (const option of Object.keys(options)) {
     if (!KEYSPACE_OPTIONS.has(option)) throw config(unknownOption(option, 'a keyspace', KEYSPACE_OPTIONS))

@@ -89,7 +89,7 @@ export function createCodec<T>(encoding: ValueEncoding<T>, what: What): Codec<T>
 function namedCodec(name: string, what: What, own: Own): Codec<never> {
   switch (name) {
     case 'utf8':
-      return { encode: (value: unknown) => utf8(text(value)), decode: fromUtf8 as () => never }
+      return { encode: (value: unknown) => utf8(wholeText(value)), decode: fromUtf8 as () => never }
     case 'json':
       return {
         encode: (value: unknown) => utf8(JSON.stringify(defined(value, 'JSON'))),
@@ -132,7 +132,7 @@ function customCodec<T>(encoding: CustomEncoding<T>, what: What, own: Own): Code
   const as = resolved({ name, format, type, buffer, code, encode, decode }, what)
   return checked(
     {
-      encode: as.format === 'utf8' ? value => utf8(text(encode(value))) : value => own(bytes(encode(value))),
+      encode: as.format === 'utf8' ? value => utf8(wholeText(encode(value))) : value => own(bytes(encode(value))),
       decode: view => decode(FORMATTED[as.format](view))
     },
     as.commonName
@@ -193,6 +193,13 @@ function defined<T>(value: T, form: string): T {
 function text(value: unknown): string {
   if (typeof value !== 'string') throw new TypeError(`a string is expected, not ${kindOf(value)}`)
   return value
+}
+
+/** UTF-8 has no form for half a surrogate pair: whichever it is, it would become U+FFFD. */
+function wholeText(value: unknown): string {
+  const given = text(value)
+  if (!given.isWellFormed()) throw new TypeError('a string with half a surrogate pair in it has no UTF-8 form')
+  return given
 }
 
 function bytes(value: unknown): Uint8Array {

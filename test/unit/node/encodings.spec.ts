@@ -35,6 +35,21 @@ describe('encodings that Level has', () => {
     }
   })
 
+  it('refuse text with half a pair: all halves would be one, U+FFFD, and two keys the same', () => {
+    const custom = { name: 'own', format: 'utf8', encode: String, decode: (text: string) => text }
+    for (const what of BOTH) {
+      for (const encoding of ['utf8', 'utf-8', custom]) {
+        const codec = codecOf(encoding, what)
+        for (const half of ['\ud800', 'a\udfff', '\udf00\ud83c']) assert.throws(() => codec.encode(half), TypeError)
+        for (const whole of ['', 'ä', '\ud83c\udf00', '\ufffd', '\ufeff']) {
+          assert.equal(codec.decode(codec.encode(whole)), whole)
+        }
+      }
+      // JSON has a form for it.
+      assert.equal(codecOf('json', what).decode(codecOf('json', what).encode('\ud800')), '\ud800')
+    }
+  })
+
   it('have the other names that Level knows them by', () => {
     assert.deepEqual(codecOf('binary').decode(Uint8Array.of(1)), Buffer.of(1))
     assert.equal(codecOf('utf-8').decode(Buffer.from('ä')), 'ä')

@@ -232,6 +232,7 @@ describe('a keyspace', () => {
   it('refuses a name that is too long, and r or w that are no counts', () => {
     const backend = new MapBackend()
     assert.throws(() => new NodeKeyspace(backend, 'ä'.repeat(33)), { code: 'KV_CONFIG' })
+    assert.throws(() => new NodeKeyspace(backend, '\ud800'), { code: 'KV_CONFIG' })
     assert.throws(() => new NodeKeyspace(backend, 'a', { r: 0 }), { code: 'KV_CONFIG' })
     assert.throws(() => new NodeKeyspace(backend, 'a', { w: 1.5 }), { code: 'KV_CONFIG' })
     assert.throws(() => new NodeKeyspace(backend, 'a', { valueEncoding: 'xml' as 'json' }), { code: 'KV_CONFIG' })
