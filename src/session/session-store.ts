@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import { KilovoltError } from '../base/errors.ts'
 import type { Keyspace } from '../node/keyspace.ts'
 import { systemClock } from '../runtime/system-clock.ts'
+import { SharedTouches } from './shared-touches.ts'
 
 /** What a session must have: a cookie that may say when it ends. */
 export interface SessionData {
@@ -41,7 +42,10 @@ export interface SessionStore<S = SessionData> {
   set(id: string, session: S, callback: SessionCallback): void
   /** The same, as a promise. */
   set(id: string, session: S): Promise<void>
-  /** Gives a session that is stored the end of the cookie, and leaves everything else as it is. */
+  /**
+   * Gives a session that is stored the end of the cookie, and leaves everything else as it is. Those of one session that come
+   * while one is under way are one together, with the latest of their ends.
+   */
   touch(id: string, session: S, callback: SessionCallback): void
   /** The same, as a promise. */
   touch(id: string, session: S): Promise<void>
@@ -84,6 +88,8 @@ export function createSessionStore<S extends SessionData, Base extends object = 
     )
   }
 
+  const touches = new SharedTouches(keyspace)
+
   class KeyspaceSessionStore extends Parent {
     get(id: string, callback?: SessionCallback<S | null>): Promise<S | null> | void {
       return told(
@@ -98,8 +104,7 @@ export function createSessionStore<S extends SessionData, Base extends object = 
 
     touch(id: string, session: S, callback?: SessionCallback): Promise<void> | void {
       const ttl = ttlOf(session, ttlDefault)
-      const done = ttl > 0 ? keyspace.touch(id, ttl) : keyspace.delete(id)
-      return told(done.then(nothing), callback)
+      return told(ttl > 0 ? touches.touch(id, ttl) : keyspace.delete(id).then(nothing), callback)
     }
 
     destroy(id: string, callback?: SessionCallback): Promise<void> | void {
