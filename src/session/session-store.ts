@@ -31,7 +31,7 @@ export interface SessionStoreOptions<Base extends object> {
 
 /**
  * Sessions in a keyspace, as express-session and @fastify/session call them: with a callback. Without one each method
- * returns a promise.
+ * returns a promise, which may be dropped: a failure that nobody looks at ends no process.
  */
 export interface SessionStore<S = SessionData> {
   /** A session; `null` when there is none or it has ended. */
@@ -103,8 +103,7 @@ export function createSessionStore<S extends SessionData, Base extends object = 
     }
 
     touch(id: string, session: S, callback?: SessionCallback): Promise<void> | void {
-      const ttl = ttlOf(session, ttlDefault)
-      return told(ttl > 0 ? touches.touch(id, ttl) : keyspace.delete(id).then(nothing), callback)
+      return told(this.#touch(id, session), callback)
     }
 
     destroy(id: string, callback?: SessionCallback): Promise<void> | void {
@@ -116,6 +115,12 @@ export function createSessionStore<S extends SessionData, Base extends object = 
       const ttl = ttlOf(session, ttlDefault)
       // What it is now: the frameworks hand out an object of their own class, which goes on changing.
       if (ttl > 0) await keyspace.put(id, JSON.parse(JSON.stringify(session)) as S, { ttl })
+      else await keyspace.delete(id)
+    }
+
+    async #touch(id: string, session: S): Promise<void> {
+      const ttl = ttlOf(session, ttlDefault)
+      if (ttl > 0) await touches.touch(id, ttl)
       else await keyspace.delete(id)
     }
   }
@@ -133,7 +138,11 @@ function ttlOf({ cookie }: SessionData, ttlDefault: number): number {
 }
 
 function told<T>(done: Promise<T>, callback: SessionCallback<T> | undefined): Promise<T> | void {
-  if (callback === undefined) return done
+  if (callback === undefined) {
+    // The frameworks pass none on when they were given none, and drop the promise.
+    done.catch(nothing)
+    return done
+  }
   // A callback that throws is not called again with what it has thrown.
   void done.then(
     result => callback(null, result),

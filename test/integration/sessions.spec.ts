@@ -255,4 +255,47 @@ describe('a session store', () => {
     await heard()
     assert.ok(answers.splice(0)[0]![0] instanceof TypeError)
   })
+
+  it('fails nobody who does not wait: a route that says farewell goes on when the keyspace does not answer', async () => {
+    const { keyspace } = recorder()
+    const failure = new Error('no quorum')
+    const failing = { ...keyspace, delete: () => Promise.reject(failure) }
+    const store = createSessionStore(failing, { Store: expressSession.Store })
+    const app = express()
+    app.use(expressSession({ store, secret: SECRET, resave: false, saveUninitialized: false }))
+    app.get('/leave', (request, response) => {
+      // As much as its types ask for a callback, it needs none.
+      request.session.destroy(undefined as never)
+      response.send('left')
+    })
+    const server = createServer((request, response) => void app(request, response)).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    // A rejection that nobody handles is told after the turn, and would end the process.
+    const unhandled: unknown[] = []
+    const before = process.listeners('unhandledRejection')
+    process.removeAllListeners('unhandledRejection').on('unhandledRejection', error => void unhandled.push(error))
+    try {
+      const { port } = server.address() as AddressInfo
+      const response = await fetch(`http://127.0.0.1:${port}/leave`)
+      assert.equal(await response.text(), 'left')
+      await new Promise(resolve => setImmediate(resolve))
+      assert.deepEqual(unhandled, [])
+    } finally {
+      process.removeAllListeners('unhandledRejection')
+      for (const listener of before) process.on('unhandledRejection', listener)
+      await new Promise(resolve => server.close(resolve).closeAllConnections())
+    }
+    await assert.rejects(store.destroy('a'), failure)
+  })
+
+  it('tells of misuse as it tells of all that went wrong', async () => {
+    const { keyspace } = recorder()
+    const store = createSessionStore(keyspace)
+    const nothing = undefined as unknown as object
+    for (const method of ['set', 'touch'] as const) {
+      const answer = await new Promise(resolve => store[method]('a', nothing, resolve))
+      assert.ok(answer instanceof TypeError, method)
+      await assert.rejects(store[method]('a', nothing), TypeError)
+    }
+  })
 })
