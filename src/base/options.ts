@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { KilovoltError } from './errors.ts'
 
 /** Most characters of a value that a message shows. */
 const SHOWN_MAX = 60
@@ -10,6 +11,20 @@ export function show(value: unknown): string {
   if (typeof value === 'function') return 'a function'
   const text = inspect(value, { depth: 0, breakLength: Infinity, customInspect: false })
   return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX - 3)}…` : text
+}
+
+/**
+ * Refuses what is no object of options, and options that nobody knows.
+ *
+ * @throws KilovoltError `KV_CONFIG`
+ */
+export function assertKnownOptions(options: unknown, owner: string, known: ReadonlySet<string>): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new KilovoltError('KV_CONFIG', `the options of ${owner} are an object, not ${show(options)}`)
+  }
+  for (const option of Object.keys(options)) {
+    if (!known.has(option)) throw new KilovoltError('KV_CONFIG', unknownOption(option, owner, known))
+  }
 }
 
 /** What to say of an option that nobody knows. */

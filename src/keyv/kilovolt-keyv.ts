@@ -1,4 +1,6 @@
 import { EventEmitter } from 'node:events'
+import { assertKnownOptions } from '../base/options.ts'
+import { wholeTtl } from '../base/ttl.ts'
 import type { ConsistencyLevel, Keyspace, KeyspaceOptions, Node } from '../index.ts'
 
 /** How to make a {@link KilovoltKeyv}. */
@@ -20,8 +22,7 @@ export interface KeyvStoreEntry {
 
 /** Most single deletions under way at once. */
 const DELETIONS_MAX = 1024
-/** Longest life that a keyspace can tell from one for ever, ms: some 3,000 years. */
-const TTL_MS_MAX = 1e14
+const OPTIONS: ReadonlySet<string> = new Set(['keyspace', 'consistency'] satisfies (keyof KilovoltKeyvOptions)[])
 
 /**
  * A store for Keyv 5; Keyv 6 takes it through its bridge. Keys are stored as Keyv hands them over (`namespace:key`), values as the
@@ -53,6 +54,7 @@ export class KilovoltKeyv extends EventEmitter {
    */
   constructor(node: Pick<Node, 'keyspace'>, options: KilovoltKeyvOptions = {}) {
     super()
+    assertKnownOptions(options, 'KilovoltKeyv', OPTIONS)
     // One for each Keyv that uses it, of which there may be any number.
     this.setMaxListeners(0)
     const { keyspace = 'keyv', consistency } = options
@@ -147,10 +149,7 @@ function textOf(value: unknown): string {
   throw new TypeError(`kilovolt stores what Keyv's serializer makes, a string, not ${typeof value}: leave it on`)
 }
 
-/**
- * What a write takes: `Infinity` for ever, as for what is longer than a keyspace can tell (`Number.MAX_SAFE_INTEGER` is a usual way
- * to say it). A part of a millisecond counts as a whole one, so that nothing expires too early.
- */
+/** What a write takes: `Infinity` for what has no end. */
 function wholeMs(ttl: number | undefined): number {
-  return ttl === undefined || ttl === null || Number.isNaN(ttl) || ttl > TTL_MS_MAX ? Infinity : Math.ceil(ttl)
+  return ttl === undefined || ttl === null || Number.isNaN(ttl) ? Infinity : wholeTtl(ttl)
 }

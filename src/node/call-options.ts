@@ -1,8 +1,8 @@
 import { throwIfAborted } from '../base/abort.ts'
 import { utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
-import { show, unknownOption } from '../base/options.ts'
-import { TTL_MAX_MS } from '../model/expiry.ts'
+import { assertKnownOptions, show, unknownOption } from '../base/options.ts'
+import { TTL_MAX_MS } from '../base/ttl.ts'
 import { KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import type { ConsistencyLevel, Requirement } from '../model/quorum.ts'
 import type { BackendOptions } from './backend.ts'
@@ -33,9 +33,7 @@ export function assertKeyspaceOptions(name: string, options: object): void {
   if (typeof name !== 'string' || !name.isWellFormed() || utf8(name).length > KEYSPACE_BYTES_MAX) {
     throw config(`a keyspace's name is a string of at most ${KEYSPACE_BYTES_MAX} bytes of UTF-8`)
   }
-  for (const option of Object.keys(options)) {
-    if (!KEYSPACE_OPTIONS.has(option)) throw config(unknownOption(option, 'a keyspace', KEYSPACE_OPTIONS))
-  }
+  assertKnownOptions(options, 'a keyspace', KEYSPACE_OPTIONS)
 }
 
 function checkedOptions(options: OperationOptions, known: ReadonlySet<string>): OperationOptions {

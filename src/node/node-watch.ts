@@ -1,7 +1,7 @@
 import { abortError, onAbort, stoppedError } from '../base/abort.ts'
 import { createDeferred, type Deferred } from '../base/deferred.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
-import { show, unknownOption } from '../base/options.ts'
+import { assertKnownOptions, show } from '../base/options.ts'
 import { hashTag } from '../model/key.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import { isTombstone, type RecordBytes, recordStamp, STAMP_BYTES } from '../model/record.ts'
@@ -284,10 +284,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
 
 /** @throws KilovoltError `KV_CONFIG` */
 function checked<K>(options: WatchOptions<K>): WatchOptions<K> {
-  for (const option of Object.keys(options)) {
-    if (OPTIONS.has(option)) continue
-    throw config(unknownOption(option, 'watch', OPTIONS))
-  }
+  assertKnownOptions(options, 'watch', OPTIONS)
   const { key, prefix, since, buffer } = options
   if (key !== undefined && prefix !== undefined) throw config('a watch has a "key" or a "prefix", not both')
   if (since !== undefined && typeof since !== 'string') throw config('"since" is the token of an event')

@@ -1,5 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { KilovoltError } from '../base/errors.ts'
+import { assertKnownOptions, show } from '../base/options.ts'
+import { isTtl, wholeTtl } from '../base/ttl.ts'
 import type { Keyspace } from '../node/keyspace.ts'
 import { systemClock } from '../runtime/system-clock.ts'
 import { SharedTouches } from './shared-touches.ts'
@@ -25,7 +27,10 @@ export interface SessionStoreOptions<Base extends object> {
    * stored; @fastify/session needs none. @defaultValue Node's `EventEmitter`
    */
   readonly Store?: abstract new () => Base
-  /** How long a session lives after it was used last when its cookie does not say, ms. @defaultValue `86_400_000`: a day */
+  /**
+   * How long a session lives after it was used last when its cookie does not say, whole ms; `Infinity`, or more than 10^14, for
+   * ever. @defaultValue `86_400_000`: a day
+   */
   readonly ttl?: number
 }
 
@@ -56,8 +61,7 @@ export interface SessionStore<S = SessionData> {
 }
 
 const DAY_MS = 86_400_000
-/** Greatest time to live that a keyspace takes, ms; a cookie may end later. */
-const TTL_MAX_MS = 1e14
+const OPTIONS: ReadonlySet<string> = new Set(['Store', 'ttl'] satisfies (keyof SessionStoreOptions<object>)[])
 
 /**
  * A session store for express-session, @fastify/session and what is called as they are: a session that one process makes
@@ -65,7 +69,7 @@ const TTL_MAX_MS = 1e14
  *
  * What errors it passes on are those of the keyspace. It has no `all`, `length` and `clear`.
  *
- * @throws KilovoltError `KV_CONFIG` when `ttl` is no time
+ * @throws KilovoltError `KV_CONFIG` when `ttl` is no time, or for an option that there is not
  *
  * @param keyspace - of a `json` encoding, or another that takes plain objects; sessions are its only values
  *
@@ -79,14 +83,13 @@ export function createSessionStore<S extends SessionData, Base extends object = 
   keyspace: SessionKeyspace<S>,
   options: SessionStoreOptions<Base> = {}
 ): SessionStore<S> & Base {
+  assertKnownOptions(options, 'a session store', OPTIONS)
   const Parent = (options.Store ?? EventEmitter) as unknown as new () => object
-  const { ttl: ttlDefault = DAY_MS } = options
-  if (ttlDefault !== Infinity && !(Number.isInteger(ttlDefault) && ttlDefault > 0 && ttlDefault <= TTL_MAX_MS)) {
-    throw new KilovoltError(
-      'KV_CONFIG',
-      `"ttl" must be whole ms from 1 to 10^14, or Infinity, not ${String(ttlDefault)}`
-    )
+  const { ttl = DAY_MS } = options
+  if (!isTtl(ttl) || (ttl !== Infinity && !Number.isInteger(ttl))) {
+    throw new KilovoltError('KV_CONFIG', `"ttl" must be whole ms from 1 up, or Infinity, not ${show(ttl)}`)
   }
+  const ttlDefault = wholeTtl(ttl)
 
   const touches = new SharedTouches(keyspace)
 
@@ -134,7 +137,7 @@ function ttlOf({ cookie }: SessionData, ttlDefault: number): number {
   if (expires === undefined || expires === null || typeof expires === 'boolean') return ttlDefault
   const endsAt = new Date(expires).getTime()
   if (Number.isNaN(endsAt)) return ttlDefault
-  return Math.min(TTL_MAX_MS, Math.max(0, Math.ceil(endsAt - systemClock.wallMs())))
+  return wholeTtl(Math.max(0, endsAt - systemClock.wallMs()))
 }
 
 function told<T>(done: Promise<T>, callback: SessionCallback<T> | undefined): Promise<T> | void {

@@ -1,3 +1,6 @@
+import { KilovoltError } from '../base/errors.ts'
+import { assertKnownOptions, show } from '../base/options.ts'
+import { isTtl, wholeTtl } from '../base/ttl.ts'
 import type { BatchOperation, ConsistencyLevel, Keyspace, Node, PutOptions } from '../index.ts'
 
 /** How to make a driver. */
@@ -6,8 +9,13 @@ export interface DriverOptions {
   readonly keyspace?: string
   /** Level of all operations. Default `'quorum'`: what was set is found by every node. */
   readonly consistency?: ConsistencyLevel
-  /** How long an item lives that names no time of its own, **seconds**, as in unstorage's other drivers. Default: for ever. */
+  /**
+   * How long an item lives that names no time of its own, **seconds**, as in unstorage's other drivers; 0, `Infinity`, or more than
+   * 10^11, for ever. Default: for ever.
+   */
   readonly ttl?: number
+  /** What stands before the keys of all items, with a colon after it: nothing else is listed or cleared. Default: nothing. */
+  readonly base?: string
 }
 
 /** What an operation on one item may be told. */
@@ -55,6 +63,13 @@ export interface KilovoltDriver {
   clear(base?: string): Promise<void>
 }
 
+const OPTIONS: ReadonlySet<string> = new Set([
+  'keyspace',
+  'consistency',
+  'ttl',
+  'base'
+] satisfies (keyof DriverOptions)[])
+
 /**
  * A driver for unstorage. Its `watch` tells of what this process changes through the same storage, as with most drivers.
  *
@@ -68,48 +83,58 @@ export interface KilovoltDriver {
  * ```
  */
 export function createDriver(node: Pick<Node, 'keyspace'>, options: DriverOptions = {}): KilovoltDriver {
+  assertKnownOptions(options, 'the driver', OPTIONS)
   const { keyspace: name = 'unstorage', consistency, ttl } = options
+  if (ttl !== undefined && ttl !== 0 && !isTtl(ttl)) {
+    throw new KilovoltError('KV_CONFIG', `"ttl" must be a number of seconds, not ${show(ttl)}`)
+  }
+  const root = rootOf(options.base)
   const keyspace = node.keyspace<Buffer>(name, {
     valueEncoding: 'buffer',
     ...(consistency === undefined ? {} : { consistency })
   })
   const store = (key: string, value: Buffer, item: DriverItemOptions = {}): Promise<void> =>
-    keyspace.put(key, value, lifeOf(item.ttl ?? ttl))
+    keyspace.put(root + key, value, lifeOf(item.ttl ?? ttl))
+  const below = (base: string | undefined): { readonly prefix: string } => ({ prefix: root + (base ?? '') })
   return {
     name: 'kilovolt',
     options,
     getInstance: () => keyspace,
-    hasItem: key => keyspace.has(key),
-    getItem: async key => textOf(await keyspace.get(key)),
+    hasItem: key => keyspace.has(root + key),
+    getItem: async key => textOf(await keyspace.get(root + key)),
     getItems: async items => {
-      const values = await keyspace.getMany(items.map(({ key }) => key))
+      const values = await keyspace.getMany(items.map(({ key }) => root + key))
       return items.map(({ key }, index) => ({ key, value: textOf(values[index]) }))
     },
-    getItemRaw: async key => (await keyspace.get(key)) ?? null,
+    getItemRaw: async key => (await keyspace.get(root + key)) ?? null,
     setItem: (key, value, item) => store(key, Buffer.from(value), item),
     setItems: (items, common) =>
       keyspace.batch(
         items.map(({ key, value, options: item }): BatchOperation<Buffer> => ({
           type: 'put',
-          key,
+          key: root + key,
           value: Buffer.from(value),
           ...lifeOf(item?.ttl ?? common?.ttl ?? ttl)
         }))
       ),
     setItemRaw: async (key, value, item) => store(key, bytesOf(value), item),
-    removeItem: async key => void (await keyspace.delete(key)),
-    getKeys: async base => keyspace.keys(below(base)).all(),
+    removeItem: async key => void (await keyspace.delete(root + key)),
+    getKeys: async base => (await keyspace.keys(below(base)).all()).map(key => key.slice(root.length)),
     clear: async base => void (await keyspace.clear(below(base)))
   }
 }
 
-function below(base: string | undefined): { readonly prefix?: string } {
-  return base === undefined || base === '' ? {} : { prefix: base }
+/** What stands before all keys, in the form that unstorage gives to keys. */
+function rootOf(base: string | undefined): string {
+  if (base === undefined) return ''
+  if (typeof base !== 'string') throw new KilovoltError('KV_CONFIG', `"base" must be a string, not ${show(base)}`)
+  const parts = base.split(/[/\\:]/u).filter(part => part !== '')
+  return parts.length === 0 ? '' : `${parts.join(':')}:`
 }
 
 /** Seconds to what a write takes; 0 is for ever, as in unstorage's other drivers. */
 function lifeOf(ttl: number | undefined): Pick<PutOptions, 'ttl'> {
-  return ttl === undefined || ttl === 0 ? {} : { ttl: Math.ceil(ttl * 1000) }
+  return ttl === undefined || ttl === 0 ? {} : { ttl: wholeTtl(ttl * 1000) }
 }
 
 function textOf(bytes: Buffer | undefined): string | null {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import fastifyCookie from '@fastify/cookie'
@@ -217,12 +217,28 @@ describe('a session store', () => {
       await store[method]('a', { cookie: { expires: new Date(0) } })
       assert.deepEqual(calls.pop(), ['delete', 'a'])
     }
-    for (const ttl of [0, -1, 1.5, Number.NaN]) {
+    // What is longer than a keyspace can tell is for ever, as with the other faces.
+    for (const [store, session] of [
+      [createSessionStore(keyspace, { ttl: Number.MAX_SAFE_INTEGER }), {}],
+      [createSessionStore(keyspace), { cookie: { expires: new Date(8.64e15) } }]
+    ] as const) {
+      await store.touch('a', session)
+      assert.deepEqual(calls.pop(), ['touch', 'a', Infinity])
+    }
+  })
+
+  it('refuses options that make no sense or that nobody knows', () => {
+    const { keyspace } = recorder()
+    for (const ttl of [0, -1, 1.5, Number.NaN, 5n, '60000', null]) {
       assert.throws(
-        () => createSessionStore(keyspace, { ttl }),
-        (error: unknown) => isKilovoltError(error, 'KV_CONFIG')
+        () => createSessionStore(keyspace, { ttl: ttl as number }),
+        (error: unknown) => isKilovoltError(error, 'KV_CONFIG') && error.message.includes('"ttl"')
       )
     }
+    assert.throws(
+      () => createSessionStore(keyspace, { store: EventEmitter } as object),
+      (error: unknown) => isKilovoltError(error, 'KV_CONFIG') && error.message.includes('did you mean "Store"')
+    )
   })
 
   it('answers by callback or by promise, and passes on what went wrong, once', async () => {

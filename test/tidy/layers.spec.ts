@@ -58,9 +58,9 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
     transport: ['transport.ts', 'message-type.ts'],
     storage: ['arrival-log.ts', 'record-store.ts', 'hint-store.ts', 'horizons.ts', 'tree-index.ts']
   },
-  keyv: { base: ['errors.ts'] },
+  keyv: { base: ['errors.ts', 'options.ts', 'ttl.ts'] },
   level: { base: ['errors.ts'] },
-  unstorage: { base: ['errors.ts'] },
+  unstorage: { base: ['errors.ts', 'options.ts', 'ttl.ts'] },
   repair: {
     transport: ['transport.ts', 'message-type.ts'],
     storage: ['damage.ts', 'record-store.ts', 'hint-store.ts', 'horizons.ts', 'set-aside.ts', 'tree-index.ts']

@@ -167,6 +167,14 @@ describe('KilovoltKeyv', () => {
     await cluster.stop()
   })
 
+  it('refuses options that nobody knows, and says which was meant', () => {
+    const node = { keyspace: () => assert.fail() }
+    assert.throws(
+      () => new KilovoltKeyv(node, { consistancy: 'one' } as object),
+      error => isKilovoltError(error, 'KV_CONFIG') && error.message.includes('did you mean "consistency"')
+    )
+  })
+
   it('refuses what no serializer has made', async () => {
     const cluster = await createTestCluster(1, { seed: 25 })
     const store = new KilovoltKeyv(cluster.node(0))

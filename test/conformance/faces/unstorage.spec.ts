@@ -134,6 +134,43 @@ for (const cluster of CLUSTERS) {
       assert.deepEqual(events, ['update w:a', 'remove w:a'])
     })
 
+    it('keeps to what is below its base, as other drivers do', async () => {
+      for (const key of ['top', 'a:b', 'app1:c', 'app:x:y']) await storage.setItem(key, 'outside')
+      for (const base of ['app', 'app:', '/app/']) {
+        const driver = createDriver(turns.next(), { keyspace, base })
+        const inner = createStorage({ driver })
+        const events: string[] = []
+        const unwatch = await inner.watch((event, key) => void events.push(`${event} ${key}`))
+        await inner.setItem('one', 1)
+        await inner.setItems([{ key: 'two:a', value: 'text' }])
+        await inner.setItemRaw('raw', Uint8Array.of(1))
+        assert.deepEqual(await storage.getItem('app:one'), 1)
+        assert.equal(await storage.getItem('app:two:a'), 'text')
+        assert.equal(await inner.hasItem('one'), true)
+        assert.equal(await inner.hasItem('top'), false)
+        assert.deepEqual(await inner.getItems(['one', 'top']), [
+          { key: 'one', value: 1 },
+          { key: 'top', value: null }
+        ])
+        assert.deepEqual(new Uint8Array((await inner.getItemRaw<Buffer>('raw')) as Buffer), Uint8Array.of(1))
+        assert.deepEqual((await inner.getKeys()).toSorted(), ['one', 'raw', 'two:a', 'x:y'])
+        assert.deepEqual(await inner.getKeys('two'), ['two:a'])
+        await inner.removeItem('one')
+        assert.equal(await storage.hasItem('app:one'), false)
+        await unwatch()
+        // Of `setItems` unstorage tells nobody when a driver can do that at once.
+        assert.deepEqual(events, ['update one', 'update raw', 'remove one'])
+        const outer = createStorage()
+        outer.mount('cluster', driver)
+        assert.deepEqual(await outer.getKeys('cluster:two'), ['cluster:two:a'])
+        await driver.clear('two:')
+        assert.deepEqual((await inner.getKeys()).toSorted(), ['raw', 'x:y'])
+        await inner.clear()
+        assert.deepEqual((await storage.getKeys()).toSorted(), ['a:b', 'app1:c', 'top'])
+        await storage.setItem('app:x:y', 'outside')
+      }
+    })
+
     it('disposes of nothing that is the app’s', async () => {
       await storage.setItem('kept', 1)
       await storage.dispose()
@@ -172,5 +209,40 @@ describe('unstorage and time', () => {
     await cluster.stop()
     await assert.rejects(storage.getItem('a'), error => isKilovoltError(error, 'KV_NODE_STOPPED'))
     await assert.rejects(storage.getKeys(), error => isKilovoltError(error, 'KV_NODE_STOPPED'))
+  })
+
+  it('takes what is longer than a keyspace can tell for for ever, and refuses what is no time', async () => {
+    const cluster = await createTestCluster(1, { seed: 27 })
+    const node = cluster.node(0)
+    for (const ttl of [Number.MAX_SAFE_INTEGER, 1e12, Infinity, 0, 0.5]) {
+      const storage = createStorage({ driver: createDriver(node, { ttl }) })
+      await cluster.run(storage.setItem('a', 1))
+      await cluster.run(createStorage({ driver: createDriver(node) }).setItem('b', 1, { ttl }))
+      const left = (await cluster.run(node.keyspace('unstorage').getEntry('a')))!.ttl
+      assert.equal(left === undefined, ttl !== 0.5, String(ttl))
+    }
+    for (const ttl of [-1, Number.NaN, '60', 5n, null]) {
+      assert.throws(
+        () => createDriver(node, { ttl: ttl as number }),
+        error => isKilovoltError(error, 'KV_CONFIG') && error.message.includes('"ttl"')
+      )
+    }
+    await cluster.stop()
+  })
+
+  it('refuses options that nobody knows, and says which was meant', () => {
+    const node = { keyspace: () => assert.fail() }
+    assert.throws(
+      () => createDriver(node, { Ttl: 3 } as object),
+      error => isKilovoltError(error, 'KV_CONFIG') && error.message.includes('did you mean "ttl"')
+    )
+    assert.throws(
+      () => createDriver(node, { base: 5 } as object),
+      error => isKilovoltError(error, 'KV_CONFIG')
+    )
+    assert.throws(
+      () => createDriver(node, 'x' as object),
+      error => isKilovoltError(error, 'KV_CONFIG')
+    )
   })
 })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
-import { expiryOf, TTL_MAX_MS } from '../../../src/model/expiry.ts'
+import { TTL_MAX_MS } from '../../../src/base/ttl.ts'
+import { expiryOf } from '../../../src/model/expiry.ts'
 import { hlcFromMs, hlcToMs } from '../../../src/model/hlc.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import {
