@@ -18,7 +18,7 @@ export interface SessionData {
 export type SessionCallback<T = void> = (error?: unknown, result?: T) => void
 
 /** The operations of a keyspace that a session store is made of. */
-export type SessionKeyspace<S> = Pick<Keyspace<S>, 'get' | 'put' | 'touch' | 'delete'>
+export type SessionKeyspace<S> = Pick<Keyspace<S>, 'get' | 'put' | 'touch' | 'delete' | 'entries' | 'count' | 'clear'>
 
 /** Settings of a session store. */
 export interface SessionStoreOptions<Base extends object> {
@@ -58,6 +58,21 @@ export interface SessionStore<S = SessionData> {
   destroy(id: string, callback: SessionCallback): void
   /** The same, as a promise. */
   destroy(id: string): Promise<void>
+  /**
+   * All sessions by their ids: a scan of the whole keyspace, and all of them in memory. One that is made or ends meanwhile may
+   * be among them or not.
+   */
+  all(callback: SessionCallback<Record<string, S>>): void
+  /** The same, as a promise. */
+  all(): Promise<Record<string, S>>
+  /** How many sessions there are; as costly as a scan of their ids. */
+  length(callback: SessionCallback<number>): void
+  /** The same, as a promise. */
+  length(): Promise<number>
+  /** Deletes all sessions, which is all that the keyspace holds, not atomically: one that is made meanwhile may stay. */
+  clear(callback: SessionCallback): void
+  /** The same, as a promise. */
+  clear(): Promise<void>
 }
 
 const DAY_MS = 86_400_000
@@ -67,7 +82,7 @@ const OPTIONS: ReadonlySet<string> = new Set(['Store', 'ttl'] satisfies (keyof S
  * A session store for express-session, @fastify/session and what is called as they are: a session that one process makes
  * is there on all, and ends everywhere when its cookie does.
  *
- * What errors it passes on are those of the keyspace. It has no `all`, `length` and `clear`.
+ * What errors it passes on are those of the keyspace.
  *
  * @throws KilovoltError `KV_CONFIG` when `ttl` is no time, or for an option that there is not
  *
@@ -113,12 +128,31 @@ export function createSessionStore<S extends SessionData, Base extends object = 
       return told(keyspace.delete(id).then(nothing), callback)
     }
 
+    all(callback?: SessionCallback<Record<string, S>>): Promise<Record<string, S>> | void {
+      return told(this.#all(), callback)
+    }
+
+    length(callback?: SessionCallback<number>): Promise<number> | void {
+      return told(keyspace.count(), callback)
+    }
+
+    clear(callback?: SessionCallback): Promise<void> | void {
+      return told(keyspace.clear().then(nothing), callback)
+    }
+
     /** What has ended would not be found, and need not be kept. */
     async #set(id: string, session: S): Promise<void> {
       const ttl = ttlOf(session, ttlDefault)
       // What it is now: the frameworks hand out an object of their own class, which goes on changing.
       if (ttl > 0) await keyspace.put(id, JSON.parse(JSON.stringify(session)) as S, { ttl })
       else await keyspace.delete(id)
+    }
+
+    async #all(): Promise<Record<string, S>> {
+      // Ids are names of any kind.
+      const all = Object.create(null) as Record<string, S>
+      for await (const [id, session] of keyspace.entries()) all[id] = session
+      return all
     }
 
     async #touch(id: string, session: S): Promise<void> {

@@ -21,6 +21,9 @@ describe('sessions on three nodes', () => {
     const stores = keyspaces.map(keyspace =>
       createSessionStore({
         get: (...call) => keyspace.get(...call),
+        entries: (...call) => keyspace.entries(...call),
+        count: (...call) => keyspace.count(...call),
+        clear: (...call) => keyspace.clear(...call),
         put: (...call) => keyspace.put(...call),
         delete: (...call) => keyspace.delete(...call),
         touch: (...call) => {

@@ -179,6 +179,65 @@ describe('sessions on two nodes', () => {
   }
 })
 
+describe('all sessions of two nodes', () => {
+  const lab = new NodeLab()
+  after(() => lab.clear())
+
+  it('are listed, counted and cleared on either, as the store of express-session in memory does', async () => {
+    const first = await lab.start({ warmUpMs: 0 })
+    const second = await lab.start({ bootstrap: first.addresses, warmUpMs: 0 })
+    await second.settled({ timeoutMs: 20_000 })
+    const stores = [first, second].map(node =>
+      createSessionStore(node.keyspace<expressSession.SessionData>('all'), { Store: expressSession.Store })
+    )
+    const [a, b] = stores as [(typeof stores)[number], (typeof stores)[number]]
+    const memory = new expressSession.MemoryStore()
+    const session = (visits: number, ms: number): expressSession.SessionData => {
+      const expires = new Date(Date.now() + ms)
+      return JSON.parse(
+        JSON.stringify({ cookie: { expires, originalMaxAge: ms }, visits })
+      ) as expressSession.SessionData
+    }
+    const put = {
+      s1: session(1, 60_000),
+      s2: session(2, 60_000),
+      ['__proto__']: session(3, 60_000),
+      ended: session(4, -1)
+    }
+    for (const [i, [id, given]] of Object.entries(put).entries()) {
+      await stores[i % 2]!.set(id, given)
+      memory.set(id, given)
+    }
+    await a.destroy('s2')
+    memory.destroy('s2')
+    for (const store of stores) {
+      const expected = await new Promise((resolve, reject) =>
+        memory.all((error, all) => (error ? reject(error) : resolve(all)))
+      )
+      assert.deepEqual(await store.all(), expected)
+      assert.deepEqual(Object.keys(await store.all()).toSorted(), ['__proto__', 's1'])
+      assert.equal(Object.getPrototypeOf(await store.all()), null)
+      assert.equal(await store.length(), 2)
+      // By callback, as its types have it.
+      const base: expressSession.Store = store
+      assert.deepEqual(await new Promise(resolve => base.all!((...answer) => resolve(answer))), [null, expected])
+      assert.deepEqual(await new Promise(resolve => base.length!((...answer) => resolve(answer))), [null, 2])
+    }
+    assert.deepEqual(await new Promise(resolve => b.clear((...answer: unknown[]) => resolve(answer))), [
+      null,
+      undefined
+    ])
+    assert.deepEqual({ ...(await a.all()) }, {})
+    assert.equal(await b.length(), 0)
+    await a.clear()
+    await first.stop()
+    for (const method of ['all', 'length', 'clear'] as const) {
+      const told = new Promise(resolve => void a[method]((...answer: unknown[]) => resolve(answer[0])))
+      assert.ok(isKilovoltError(await told, 'KV_NODE_STOPPED'), method)
+    }
+  }).timeout(30_000)
+})
+
 describe('a session store', () => {
   /** A keyspace that says what was asked of it. */
   function recorder(): { readonly calls: unknown[][]; readonly keyspace: SessionKeyspace<object> } {
@@ -193,7 +252,10 @@ describe('a session store', () => {
       get: told('get', undefined),
       put: told('put', undefined),
       touch: told('touch', true),
-      delete: told('delete', true)
+      delete: told('delete', true),
+      entries: () => assert.fail(),
+      count: told('count', 0),
+      clear: told('clear', 0)
     }
     return { calls, keyspace }
   }

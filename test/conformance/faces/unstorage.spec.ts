@@ -241,7 +241,7 @@ describe('unstorage and time', () => {
       error => isKilovoltError(error, 'KV_CONFIG')
     )
     assert.throws(
-      () => createDriver(node, 'x' as object),
+      () => createDriver(node, 'x' as unknown as object),
       error => isKilovoltError(error, 'KV_CONFIG')
     )
   })
