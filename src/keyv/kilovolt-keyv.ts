@@ -28,8 +28,11 @@ const OPTIONS: ReadonlySet<string> = new Set(['keyspace', 'consistency'] satisfi
  * A store for Keyv 5; Keyv 6 takes it through its bridge. Keys are stored as Keyv hands them over (`namespace:key`), values as the
  * text that its serializer makes. What expires does so in the cluster: it needs no sweeping by Keyv.
  *
- * Failures reject, and Keyv emits them as `error`. Keyv 5 takes a `get` that failed for a miss and says nothing unless it is told
- * `throwOnErrors`; that failure is emitted here, for it to pass on.
+ * Two stores over one keyspace are kept apart by their namespaces alone: none may begin with another one and a colon (`a` and
+ * `a:b`), or one of them needs a keyspace of its own.
+ *
+ * Failures reject. Keyv 5 passes on those of `getMany`, `has` and `hasMany`, and emits those of the others as `error`. It takes a
+ * `get` that failed for a miss and says nothing unless it is told `throwOnErrors`; that failure is emitted here, for it to pass on.
  *
  * @example
  * ```ts
@@ -129,7 +132,10 @@ export class KilovoltKeyv extends EventEmitter {
     return (await this.getMany(keys)).map(text => text !== undefined)
   }
 
-  /** Removes all keys of the {@link KilovoltKeyv.namespace}, or all of the keyspace when there is none. */
+  /**
+   * Removes all keys of the {@link KilovoltKeyv.namespace}, or all of the keyspace when there is none. A key that begins with it and
+   * a colon is one of them, even if another store has it as its own: see {@link KilovoltKeyv}.
+   */
   async clear(): Promise<void> {
     await this.#keyspace.clear(withPrefix(this.namespace))
   }

@@ -167,6 +167,20 @@ describe('KilovoltKeyv', () => {
     await cluster.stop()
   })
 
+  it('keeps namespaces apart that do not begin with one another and a colon', async () => {
+    const cluster = await createTestCluster(1, { seed: 28 })
+    const [outer, inner, other, apart] = (['a', 'a:b', 'ab', 'a:b'] as const).map(
+      (namespace, i) =>
+        new Keyv({ store: new KilovoltKeyv(cluster.node(0), i === 3 ? { keyspace: 'own' } : {}), namespace })
+    ) as [Keyv, Keyv, Keyv, Keyv]
+    for (const keyv of [outer, inner, other, apart]) await cluster.run(keyv.set('k', 1))
+    await cluster.run(outer.clear())
+    // What the guide warns of: `b:k` of `a` is `k` of `a:b`.
+    assert.equal(await cluster.run(inner.get('k')), undefined)
+    assert.deepEqual([await cluster.run(other.get('k')), await cluster.run(apart.get('k'))], [1, 1])
+    await cluster.stop()
+  })
+
   it('refuses options that nobody knows, and says which was meant', () => {
     const node = { keyspace: () => assert.fail() }
     assert.throws(
@@ -200,5 +214,20 @@ describe('KilovoltKeyv', () => {
       assert.ok(errors.every(error => isKilovoltError(error, 'KV_NODE_STOPPED')))
     }
     await assert.rejects(strict.get('a'), error => isKilovoltError(error, 'KV_NODE_STOPPED'))
+    // What the guide says of the other methods of Keyv 5, with and without `throwOnErrors`.
+    for (const keyv of [five, strict]) {
+      const errors: unknown[] = []
+      keyv.on('error', (error: unknown) => void errors.push(error))
+      const reads = [keyv.getMany(['a']), keyv.has('a'), keyv.hasMany(['a']), keyv.getManyRaw(['a'])]
+      for (const read of reads) await assert.rejects(read, error => isKilovoltError(error, 'KV_NODE_STOPPED'))
+      assert.equal(errors.length, 0)
+      await assert.rejects(keyv.getRaw('a'), error => isKilovoltError(error, 'KV_NODE_STOPPED'))
+      assert.equal(errors.length, 1)
+    }
+    const errors: unknown[] = []
+    five.on('error', (error: unknown) => void errors.push(error))
+    assert.deepEqual(await five.setMany([{ key: 'a', value: 1 }]), [false])
+    assert.equal(await five.deleteMany(['a']), false)
+    assert.equal(errors.length, 2)
   })
 })
