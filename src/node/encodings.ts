@@ -92,7 +92,7 @@ function namedCodec(name: string, what: What, own: Own): Codec<never> {
       return { encode: (value: unknown) => utf8(wholeText(value)), decode: fromUtf8 as () => never }
     case 'json':
       return {
-        encode: (value: unknown) => utf8(JSON.stringify(defined(value, 'JSON'))),
+        encode: (value: unknown) => utf8(json(value)),
         decode: view => JSON.parse(fromUtf8(view)) as never
       }
     case 'view':
@@ -181,6 +181,12 @@ function checked<T>(codec: Codec<T>, name: string): Codec<T> {
     }
   }
   return { encode: guard('encode', codec.encode), decode: guard('decode', codec.decode) }
+}
+
+function json(value: unknown): string {
+  const given = JSON.stringify(defined(value, 'JSON')) as string | undefined
+  if (given === undefined) throw new TypeError('what the toJSON of a value makes has no JSON form')
+  return given
 }
 
 function defined<T>(value: T, form: string): T {

@@ -50,6 +50,25 @@ describe('encodings that Level has', () => {
     }
   })
 
+  it('say of what JSON has no form for that it is so', () => {
+    const wrongs = [undefined, () => {}, Symbol('a'), { toJSON: () => undefined }, { toJSON: () => () => {} }]
+    for (const what of BOTH) {
+      for (const wrong of wrongs) {
+        assert.throws(() => codecOf('json', what).encode(wrong), { name: 'TypeError', message: /JSON form/u })
+      }
+    }
+    // What it has another form for is that, as the guide says.
+    const again = (value: unknown): unknown => codecOf('json').decode(codecOf('json').encode(value))
+    assert.deepEqual(again([Number.NaN, Infinity, -0, new Map([[1, 2]]), new Set([1]), new Date(0)]), [
+      null,
+      null,
+      0,
+      {},
+      {},
+      '1970-01-01T00:00:00.000Z'
+    ])
+  })
+
   it('have the other names that Level knows them by', () => {
     assert.deepEqual(codecOf('binary').decode(Uint8Array.of(1)), Buffer.of(1))
     assert.equal(codecOf('utf-8').decode(Buffer.from('ä')), 'ä')
