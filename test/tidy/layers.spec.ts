@@ -79,6 +79,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'xxhash-wasm': ['runtime'],
   '@bokuweb/zstd-wasm': ['runtime'],
   'level-transcoder': ['node/encodings.ts'],
+  cborg: ['node/structured.ts'],
   'cborg/': ['node/structured.ts'],
   'main-event': ['node'],
   'it-pipe': ['repair']

@@ -60,9 +60,44 @@ describe('structured values', () => {
     assert.deepEqual(Object.keys(fields), ['1', 'b', 'a'])
     assert.deepEqual(again(/a+/giu), /a+/giu)
     assert.equal((again(new RangeError('too much')) as RangeError).message, 'too much')
+    class OwnError extends RangeError {
+      override readonly name: string = 'OwnError'
+    }
+    for (const error of [new OwnError('mine'), Object.assign(new Error('no class'), { name: 'toString' })]) {
+      const made = again(error) as Error
+      assert.ok(made instanceof Error)
+      assert.deepEqual([made.name, made.message, Object.keys(made)], [error.name, error.message, []])
+    }
     // Bytes are bytes: what kind of view they were seen through is not kept of these.
     assert.deepEqual(again(Buffer.from('ab')), Uint8Array.of(97, 98))
     assert.deepEqual(again(Uint8Array.of(97, 98).buffer), Uint8Array.of(97, 98))
+    assert.deepEqual(again(new DataView(Uint8Array.of(97, 98).buffer)), Uint8Array.of(97, 98))
+  })
+
+  it('come back as what the guide says, where they cannot be what they were', () => {
+    class Point {
+      readonly x: number = 1
+      readonly #hidden: number = 2
+      get hidden(): number {
+        return this.#hidden
+      }
+
+      get [Symbol.toStringTag](): string {
+        return 'Point'
+      }
+    }
+    assert.equal(new Point().hidden, 2)
+    const made = again(new Point()) as object
+    assert.deepEqual([made, Object.getPrototypeOf(made)], [{ x: 1 }, Object.prototype])
+    assert.deepEqual(again({ [Symbol('left out')]: 1, a: 1 }), { a: 1 })
+    const sparse: unknown[] = Object.assign([1], { also: 'left out' })
+    sparse[2] = 3
+    assert.deepEqual(again(sparse), [1, undefined, 3])
+    assert.deepEqual(again(Object.assign(Object.create(null), { a: 1 })), { a: 1 })
+    assert.deepEqual(again({ constructor: 1 }), { constructor: 1 })
+    const twice = { a: 1 }
+    const [first, second] = again([twice, twice]) as object[]
+    assert.notEqual(first, second)
   })
 
   it('are the same bytes on every version of Node, and elsewhere', () => {
@@ -107,6 +142,26 @@ describe('structured values', () => {
     circle.push(circle)
     for (const wrong of [circle, { fn: () => {} }, [Promise.resolve()], new URL('http://a')]) {
       assert.throws(() => codec.encode(wrong), { code: 'KV_ENCODING' })
+    }
+    // What would be empty afterwards, or something else.
+    const emptied = [
+      ...[5, 'text', true, 5n, Symbol('a')].map(Object),
+      (function* () {})(),
+      [1].values(),
+      new Map().entries(),
+      new WeakRef({}),
+      new AbortController().signal,
+      new URLSearchParams('a=b'),
+      new Intl.NumberFormat('en'),
+      new DOMException('gone', 'AbortError')
+    ]
+    for (const wrong of emptied) {
+      for (const value of [wrong, { deep: [wrong] }, new Map([[wrong, 1]]), new Set([wrong])]) {
+        assert.throws(() => codec.encode(value), { code: 'KV_ENCODING' }, Object.prototype.toString.call(wrong))
+      }
+    }
+    for (const half of ['\ud800', ['a\udfff'], { '\ud83c': 1 }, new Map([['\ud83c', 1]])]) {
+      assert.throws(() => codec.encode(half), { code: 'KV_ENCODING', message: /surrogate/u })
     }
   })
 
