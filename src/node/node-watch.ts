@@ -78,7 +78,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
   get token(): string {
     // What has ended stays where its reader was; what was not taken is to be told to the next one.
     const book = this.#queue.length === this.#head && !this.#isOver ? this.#book() : undefined
-    if (book !== undefined) this.#last = () => this.#subscription!.token(book)
+    if (book !== undefined) this.#last = this.#subscription!.position(book)
     return this.#last?.() ?? this.#since
   }
 
@@ -131,7 +131,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
   /** See {@link WatchListener}. */
   reset(): void {
     const book = this.#book()
-    const token = (): string => (book === undefined ? this.#since : this.#subscription!.token(book))
+    const token = book === undefined ? () => this.#since : this.#subscription!.position(book)
     const last = this.#queue.at(-1)
     // Nothing has come since the one before: it says so still.
     if (last !== undefined && last.change === undefined && this.#queue.length > this.#head) {

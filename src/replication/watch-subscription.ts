@@ -127,9 +127,10 @@ export class WatchSubscription {
     this.#listener.reset()
   }
 
-  /** The position after all that has been told. */
-  token(book: WatchBook): string {
-    return this.#tokenAt({ book, feed: undefined, seq: 0 }, this.#behind)
+  /** The position after all that has been told by now, as a token that is made when it is looked at. */
+  position(book: WatchBook): () => string {
+    const behind = this.#behind
+    return () => this.#tokenAt({ book, feed: undefined, seq: 0 }, behind)
   }
 
   close(): void {

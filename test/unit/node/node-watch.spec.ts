@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict'
+import { fromUtf8, utf8 } from '../../../src/base/bytes.ts'
+import { createDeferred, type Deferred } from '../../../src/base/deferred.ts'
+import { isKilovoltError } from '../../../src/base/errors.ts'
+import type { Actor, ClusterId, StoreId } from '../../../src/model/node-id.ts'
+import type { Ring } from '../../../src/model/partition.ts'
+import { encodeRecord, type RecordBytes, recordValue } from '../../../src/model/record.ts'
+import { NodeWatch, type WatchDoor } from '../../../src/node/node-watch.ts'
+import type { WatchOptions } from '../../../src/node/watch.ts'
+import type { WatchFilter } from '../../../src/replication/watch-filter.ts'
+import { type WatchBook, type WatchListener, WatchSubscription } from '../../../src/replication/watch-subscription.ts'
+import { decodeToken, type Reached, type Standing } from '../../../src/replication/watch-token.ts'
+
+const actor = '0123456789abcdef' as Actor
+const feed = { store: '1'.repeat(32) as StoreId, log: '1'.repeat(16), seq: 5 }
+const reached = (low: number): Reached => ({ feed, low, expiredUntil: 0 })
+const bookAt = (low: number): WatchBook => ({ clusterId: '0'.repeat(32) as ClusterId, reached: [reached(low)] })
+const hasCode = (code: string) => (error: unknown) => isKilovoltError(error, code as 'KV_ABORTED')
+
+/** The hub of a node, played by hand: a partition, one watch. */
+class FakeHub {
+  book: WatchBook | undefined
+  subscription: WatchSubscription | undefined
+  readonly coverage: Deferred<void> = createDeferred()
+  #stop = (): void => {}
+
+  get door(): WatchDoor {
+    return {
+      hub: this,
+      ring: { partitions: 1, partitionOf: () => 0 } as unknown as Ring,
+      onStopped: listener => {
+        this.#stop = listener
+        return () => {}
+      }
+    }
+  }
+
+  add(
+    filter: WatchFilter,
+    partitions: readonly number[],
+    since: Standing | undefined,
+    listener: WatchListener
+  ): WatchSubscription {
+    const subscription = (this.subscription = new WatchSubscription(filter, partitions, 0, listener))
+    if (since !== undefined) subscription.takeUp(since.partitions)
+    return subscription
+  }
+
+  remove(subscription: WatchSubscription): void {
+    subscription.close()
+    this.coverage.resolve()
+  }
+
+  covered(): Promise<void> {
+    return this.coverage.promise
+  }
+
+  stop(): void {
+    this.#stop()
+  }
+
+  put(key: string, hlc: number, value = 'v'): void {
+    const record = encodeRecord({ stamp: { hlc, actor }, value: utf8(value), expiresAt: undefined })
+    const change = { partition: 0, keyspace: utf8(''), key: utf8(key), record, expired: false, previous: undefined }
+    this.subscription!.offer(change, { book: this.book!, feed, seq: hlc })
+  }
+}
+
+/** Goal: what an app is given of what it is told. Method: the hub is played by hand. */
+describe('a watch of an app', () => {
+  let hub: FakeHub
+
+  beforeEach(() => {
+    hub = new FakeHub()
+    hub.book = bookAt(100)
+  })
+
+  function open(
+    options: WatchOptions = {},
+    valueOf: (record: RecordBytes) => unknown = record => fromUtf8(recordValue(record)!)
+  ): NodeWatch<unknown, string> {
+    const codec = { keyspace: utf8(''), encodeKey: utf8, decodeKey: fromUtf8, valueOf }
+    return new NodeWatch<unknown, string>(() => hub.door, codec, options)
+  }
+
+  const lowOf = (token: string): number | undefined => decodeToken(token).partitions.get(0)?.low
+
+  it('looked at while it catches up stands where it was, whatever was caught up with since', () => {
+    const earlier = open()
+    hub.book = bookAt(10)
+    const since = earlier.token
+    hub.book = bookAt(200)
+    const watch = open({ since })
+    assert.equal(lowOf(watch.token), 10)
+    hub.put('missed', 50)
+    hub.subscription!.caughtUp(0)
+    assert.equal(lowOf(watch.token), 10, 'what is queued was not taken')
+    watch.close()
+    assert.equal(lowOf(watch.token), 10, 'nor will it be')
+  })
+})
