@@ -58,7 +58,9 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
   #reader: Deferred<IteratorResult<WatchEvent<V, K>, undefined>> | undefined
   #roomy: Deferred<void> | undefined
   #last: (() => string) | undefined
-  /** Why it has ended; told once. */
+  /** Why it has ended, if it has failed; */
+  #failure: Error | undefined
+  /** told to one who reads. */
   #error: Error | undefined
   #isOver = false
   #forgets: (() => void)[] = []
@@ -165,7 +167,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
       this.#door.onStopped(() => this.#fail(stoppedError()))
     ]
     await hub.covered(this.#subscription)
-    if (this.#error !== undefined) throw this.#error
+    if (this.#failure !== undefined) throw this.#failure
   }
 
   #book(): WatchHub['book'] {
@@ -255,6 +257,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
 
   #fail(error: Error): void {
     if (this.#isOver) return
+    this.#failure = error
     this.#end()
     const reader = this.#reader
     this.#reader = undefined

@@ -98,4 +98,16 @@ describe('a watch of an app', () => {
     watch.close()
     assert.equal(lowOf(watch.token), 10, 'nor will it be')
   })
+
+  it('that fails before it is ready says so to whoever waits for that, also when an event is waited for', async () => {
+    const abort = new AbortController()
+    for (const fail of [() => hub.stop(), () => abort.abort()]) {
+      hub = new FakeHub()
+      const watch = open({ signal: abort.signal })
+      const event = assert.rejects(watch.next(), isKilovoltError)
+      fail()
+      await event
+      await assert.rejects(watch.ready, isKilovoltError)
+    }
+  })
 })
