@@ -54,8 +54,8 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
   #head = 0
   #bytes = 0
   #max = BUFFER_DEFAULT
-  /** Who waits for the next event, and for room. */
-  #reader: Deferred<IteratorResult<WatchEvent<V, K>, undefined>> | undefined
+  /** Who waits for events, in order, and for room. */
+  readonly #readers: Deferred<IteratorResult<WatchEvent<V, K>, undefined>>[] = []
   #roomy: Deferred<void> | undefined
   #last: (() => string) | undefined
   /** Why it has ended, if it has failed; */
@@ -93,8 +93,9 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
     if (this.#isOver) return Promise.resolve({ done: true, value: undefined })
     const queued = this.#take()
     if (queued !== undefined) return this.#given(queued)
-    this.#reader ??= createDeferred()
-    return this.#reader.promise
+    const reader = createDeferred<IteratorResult<WatchEvent<V, K>, undefined>>()
+    this.#readers.push(reader)
+    return reader.promise
   }
 
   return(): Promise<IteratorResult<WatchEvent<V, K>, undefined>> {
@@ -105,8 +106,6 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
   close(): void {
     this.#error = undefined
     this.#end()
-    this.#reader?.resolve({ done: true, value: undefined })
-    this.#reader = undefined
   }
 
   [Symbol.asyncIterator](): this {
@@ -176,10 +175,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
 
   #push(queued: Queued): void {
     this.#queue.push(queued)
-    const reader = this.#reader
-    if (reader === undefined) return
-    this.#reader = undefined
-    reader.resolve(this.#given(this.#take()!))
+    this.#readers.shift()?.resolve(this.#given(this.#take()!))
   }
 
   #take(): Queued | undefined {
@@ -205,13 +201,11 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
       return event.then(
         value => ({ done: false as const, value }),
         (error: unknown) => {
-          this.#end()
-          throw asError(error)
+          throw this.#unreadable(error)
         }
       )
     } catch (error) {
-      this.#end()
-      return Promise.reject(asError(error))
+      return Promise.reject(this.#unreadable(error))
     }
   }
 
@@ -255,14 +249,20 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
     return value instanceof Promise ? value.then(put) : put(value)
   }
 
+  #unreadable(cause: unknown): Error {
+    const error = asError(cause)
+    this.#failure ??= error
+    this.#end()
+    return error
+  }
+
   #fail(error: Error): void {
     if (this.#isOver) return
     this.#failure = error
-    this.#end()
-    const reader = this.#reader
-    this.#reader = undefined
+    const reader = this.#readers.shift()
     if (reader === undefined) this.#error = error
     else reader.reject(error)
+    this.#end()
   }
 
   #end(): void {
@@ -271,6 +271,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
     for (const forget of this.#forgets) forget()
     if (this.#subscription !== undefined) this.#door?.hub.remove(this.#subscription)
     this.#clear()
+    for (const reader of this.#readers.splice(0)) reader.resolve({ done: true, value: undefined })
   }
 
   #clear(): void {

@@ -110,4 +110,41 @@ describe('a watch of an app', () => {
       await assert.rejects(watch.ready, isKilovoltError)
     }
   })
+
+  it('gives each of those who wait an event of their own, in the order in which they asked', async () => {
+    const watch = open()
+    const events = [watch.next(), watch.next()]
+    hub.put('a', 101)
+    hub.put('b', 102)
+    const keys = (await Promise.all(events)).map(({ value }) => (value?.type === 'put' ? value.key : value?.type))
+    assert.deepEqual(keys, ['a', 'b'])
+    watch.close()
+  })
+
+  it('that ends answers all who wait, however it ends', async () => {
+    const done = { done: true, value: undefined }
+    const values: Deferred<unknown>[] = []
+    const later = (): Promise<unknown> => {
+      const value = createDeferred<unknown>()
+      values.push(value)
+      return value.promise
+    }
+    const unreadable = open({}, later)
+    const [first, second, third] = [unreadable.next(), unreadable.next(), unreadable.next()]
+    hub.put('a', 101)
+    values[0]!.reject(new TypeError('no value'))
+    await assert.rejects(first, TypeError)
+    await assert.rejects(unreadable.ready, TypeError)
+    assert.deepEqual(await Promise.all([second, third, unreadable.next()]), [done, done, done])
+    const closed = open()
+    const waiting = [closed.next(), closed.next()]
+    closed.close()
+    assert.deepEqual(await Promise.all(waiting), [done, done])
+    const lost = open()
+    const [told, untold] = [lost.next(), lost.next()]
+    const failure = assert.rejects(told, hasCode('KV_NODE_STOPPED'))
+    hub.stop()
+    await failure
+    assert.deepEqual(await untold, done)
+  })
 })
