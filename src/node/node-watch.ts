@@ -47,7 +47,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
   readonly #getDoor: () => WatchDoor
   #door: WatchDoor | undefined
   readonly #codec: WatchCodec<V, K>
-  readonly #since: string
+  readonly #since: string | undefined
   #subscription: WatchSubscription | undefined
   #queue: Queued[] = []
   /** Those before it were taken. */
@@ -67,7 +67,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
 
   constructor(door: () => WatchDoor, codec: WatchCodec<V, K>, options: WatchOptions<K>) {
     this.#codec = codec
-    this.#since = options.since ?? ''
+    this.#since = options.since
     this.#getDoor = door
     this.ready = this.#start(options).catch((error: unknown) => {
       this.#fail(asError(error))
@@ -77,7 +77,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
     this.ready.catch(() => {})
   }
 
-  get token(): string {
+  get token(): string | undefined {
     // What has ended stays where its reader was; what was not taken is to be told to the next one.
     const book = this.#queue.length === this.#head && !this.#isOver ? this.#book() : undefined
     if (book !== undefined) this.#last = this.#subscription!.position(book)
@@ -131,8 +131,8 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
 
   /** See {@link WatchListener}. */
   reset(): void {
-    const book = this.#book()
-    const token = book === undefined ? () => this.#since : this.#subscription!.position(book)
+    // Nothing is told before the node knows its cluster.
+    const token = this.#subscription!.position(this.#door!.hub.book!)
     const last = this.#queue.at(-1)
     // Nothing has come since the one before: it says so still.
     if (last !== undefined && last.change === undefined && this.#queue.length > this.#head) {
@@ -159,7 +159,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
     const bytes = isKey || prefix !== undefined ? this.#codec.encodeKey((isKey ? key : prefix) as K) : new Uint8Array(0)
     const filter = { keyspace: this.#codec.keyspace, prefix: bytes, isKey }
     const partitions = partitionsOf(ring, bytes, isKey)
-    const standing = since === undefined ? undefined : decodeToken(since)
+    const standing = since === undefined ? undefined : decodeToken(since, filter)
     this.#subscription = hub.add(filter, partitions, standing, this)
     this.#forgets = [
       onAbort(signal, () => this.#fail(abortError(signal!, 'watch'))),

@@ -6,8 +6,11 @@ export interface WatchOptions<K = string> extends AbortOptions {
   readonly key?: K
   /** All keys whose bytes begin with those of this one. Default: all keys of the keyspace. */
   readonly prefix?: K
-  /** Token of an event, or of a watch, of the same keyspace and keys: what came after it is told first, on any node. */
-  readonly since?: string
+  /**
+   * Token of an event, or of a watch, of the same keyspace and the same `key` or `prefix`: what came after it is told first, on
+   * any node. Default: from now on.
+   */
+  readonly since?: string | undefined
   /**
    * Most events that may wait to be taken, from 1 to 1,000,000; all of them together have up to 32 MiB. Who falls behind
    * further loses them, and is told so by a `reset`. Default 8,192.
@@ -70,13 +73,14 @@ export interface Watch<V = unknown, K = string> extends AsyncIterable<WatchEvent
   readonly ready: Promise<void>
   /**
    * Where to go on after the last event that was taken. Where nothing happens it moves on all the same: save it now and then,
-   * so that it does not grow old.
+   * so that it does not grow old. What the watch began with before there is more to tell: `since`, or `undefined`.
    */
-  readonly token: string
+  readonly token: string | undefined
   /**
    * The next event.
    *
-   * @throws KilovoltError `KV_CONFIG`, `KV_ABORTED`, `KV_NODE_STOPPED`, `KV_OVERLOADED`, `KV_ENCODING`; the watch has ended then
+   * @throws KilovoltError `KV_CONFIG`, `KV_TOKEN`, `KV_ABORTED`, `KV_NODE_STOPPED`, `KV_OVERLOADED`, `KV_ENCODING`; the watch has
+   *   ended then
    */
   next(): Promise<IteratorResult<WatchEvent<V, K>, undefined>>
   /** Ends the watch; as `break` does. */

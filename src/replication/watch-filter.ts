@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib'
 import { equalBytes, toHex } from '../base/bytes.ts'
 
 /** The keys of a keyspace that somebody watches: those that begin with a prefix, or the one that is it. */
@@ -10,6 +11,11 @@ export interface WatchFilter {
 
 /** Most filters that one node sends to another; of more, whole keyspaces are asked for, or everything. */
 export const FILTERS_MAX = 64
+
+/** A hash of what a filter means: CRC-32 of whether it is a key u8 · length of the keyspace's name u8 · name · prefix. */
+export function scopeOf({ keyspace, prefix, isKey }: WatchFilter): number {
+  return crc32(Buffer.concat([Uint8Array.of(isKey ? 1 : 0, keyspace.length), keyspace, prefix]))
+}
 
 /** Whether a key is meant. */
 export function matches(

@@ -164,6 +164,6 @@ export class WatchSubscription {
         reached.feed !== undefined && reached.feed === feed ? { ...reached, feed: moved } : reached
       )
     }
-    return encodeToken({ clusterId: book.clusterId, partitions })
+    return encodeToken({ clusterId: book.clusterId, partitions }, this.filter)
   }
 }

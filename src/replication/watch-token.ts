@@ -4,6 +4,7 @@ import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import { type ClusterId, ID_BYTES, idFromBytes, idToBytes, type StoreId } from '../model/node-id.ts'
 import { type PartitionId, PARTITIONS_MAX } from '../model/partition.ts'
+import { scopeOf, type WatchFilter } from './watch-filter.ts'
 import { LOG_ID_BYTES } from './watch-wire.ts'
 
 /** How far the arrivals at one store have been told. */
@@ -30,7 +31,8 @@ export interface Standing {
   readonly partitions: ReadonlyMap<PartitionId, Reached>
 }
 
-const VERSION = 1
+/** Tokens of version 1 did not say what was watched. */
+const VERSION = 2
 const FEEDS_MAX = 4096
 const GROUPS_MAX = 65_536
 
@@ -38,10 +40,10 @@ const GROUPS_MAX = 65_536
  * A standing as text: what all partitions of one feed have in common is written once, and each partition names its group in
  * as few bits as there are groups. About 350 characters for 256 partitions fed by three stores, 120 for a single one.
  *
- *     version u8 · cluster 16 · n × (store 16 · log 8 · number) · n × (feed + 1, or 0 · low · expired until)
+ *     version u8 · what is watched u32 · cluster 16 · n × (store 16 · log 8 · number) · n × (feed + 1, or 0 · low · expired until)
  *     · n × difference of partitions · group of each, in ⌈log₂ groups⌉ bits
  */
-export function encodeToken({ clusterId, partitions }: Standing): string {
+export function encodeToken({ clusterId, partitions }: Standing, filter: WatchFilter): string {
   const feeds: FeedPosition[] = []
   const groups: Reached[] = []
   const places = new Map<string, number>()
@@ -58,7 +60,7 @@ export function encodeToken({ clusterId, partitions }: Standing): string {
     }
     return place
   })
-  const writer = new Writer(256).u8(VERSION).raw(idToBytes(clusterId)).varint(feeds.length)
+  const writer = new Writer(256).u8(VERSION).u32(scopeOf(filter)).raw(idToBytes(clusterId)).varint(feeds.length)
   for (const { store, log, seq } of feeds) writer.raw(idToBytes(store)).raw(fromHex(log)!).varint(seq)
   writer.varint(groups.length)
   for (const { feed, low, expiredUntil } of groups) {
@@ -74,18 +76,24 @@ export function encodeToken({ clusterId, partitions }: Standing): string {
   return Buffer.from(writer.raw(bits).finish()).toString('base64url')
 }
 
-/** @throws KilovoltError `KV_CONFIG` when it is no token */
-export function decodeToken(token: string): Standing {
+/** @throws KilovoltError `KV_TOKEN` when it is no token, or one of a watch of other keys */
+export function decodeToken(token: string, filter: WatchFilter): Standing {
+  let read: { readonly scope: number; readonly standing: Standing }
   try {
-    return read(new Reader(Uint8Array.from(Buffer.from(token, 'base64url'))))
+    read = readToken(new Reader(Uint8Array.from(Buffer.from(token, 'base64url'))))
   } catch (cause) {
-    throw new KilovoltError('KV_CONFIG', '"since" is not a token that a watch has given', { cause })
+    throw new KilovoltError('KV_TOKEN', '"since" is not a token that a watch has given', { cause })
   }
+  // To go on from there would pass over what the other one was never told.
+  if (read.scope !== scopeOf(filter))
+    throw new KilovoltError('KV_TOKEN', '"since" is the token of a watch of another keyspace, key or prefix')
+  return read.standing
 }
 
-function read(reader: Reader): Standing {
+function readToken(reader: Reader): { readonly scope: number; readonly standing: Standing } {
   const version = reader.u8()
   if (version !== VERSION) throw new KilovoltError('KV_PROTOCOL', `a token of version ${version}`)
+  const scope = reader.u32()
   const clusterId = idFromBytes<ClusterId>(reader.raw(ID_BYTES))
   const feeds: FeedPosition[] = []
   for (let left = reader.count(FEEDS_MAX, ID_BYTES + LOG_ID_BYTES + 1); left > 0; left--) {
@@ -111,7 +119,7 @@ function read(reader: Reader): Standing {
     partitions.set(partition, reached)
   }
   if (reader.remaining > 0) throw new KilovoltError('KV_PROTOCOL', 'more than a token')
-  return { clusterId, partitions }
+  return { scope, standing: { clusterId, partitions } }
 }
 
 /** All partitions from 0 on, as in most tokens, take two numbers. */

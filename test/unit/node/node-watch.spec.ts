@@ -83,7 +83,8 @@ describe('a watch of an app', () => {
     return new NodeWatch<unknown, string>(() => hub.door, codec, options)
   }
 
-  const lowOf = (token: string): number | undefined => decodeToken(token).partitions.get(0)?.low
+  const lowOf = (token: string | undefined): number | undefined =>
+    decodeToken(token!, { keyspace: utf8(''), prefix: utf8(''), isKey: false }).partitions.get(0)?.low
 
   it('looked at while it catches up stands where it was, whatever was caught up with since', () => {
     const earlier = open()
@@ -146,5 +147,29 @@ describe('a watch of an app', () => {
     hub.stop()
     await failure
     assert.deepEqual(await untold, done)
+  })
+
+  it('has no token before its node has joined, nor anything to go on from when it began without one', async () => {
+    hub.book = undefined
+    const early = open()
+    assert.equal(early.token, undefined)
+    const next = open({ since: early.token })
+    hub.coverage.resolve()
+    await next.ready
+    assert.equal(next.token, undefined)
+    hub.book = bookAt(10)
+    assert.equal(typeof next.token, 'string')
+  })
+
+  it('takes only tokens of the same keyspace and keys: of others it would pass over what they were never told', async () => {
+    const since = open({ prefix: 'a' }).token
+    hub.coverage.resolve()
+    await open({ prefix: 'a', since }).ready
+    for (const other of [{}, { prefix: 'ab' }, { key: 'a' }])
+      await assert.rejects(open({ ...other, since }).ready, hasCode('KV_TOKEN'))
+    const codec = { keyspace: utf8('other'), encodeKey: utf8, decodeKey: fromUtf8, valueOf: () => 1 }
+    const foreign = new NodeWatch(() => hub.door, codec, { prefix: 'a', ...(since && { since }) })
+    await assert.rejects(foreign.ready, hasCode('KV_TOKEN'))
+    await assert.rejects(open({ since: '' }).ready, hasCode('KV_TOKEN'))
   })
 })

@@ -62,7 +62,7 @@ describe('watch', function () {
       assert.equal((hub as unknown as { feeds: readonly string[] }).feeds.length, 1)
       await settle(node('b').put('{t}1', 'x'))
       assert.deepEqual((await take(watch, 1)).map(text), ['put {t}1 x'])
-      assert.ok(watch.token.length < 150, watch.token)
+      assert.ok(watch.token!.length < 150, watch.token)
       watch.close()
       await lab.world.advance(500)
     }
@@ -188,7 +188,7 @@ describe('watch', function () {
   it('refuses what cannot be, when it is read', async () => {
     const cases = [
       { key: 'a', prefix: 'b' },
-      { since: 'what' },
+      { since: 1 },
       { buffer: 0 },
       { buffer: Object.create(null) },
       { sinc: 'x' }
@@ -199,7 +199,9 @@ describe('watch', function () {
       await assert.rejects(settle(watch.next()), (error: unknown) => isKilovoltError(error, 'KV_CONFIG'))
       assert.deepEqual(await watch.next(), { done: true, value: undefined })
     }
-    const foreign = node('a').watch({ since: 'AQ' })
-    await assert.rejects(settle(foreign.next()), (error: unknown) => isKilovoltError(error, 'KV_CONFIG'))
+    for (const since of ['what', 'AQ', '']) {
+      const watch = node('a').watch({ since })
+      await assert.rejects(settle(watch.next()), (error: unknown) => isKilovoltError(error, 'KV_TOKEN'))
+    }
   })
 })

@@ -172,6 +172,8 @@ const number = fc.nat({ max: Number.MAX_SAFE_INTEGER })
 const feed = fc.tuple(hex(16), hex(8), number).map(([store, log, seq]) => ({ store: store as StoreId, log, seq }))
 
 describe('a token', () => {
+  const watched: WatchFilter = { keyspace: utf8('ks'), prefix: utf8('p'), isKey: false }
+
   it('comes back as it was', () => {
     fc.assert(
       fc.property(
@@ -182,7 +184,7 @@ describe('a token', () => {
           const partitions = new Map<number, Reached>(
             entries.map(([partition, at, low, expiredUntil]) => [partition, { feed: feeds[at], low, expiredUntil }])
           )
-          const decoded = decodeToken(encodeToken({ clusterId: cluster as ClusterId, partitions }))
+          const decoded = decodeToken(encodeToken({ clusterId: cluster as ClusterId, partitions }, watched), watched)
           assert.equal(decoded.clusterId, cluster)
           assert.deepEqual(
             [...decoded.partitions].toSorted(([a], [b]) => a - b),
@@ -203,20 +205,32 @@ describe('a token', () => {
     const partitions = new Map<number, Reached>()
     for (let p = 0; p < 256; p++)
       partitions.set(p, { feed: feeds[p % 3]!, low: hlcFromMs(NOW_MS) + ((p * 7) % 3), expiredUntil: NOW_MS })
-    assert.ok(encodeToken({ clusterId: '0'.repeat(32) as ClusterId, partitions }).length < 600)
+    assert.ok(encodeToken({ clusterId: '0'.repeat(32) as ClusterId, partitions }, watched).length < 600)
   })
 
   it('that is none is refused, whatever it is', () => {
     const isRefused = (text: string): void => {
       try {
-        decodeToken(text)
+        decodeToken(text, watched)
       } catch (error) {
-        assert.ok(isKilovoltError(error, 'KV_CONFIG'))
+        assert.ok(isKilovoltError(error, 'KV_TOKEN'))
       }
     }
     fc.assert(fc.property(fc.string(), isRefused))
-    fc.assert(fc.property(fc.uint8Array(), bytes => isRefused(Buffer.from([1, ...bytes]).toString('base64url'))))
-    assert.throws(() => decodeToken('what'), /since/u)
+    fc.assert(fc.property(fc.uint8Array(), bytes => isRefused(Buffer.from([2, ...bytes]).toString('base64url'))))
+    assert.throws(() => decodeToken('what', watched), /since/u)
+  })
+
+  it('is one of what was watched and of nothing else: no byte can be in another place', () => {
+    const token = encodeToken({ clusterId: '0'.repeat(32) as ClusterId, partitions: new Map() }, watched)
+    decodeToken(token, watched)
+    for (const other of [
+      { ...watched, isKey: true },
+      { ...watched, prefix: utf8('') },
+      { ...watched, keyspace: utf8('ksp'), prefix: utf8('') },
+      { ...watched, keyspace: utf8('k'), prefix: utf8('sp') }
+    ])
+      assert.throws(() => decodeToken(token, other), { code: 'KV_TOKEN', message: /another/u })
   })
 })
 
