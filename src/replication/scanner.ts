@@ -71,6 +71,7 @@ export class Scanner {
   readonly #avoided = new Map<StoreId, number>()
   #left: ByteRange | undefined
   #wait: PageWait | undefined
+  #isClosed = false
 
   constructor(deps: ScannerDeps, options: ScanOptions) {
     this.#deps = deps
@@ -87,7 +88,7 @@ export class Scanner {
    *   be gone on with. Where one key cannot be read, as with `KV_CORRUPT`, `details.key` has its bytes
    */
   async next(rows: number): Promise<readonly ScanEntry[]> {
-    while (this.#left !== undefined) {
+    while (this.#left !== undefined && !this.#isClosed) {
       const entries = await this.#page(this.#left, rows)
       if (entries.length > 0) return entries
     }
@@ -96,7 +97,7 @@ export class Scanner {
 
   /** Nobody wants any more of it. The page that is being fetched is dropped, and its call rejects. */
   close(): void {
-    this.#left = undefined
+    this.#isClosed = true
     this.#wait?.cancel(new KilovoltError('KV_ABORTED', 'the scan was closed'))
   }
 
@@ -111,7 +112,8 @@ export class Scanner {
       this.#fetch(range, rows, wait)
         .then(resolve, reject)
         .finally(() => {
-          this.#wait = undefined
+          // After a page of nothing the next one waits already.
+          if (this.#wait === wait) this.#wait = undefined
           forget()
           untrack()
           wheel.cancel(wait)

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import { utf8 } from '../../../src/base/bytes.ts'
+import { createDeferred, type Deferred } from '../../../src/base/deferred.ts'
+import { isKilovoltError } from '../../../src/base/errors.ts'
+import { ALL_KEYS } from '../../../src/model/key-range.ts'
+import type { Ring } from '../../../src/model/partition.ts'
+import { SOUND_RULES } from '../../../src/placement/rules.ts'
+import { Routes } from '../../../src/replication/routes.ts'
+import { Scanner, type ScannerDeps } from '../../../src/replication/scanner.ts'
+import type { ScanPage, ScanRequest, ScanRow } from '../../../src/replication/scan-wire.ts'
+import { systemClock } from '../../../src/runtime/system-clock.ts'
+import { TimerWheel } from '../../../src/runtime/timer-wheel.ts'
+import { store, topology } from '../cluster/fixtures.ts'
+import { record, tombstone } from './bench.ts'
+
+const EPOCH = 3
+const row = (key: string): ScanRow => ({ key: utf8(key), record: record(1), isHead: false })
+const dead = (key: string): ScanRow => ({ key: utf8(key), record: tombstone(1), isHead: false })
+
+/** A scan of one partition that this node alone owns; each of its pages waits to be answered. */
+describe('a scan', () => {
+  let pages: Deferred<Pick<ScanPage, 'rows' | 'last'>>[]
+  let scanner: Scanner
+
+  beforeEach(open)
+
+  function open(): void {
+    pages = []
+    const here = topology([{ n: 1 }], { slots: [1], epoch: EPOCH })
+    const routes = new Routes({ ...here, rows: here.rows.slice(0, 1) }, store(1), SOUND_RULES)
+    const deps = {
+      self: store(1),
+      clock: systemClock,
+      wheel: new TimerWheel(systemClock),
+      rules: SOUND_RULES,
+      routes: () => routes,
+      isDead: () => false,
+      stamps: { last: 0, observe: () => {} },
+      ring: { partitions: 1, partitionOf: () => 0 } as unknown as Ring,
+      track: () => () => {},
+      scans: {
+        page: (_request: ScanRequest, _epoch: number, done: (error: undefined, page: ScanPage) => void) => {
+          const page = createDeferred<Pick<ScanPage, 'rows' | 'last'>>()
+          pages.push(page)
+          void page.promise.then(found => done(undefined, { epoch: EPOCH, refused: [], ...found }))
+        }
+      }
+    } as unknown as ScannerDeps
+    scanner = new Scanner(deps, {
+      keyspace: utf8(''),
+      range: ALL_KEYS,
+      isReverse: false,
+      wantsValues: true,
+      requirement: 'quorum',
+      timeoutMs: 5000,
+      signal: undefined
+    })
+  }
+
+  /** Until so many pages were asked for. */
+  async function asking(count: number): Promise<void> {
+    for (let turns = 0; pages.length < count && turns < 100; turns++) await new Promise(setImmediate)
+    assert.equal(pages.length, count)
+  }
+
+  it('goes over pages of nothing but tombstones to the next entries', async () => {
+    const entries = scanner.next(2)
+    await asking(1)
+    pages[0]!.resolve({ rows: [dead('a'), dead('b')], last: utf8('b') })
+    await asking(2)
+    pages[1]!.resolve({ rows: [row('c')], last: undefined })
+    assert.deepEqual(
+      (await entries).map(({ key }) => Buffer.from(key).toString()),
+      ['c']
+    )
+    assert.deepEqual(await scanner.next(2), [])
+  })
+
+  it('that is closed reads no further, also after a page of nothing', async () => {
+    for (const empty of [0, 1, 2]) {
+      open()
+      const entries = scanner.next(2)
+      for (let i = 0; i < empty; i++) {
+        await asking(i + 1)
+        pages.at(-1)!.resolve({ rows: [dead(`a${i}`)], last: utf8(`a${i}`) })
+      }
+      await asking(empty + 1)
+      scanner.close()
+      await assert.rejects(entries, (error: unknown) => isKilovoltError(error, 'KV_ABORTED'))
+      pages.at(-1)!.resolve({ rows: [row('x')], last: utf8('x') })
+      await new Promise(setImmediate)
+      assert.deepEqual(await scanner.next(2), [], 'it has ended')
+      assert.equal(pages.length, empty + 1)
+    }
+  })
+})
