@@ -290,8 +290,11 @@ export class WatchHub implements FeedOwner, WatchDesk {
   }
 
   #settle(subscription: WatchSubscription): void {
-    const lows = subscription.partitions.map(partition => this.#shards.get(partition)?.low ?? 0)
-    subscription.settled(lows.reduce((least, low) => Math.min(least, low), Infinity))
+    const shards = subscription.partitions.map(partition => this.#shards.get(partition))
+    subscription.settled(
+      shards.reduce((least, shard) => Math.min(least, shard?.low ?? 0), Infinity),
+      shards.reduce((least, shard) => Math.min(least, shard?.endedMs ?? 0), Infinity)
+    )
     if (!subscription.remembers) this.#resumed.delete(subscription)
   }
 

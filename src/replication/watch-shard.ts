@@ -48,8 +48,9 @@ export class WatchShard {
   expiredUntil = 0
   /** Versions that were told and lie above `low`. */
   readonly #told = new Map<string, Told>()
-  /** Versions up to here may have been told and forgotten. */
+  /** Versions up to here may have been told and forgotten, and so may ends up to then, Unix ms. */
   #forgotten = 0
+  #forgottenEndMs = 0
 
   constructor(partition: PartitionId, nowMs: number, budget: ToldBudget) {
     this.partition = partition
@@ -59,7 +60,12 @@ export class WatchShard {
 
   /** Whether nothing told is forgotten that a rewind could meet again. */
   get isExact(): boolean {
-    return this.#forgotten <= this.low
+    return this.#forgotten <= this.low && this.#forgottenEndMs <= this.endedMs
+  }
+
+  /** Whatever had ended by then no clock tells as news any more, Unix ms. */
+  get endedMs(): number {
+    return this.expiredUntil - EXPIRY_SLACK_MS
   }
 
   /** Another store feeds it from now on, or nobody. */
@@ -77,7 +83,7 @@ export class WatchShard {
     this.strangers.clear()
     this.#budget.left += this.#told.size
     this.#told.clear()
-    this.#forgotten = this.low = this.generation = 0
+    this.#forgotten = this.#forgottenEndMs = this.low = this.generation = 0
     this.restart(0, nowMs)
   }
 
@@ -86,6 +92,7 @@ export class WatchShard {
     this.low = Math.max(this.low, horizon, hlcFromMs(nowMs - START_SLACK_MS))
     this.expiredUntil = Math.max(this.expiredUntil, nowMs)
     this.#forgotten = Math.min(this.#forgotten, this.low)
+    this.#forgottenEndMs = Math.min(this.#forgottenEndMs, this.endedMs)
     this.#prune()
   }
 
@@ -120,9 +127,10 @@ export class WatchShard {
   }
 
   #forgetOne(): void {
-    for (const [name, { hlc }] of this.#told) {
+    for (const [name, { version, hlc, expiresAt }] of this.#told) {
       this.#told.delete(name)
       this.#forgotten = Math.max(this.#forgotten, hlc)
+      if (isEnd(version)) this.#forgottenEndMs = Math.max(this.#forgottenEndMs, expiresAt)
       return
     }
     // All that is remembered is of other partitions: one more does not matter.
@@ -132,7 +140,7 @@ export class WatchShard {
   #prune(): void {
     for (const [name, { hlc, expiresAt }] of this.#told) {
       // The end of one that expires is told of at its time, whenever it was written.
-      if (hlc > this.low || expiresAt > this.expiredUntil - EXPIRY_SLACK_MS) continue
+      if (hlc > this.low || expiresAt > this.endedMs) continue
       this.#told.delete(name)
       this.#budget.left++
     }
@@ -148,4 +156,8 @@ export function nameOf({ keyspace, key }: RecordKey): string {
 export function versionOf(record: RecordBytes, expired: boolean): string {
   const stamp = Buffer.from(record.buffer, record.byteOffset + STAMP_START, STAMP_END - STAMP_START).toString('latin1')
   return expired ? `${stamp}x` : stamp
+}
+
+function isEnd(version: string): boolean {
+  return version.length > STAMP_END - STAMP_START
 }

@@ -1,6 +1,6 @@
 import type { ClusterId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { type RecordBytes, recordHlc } from '../model/record.ts'
+import { type RecordBytes, recordExpiresAt, recordHlc } from '../model/record.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import type { WatchFilter } from './watch-filter.ts'
 import { nameOf, versionOf } from './watch-shard.ts'
@@ -40,7 +40,7 @@ export interface WatchListener {
   room(): Promise<void>
 }
 
-/** Most keys told of while an earlier watch is being taken up; beyond that it begins anew. */
+/** Most keys told of, and remembered, while an earlier watch is being taken up; beyond that it begins anew. */
 const SEEN_MAX = 65_536
 const NO_PARTITIONS: ReadonlyMap<PartitionId, Reached> = new Map()
 
@@ -59,8 +59,9 @@ export class WatchSubscription {
   #behind: ReadonlyMap<PartitionId, Reached> = NO_PARTITIONS
   /** What was told while old and new came in no order, by key. */
   #seen: Map<string, string> | undefined
-  /** Latest of it. */
+  /** Latest of it, and the latest end, Unix ms. */
   #seenHlc = 0
+  #seenEndMs = 0
   #isInOrder = true
 
   constructor(filter: WatchFilter, partitions: readonly PartitionId[], low: number, listener: WatchListener) {
@@ -98,9 +99,9 @@ export class WatchSubscription {
     this.#isInOrder = true
   }
 
-  /** Nothing stamped at or below this can come any more. */
-  settled(low: number): void {
-    if (this.#isInOrder && low >= this.#seenHlc) this.#seen = undefined
+  /** Nothing stamped at or below this can come any more, nor the end of what had ended by then, Unix ms. */
+  settled(low: number, endedMs: number): void {
+    if (this.#isInOrder && low >= this.#seenHlc && endedMs >= this.#seenEndMs) this.#seen = undefined
   }
 
   /** Whether it remembers what it was told by itself. */
@@ -108,12 +109,11 @@ export class WatchSubscription {
     return this.#seen !== undefined
   }
 
-  /** Tells a change, unless a later one of its key was told, and says whether it could. */
-  offer(change: WatchChange, place: WatchPlace): boolean {
-    if (this.#isClosed || !this.#isNews(change)) return false
+  /** Tells a change, unless a later one of its key was told. */
+  offer(change: WatchChange, place: WatchPlace): void {
+    if (this.#isClosed || !this.#isNews(change)) return
     const behind = this.#behind
     this.#listener.change(change, () => this.#tokenAt(place, behind))
-    return true
   }
 
   room(): Promise<void> {
@@ -140,16 +140,23 @@ export class WatchSubscription {
 
   #isNews(change: WatchChange): boolean {
     if (this.#seen === undefined) return true
+    const { record, expired, partition } = change
     const name = nameOf(change)
-    const version = versionOf(change.record, change.expired)
-    if (version <= (this.#seen.get(name) ?? '')) return false
+    const version = versionOf(record, expired)
+    const before = this.#seen.get(name)
+    if (before !== undefined && version <= before) return false
     if (this.#isInOrder) return true
-    this.#seen.set(name, version)
-    this.#seenHlc = Math.max(this.#seenHlc, recordHlc(change.record))
-    if (this.#seen.size > SEEN_MAX && this.#behind.size > 0) {
-      this.#seen = undefined
-      this.reset()
+    if (before === undefined) {
+      // What the feed alone tells comes in order; what is old comes no more after a reset.
+      if (!this.#behind.has(partition)) return true
+      if (this.#seen.size >= SEEN_MAX) {
+        this.reset()
+        return false
+      }
     }
+    this.#seen.set(name, version)
+    this.#seenHlc = Math.max(this.#seenHlc, recordHlc(record))
+    if (expired) this.#seenEndMs = Math.max(this.#seenEndMs, recordExpiresAt(record) ?? 0)
     return true
   }
 

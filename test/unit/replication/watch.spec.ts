@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
-import { utf8 } from '../../../src/base/bytes.ts'
+import { fromUtf8, utf8 } from '../../../src/base/bytes.ts'
 import { isKilovoltError } from '../../../src/base/errors.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
 import type { Actor, ClusterId, StoreId } from '../../../src/model/node-id.ts'
-import { encodeRecord, type RecordBytes, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
+import { encodeRecord, type RecordBytes, recordHlc, STAMP_END, STAMP_START } from '../../../src/model/record.ts'
 import { FILTERS_MAX, matchesAny, unite, type WatchFilter } from '../../../src/replication/watch-filter.ts'
 import { WatchHub, type WatchHubDeps } from '../../../src/replication/watch-hub.ts'
 import { WatchShard } from '../../../src/replication/watch-shard.ts'
+import { WatchSubscription } from '../../../src/replication/watch-subscription.ts'
 import { decodeToken, encodeToken, type Reached } from '../../../src/replication/watch-token.ts'
 import {
   decodeRewind,
@@ -136,6 +137,102 @@ describe('a watched partition', () => {
     assert.equal(budget.left, 3, 'what lies below needs not be remembered')
     shard.close()
     assert.equal(budget.left, 10)
+  })
+})
+
+describe('the end of a value that was told', () => {
+  const SLACK_MS = 60_000
+  const old = hlcFromMs(NOW_MS - 10 * SLACK_MS)
+
+  it('is not told again when it was forgotten: until another clock cannot tell it any more the partition is not exact', () => {
+    const budget = { left: 3 }
+    const shard = new WatchShard(0, NOW_MS, budget)
+    const other = new WatchShard(1, NOW_MS, budget)
+    const ended = record(old, 'v', NOW_MS - 1000)
+    assert.ok(shard.isNews(place('ended'), ended, true))
+    for (const key of ['x', 'y']) other.isNews(place(key, 1), record(hlcFromMs(NOW_MS)), false)
+    shard.isNews(place('new'), record(hlcFromMs(NOW_MS)), false)
+    assert.ok(shard.isNews(place('ended'), ended, true), 'it was forgotten')
+    assert.equal(shard.isExact, false)
+    shard.settle(hlcFromMs(NOW_MS), NOW_MS + SLACK_MS - 1001)
+    assert.equal(shard.isExact, false)
+    shard.settle(hlcFromMs(NOW_MS), NOW_MS + SLACK_MS - 1000)
+    assert.ok(shard.isExact)
+  })
+
+  it('does not count any more when the partition begins anew', () => {
+    const shard = new WatchShard(0, NOW_MS, { left: 1 })
+    for (const key of ['a', 'b']) shard.isNews(place(key), record(old, 'v', NOW_MS - 1000), true)
+    assert.equal(shard.isExact, false)
+    shard.restart(0, NOW_MS)
+    assert.ok(shard.isExact)
+  })
+
+  it('to come keeps nothing: a value that was told and forgotten may be told to have ended', () => {
+    const shard = new WatchShard(0, NOW_MS, { left: 1 })
+    for (const key of ['a', 'b']) shard.isNews(place(key), record(old, 'v', NOW_MS + SLACK_MS), false)
+    assert.ok(shard.isExact)
+  })
+})
+
+describe('a watch that goes on where an earlier one stood', () => {
+  const everything: WatchFilter = { keyspace: utf8(''), prefix: utf8(''), isKey: false }
+  const at = { book: { clusterId: '0'.repeat(32) as ClusterId, reached: [] }, feed: undefined, seq: 0 }
+  const SEEN_MAX = 65_536
+  let told: string[]
+
+  function resumed(): WatchSubscription {
+    told = []
+    const watch = new WatchSubscription(everything, [0], 0, {
+      change: ({ key, record: bytes }) => told.push(`${fromUtf8(key)} ${recordHlc(bytes)}`),
+      reset: () => told.push('reset'),
+      room: () => Promise.resolve()
+    })
+    watch.takeUp(new Map([[0, { feed: undefined, low: 0, expiredUntil: 0 }]]))
+    return watch
+  }
+
+  const put = (watch: WatchSubscription, key: string, hlc: number): void =>
+    watch.offer({ ...place(key), record: record(hlc), expired: false, previous: undefined }, at)
+
+  it('is told rising versions, and none twice, though there was more than it remembers', () => {
+    const watch = resumed()
+    put(watch, 'k', 20)
+    for (let i = 1; i <= SEEN_MAX; i++) put(watch, `old${i}`, 10)
+    assert.deepEqual(told.slice(-2), [`old${SEEN_MAX - 1} 10`, 'reset'])
+    told = []
+    // The feed comes that far.
+    for (const hlc of [10, 20, 30]) put(watch, 'k', hlc)
+    put(watch, 'other', 25)
+    watch.inOrder()
+    put(watch, 'old1', 10)
+    assert.deepEqual(told, ['k 30', 'other 25'])
+    watch.settled(29, NOW_MS)
+    assert.ok(watch.remembers)
+    watch.settled(30, NOW_MS)
+    assert.equal(watch.remembers, false)
+  })
+
+  it('remembers ends as long as another clock may tell them again', () => {
+    const watch = resumed()
+    const change = { ...place('k'), record: record(20, 'v', NOW_MS), expired: true, previous: undefined }
+    watch.offer(change, at)
+    watch.inOrder()
+    watch.settled(20, NOW_MS - 1)
+    watch.offer(change, at)
+    assert.deepEqual(told, ['k 20'])
+    watch.settled(20, NOW_MS)
+    assert.equal(watch.remembers, false)
+  })
+
+  it('remembers nothing of what only the feed tells', () => {
+    const watch = resumed()
+    watch.caughtUp(0)
+    for (let i = 0; i < 10; i++) put(watch, `k${i}`, 10 + i)
+    watch.inOrder()
+    watch.settled(0, 0)
+    assert.equal(watch.remembers, false)
+    assert.equal(told.length, 10)
   })
 })
 
