@@ -12,7 +12,7 @@ import { readRecord } from './wire.ts'
  *
  *     SCAN   flags u8 (1: reverse, 2: bounded above, 4: exempt from the epoch fence) · keyspace · from · [to] ·
  *            rows varint · bytes varint · count · partitions u16 whose records are wanted whole ·
- *            count · partitions u16 of whose records the head is enough
+ *            count · partitions u16 of whose records the head is enough; in rising order, and each once
  *     reply  epoch varint · count · partitions u16 that are refused · flags u8 (1: more follows) · [last key looked at] ·
  *            count · rows: key · 2 × length of what follows, + 1 for a head · record or head; nothing, as a head, for a
  *            record that is damaged
@@ -92,7 +92,13 @@ export function decodeScan(body: Uint8Array): ScanRequest {
   const to = (flags & BOUNDED) === 0 ? undefined : reader.bytes(BOUND_BYTES_MAX)
   const rows = reader.varint()
   const bytes = reader.varint()
-  if (rows === 0) throw new KilovoltError('KV_PROTOCOL', 'a page of no rows')
+  if (rows === 0 || bytes === 0) throw new KilovoltError('KV_PROTOCOL', 'a page of nothing')
+  const whole = readPartitions(reader)
+  const heads = readPartitions(reader)
+  // Each costs a read.
+  const asWhole = new Set(whole)
+  if (!isRising(whole) || !isRising(heads) || heads.some(partition => asWhole.has(partition)))
+    throw new KilovoltError('KV_PROTOCOL', 'a partition is asked for twice, or out of order')
   return {
     keyspace,
     range: { from, to },
@@ -100,8 +106,8 @@ export function decodeScan(body: Uint8Array): ScanRequest {
     exempt: (flags & EXEMPT) !== 0,
     rows: Math.min(rows, PAGE_ROWS_MAX),
     bytes: Math.min(bytes, PAGE_BYTES_MAX),
-    whole: readPartitions(reader),
-    heads: readPartitions(reader)
+    whole,
+    heads
   }
 }
 
@@ -157,4 +163,8 @@ function readPartitions(reader: Reader): readonly PartitionId[] {
   const partitions: PartitionId[] = []
   for (let i = 0; i < count; i++) partitions.push(reader.u16())
   return partitions
+}
+
+function isRising(partitions: readonly PartitionId[]): boolean {
+  return partitions.every((partition, i) => i === 0 || partition > partitions[i - 1]!)
 }

@@ -219,7 +219,10 @@ function readPartitions(reader: Reader): PartitionId[] {
   const partitions: PartitionId[] = []
   let before = 0
   for (let left = reader.count(PARTITIONS_MAX); left > 0; left--) {
-    before += reader.varint()
+    const difference = reader.varint()
+    if (difference === 0 && partitions.length > 0)
+      throw new KilovoltError('KV_PROTOCOL', `partition ${before} is named twice`)
+    before += difference
     if (before >= PARTITIONS_MAX) throw new KilovoltError('KV_PROTOCOL', `there is no partition ${before}`)
     partitions.push(before)
   }

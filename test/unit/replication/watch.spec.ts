@@ -350,6 +350,11 @@ describe('messages of watching', () => {
     assert.deepEqual(decodeRewind(encodeRewind(rewind)), { ...rewind, after })
   })
 
+  it('name each partition once', () => {
+    const twice = { position: undefined, wantsHorizons: false, waitMs: 0, partitions: [0, 4, 4], filters: [] }
+    assert.throws(() => decodeWatch(encodeWatch(twice)), { code: 'KV_PROTOCOL' })
+  })
+
   it('carry arrivals and records', () => {
     const arrivals = [
       { ...place('a', 3), seq: 5, record: record(1), expired: false, previous: undefined },
