@@ -143,8 +143,8 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
   }
 
   /** See {@link WatchListener}. */
-  room(): Promise<void> {
-    if (this.#isOver || this.#queue.length - this.#head <= this.#max / 2) return Promise.resolve()
+  room(): Promise<void> | undefined {
+    if (this.#isOver || this.#queue.length - this.#head <= this.#max / 2) return undefined
     this.#roomy ??= createDeferred()
     return this.#roomy.promise
   }

@@ -74,11 +74,6 @@ export class WatchAudience {
     for (const subscription of this.#all()) subscription.reset()
   }
 
-  /** Resolves when all have room for more that is old; some may never read. */
-  async room(): Promise<void> {
-    await Promise.all(this.#all().map(subscription => subscription.room()))
-  }
-
   #all(): readonly WatchSubscription[] {
     return [...this.#byPrefix, ...[...this.#byKey.values()].flatMap(set => [...set])]
   }

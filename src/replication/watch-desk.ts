@@ -24,10 +24,12 @@ export interface WatchDesk {
   feed(store: StoreId): WatchFeed | undefined
   /** Something of where the node stands has changed. */
   moved(): void
+  /** The one that feeds a partition cannot be searched. Whether another owner takes over. */
+  distrust(shard: WatchShard): boolean
   /** Resolves a moment later, or when the node stops: all who have to ask again wait together. */
   retry(): Promise<void>
-  /** Resolves when all watches have room for more that is old, or soon. */
-  room(): Promise<void>
+  /** Resolves when these watches have room for more that is old, or soon. */
+  room(subscriptions: Iterable<WatchSubscription>): Promise<void>
   /** Resolves when whatever arrives from now on will be told to the watch, or when that has ended. */
   covered(subscription: WatchSubscription): Promise<void>
   /** The same, counted from this call. */

@@ -15,6 +15,7 @@ import { type FeedOwner, WatchFeed } from './watch-feed.ts'
 import { unite, type WatchFilter } from './watch-filter.ts'
 import { resumeWatch } from './watch-resume.ts'
 import { rewindShard } from './watch-rewind.ts'
+import { WatchRooms } from './watch-rooms.ts'
 import { START_SLACK_MS, type ToldBudget, WatchShard } from './watch-shard.ts'
 import type { WatchSource } from './watch-source.ts'
 import { type WatchBook, type WatchListener, WatchSubscription } from './watch-subscription.ts'
@@ -36,11 +37,11 @@ export interface WatchHubDeps {
 const TOLD_MAX = 131_072
 /** How often it is looked whether each partition has somebody who feeds it, ms; at other times it is looked at once. */
 const ARRANGE_EVERY_MS = 250
-/** Longest wait for a watch that is told more than it reads, ms. */
-const ROOM_WAIT_MS = 1000
 /** Watches of one node. */
 export const WATCHES_MAX = 10_000
 
+/** Who could not be searched for what was missed feeds a partition only where nobody else does for so long, ms. */
+const DISTRUST_MS = 30_000
 /** What could not be had is asked for again after this time or less, ms. */
 const RETRY_MS = 200
 
@@ -62,6 +63,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
   readonly #feeds = new Map<StoreId, WatchFeed>()
   readonly #told: ToldBudget = { left: TOLD_MAX }
   readonly #abort = new AbortController()
+  readonly #rooms: WatchRooms
   /** Those who wait until all they need was asked for. */
   readonly #waiting = new Map<WatchSubscription, Deferred<void>>()
   /** Those that have gone on where an earlier one stood, and remember by themselves what they were told. */
@@ -77,6 +79,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
   constructor(deps: WatchHubDeps) {
     this.#deps = deps
     this.ask = new WatchAsk(deps)
+    this.#rooms = new WatchRooms(deps.clock)
   }
 
   get clock(): Clock {
@@ -185,15 +188,9 @@ export class WatchHub implements FeedOwner, WatchDesk {
     return (this.#book ??= this.#clusterId && { clusterId: this.#clusterId, reached: this.#reached() })
   }
 
-  /** Resolves when all watches have room for more that is old, or soon: nobody waits for long for one that does not read. */
-  room(): Promise<void> {
-    return new Promise(resolve => {
-      const timer = this.#deps.clock.after(ROOM_WAIT_MS, resolve)
-      void this.audience.room().then(() => {
-        timer.cancel()
-        resolve()
-      })
-    })
+  /** Resolves when these watches have room for more that is old, or soon. */
+  room(subscriptions: Iterable<WatchSubscription>): Promise<void> {
+    return this.#rooms.wait(subscriptions)
   }
 
   shard(partition: PartitionId): WatchShard | undefined {
@@ -225,6 +222,20 @@ export class WatchHub implements FeedOwner, WatchDesk {
     void rewindShard(this, shard)
   }
 
+  /** The one that feeds a partition cannot be searched: it counts as none of its owners for a while, if there is another. */
+  distrust(shard: WatchShard): boolean {
+    const topology = this.#deps.topology()
+    if (topology === undefined || shard.source === undefined) return false
+    const { source } = shard
+    if (!rowOf(topology, shard.partition).slots.some(store => store !== source && this.#isGood(shard, store)))
+      return false
+    shard.strangers.set(source, this.clock.monotonicMs() + DISTRUST_MS)
+    shard.assign(undefined)
+    this.#book = undefined
+    this.#arrangeSoon()
+    return true
+  }
+
   /** Something calls for another look at who feeds what. */
   failed(feed: WatchFeed, error: unknown): void {
     this.#deps.logger.debug('an owner does not tell what arrives', { store: feed.store, error })
@@ -238,6 +249,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
   /** Ends everything; watches learn of it from their node. */
   stop(): void {
     this.#abort.abort()
+    this.#rooms.stop()
     this.#timer?.cancel()
     for (const feed of this.#feeds.values()) feed.stop()
     for (const waiting of this.#waiting.values()) waiting.resolve()
@@ -317,17 +329,21 @@ export class WatchHub implements FeedOwner, WatchDesk {
   }
 
   /** The one that feeds it goes on as long as it can: to change costs a rewind. */
-  #sourceFor({ source, strangers }: WatchShard, slots: readonly StoreId[]): StoreId | undefined {
-    const { self, isAlive, clock } = this.#deps
-    const nowMs = clock.monotonicMs()
-    const isGood = (store: StoreId): boolean =>
-      slots.includes(store) &&
-      !((strangers.get(store) ?? 0) > nowMs) &&
-      (store === self || isAlive(store) || this.#feeds.get(store)?.isWell === true) &&
-      this.#feeds.get(store)?.isFailing !== true
+  #sourceFor(shard: WatchShard, slots: readonly StoreId[]): StoreId | undefined {
+    const { self } = this.#deps
+    const { source } = shard
+    const isGood = (store: StoreId): boolean => slots.includes(store) && this.#isGood(shard, store)
     if (source !== undefined && isGood(source)) return source
     const other = isGood(self) ? self : slots.find(isGood)
     return other ?? (source !== undefined && slots.includes(source) ? source : slots[0])
+  }
+
+  /** Whether an owner of a partition can feed it, as far as is known. */
+  #isGood({ strangers }: WatchShard, store: StoreId): boolean {
+    const { self, isAlive, clock } = this.#deps
+    const feed = this.#feeds.get(store)
+    const isStranger = (strangers.get(store) ?? 0) > clock.monotonicMs()
+    return !isStranger && (store === self || isAlive(store) || feed?.isWell === true) && feed?.isFailing !== true
   }
 
   /** The node is a member of another cluster, in which all that was told means nothing. */

@@ -85,7 +85,7 @@ async function catchUp(hub: WatchDesk, watch: WatchSubscription, partition: Part
       })
     : undefined
   if (end?.kind === 'done') watch.caughtUp(partition)
-  else if (end?.kind === 'lost') watch.reset()
+  else if (end?.kind === 'lost' || (end?.kind === 'failed' && !hub.distrust(shard))) watch.reset()
   else await hub.retry()
 }
 

@@ -3,7 +3,7 @@ import { recordHlc } from '../model/record.ts'
 import type { WatchFilter } from './watch-filter.ts'
 import type { WatchDesk } from './watch-desk.ts'
 import { EXPIRY_SLACK_MS, type WatchShard } from './watch-shard.ts'
-import type { WatchChange } from './watch-subscription.ts'
+import type { WatchChange, WatchSubscription } from './watch-subscription.ts'
 import type { RewindPlace, RewindReply } from './watch-wire.ts'
 
 /** What is looked for in a partition. */
@@ -15,19 +15,22 @@ export interface RewindTask {
   readonly isWanted: () => boolean
   readonly found: (change: WatchChange) => void
   /** Resolves when there is room for more. */
-  readonly room: () => Promise<void>
+  readonly room: () => Promise<void> | undefined
 }
 
 /**
  * How a search has ended: `lost`: what is looked for may have been purged, up to the horizon; `moved`: the partition is fed by
- * another copy now, or nobody wants it any more.
+ * another copy now, or nobody wants it any more; `failed`: that copy cannot be searched, though it feeds the partition.
  */
 export interface RewindEnd {
-  readonly kind: 'done' | 'lost' | 'moved'
+  readonly kind: 'done' | 'lost' | 'moved' | 'failed'
   readonly horizon: number
 }
 
 const MOVED: RewindEnd = { kind: 'moved', horizon: 0 }
+const FAILED: RewindEnd = { kind: 'failed', horizon: 0 }
+/** Attempts at one page, after which a store that answers otherwise is given up. */
+const ATTEMPTS_MAX = 5
 
 /**
  * Searches the copy that feeds a partition now for what may have been missed. The feed was asked for what arrives before the
@@ -37,6 +40,7 @@ export async function search(hub: WatchDesk, shard: WatchShard, task: RewindTask
   const { turn, partition, source } = shard
   const expiredSince = Math.max(0, task.expiredUntil - EXPIRY_SLACK_MS)
   let after: RewindPlace | undefined
+  let attempts = 0
   do {
     if (shard.turn !== turn || source === undefined || !task.isWanted()) return MOVED
     const { low, filters } = task
@@ -44,10 +48,13 @@ export async function search(hub: WatchDesk, shard: WatchShard, task: RewindTask
     try {
       reply = await hub.ask.rewind(source, { partition, low, expiredSince, after, filters })
     } catch {
+      attempts++
+      if (attempts >= ATTEMPTS_MAX && shard.turn === turn && hub.feed(source)?.isWell === true) return FAILED
       await hub.retry()
       continue
     }
     if (shard.turn !== turn || !task.isWanted()) return MOVED
+    attempts = 0
     if (reply.horizon > task.low) return { kind: 'lost', horizon: reply.horizon }
     for (const { keyspace, key, record, expired } of reply.records) {
       task.found({
@@ -75,30 +82,40 @@ export async function rewindShard(hub: WatchDesk, shard: WatchShard): Promise<vo
   }
   shard.phase = 'rewinding'
   const { turn, low, expiredUntil } = shard
+  /** By the page that is being told. */
+  const told = new Set<WatchSubscription>()
   const end: RewindEnd = shard.isExact
     ? await search(hub, shard, {
         low,
         expiredUntil,
         filters: hub.filters,
         isWanted: () => hub.shard(shard.partition) === shard,
-        found: change => tell(hub, shard, change),
-        room: () => hub.room()
+        found: change => tell(hub, shard, change, told),
+        room: () => {
+          const these = [...told]
+          told.clear()
+          return hub.room(these)
+        }
       })
     : { kind: 'lost', horizon: 0 }
   if (end.kind === 'moved' || shard.turn !== turn || hub.shard(shard.partition) !== shard) return
+  if (end.kind === 'failed' && hub.distrust(shard)) return
   // Something may be missing for good: those who watch have to look at everything anew.
-  if (end.kind === 'lost') shard.restart(end.horizon, hub.clock.wallMs())
+  const isLost = end.kind !== 'done'
+  if (isLost) shard.restart(end.horizon, hub.clock.wallMs())
   shard.phase = 'live'
   hub.moved()
-  if (end.kind === 'lost') hub.audience.reset(shard.partition)
+  if (isLost) hub.audience.reset(shard.partition)
 }
 
-function tell(hub: WatchDesk, shard: WatchShard, change: WatchChange): void {
+function tell(hub: WatchDesk, shard: WatchShard, change: WatchChange, told: Set<WatchSubscription>): void {
   const { book } = hub
   if (book === undefined || !shard.isNews(change, change.record, change.expired)) return
   const hlc = recordHlc(change.record)
   for (const subscription of hub.audience.for(change)) {
     // Who began to watch later asks for no more than what came since.
-    if (hlc > subscription.low || change.expired) subscription.offer(change, { book, feed: undefined, seq: 0 })
+    if (hlc <= subscription.low && !change.expired) continue
+    subscription.offer(change, { book, feed: undefined, seq: 0 })
+    told.add(subscription)
   }
 }

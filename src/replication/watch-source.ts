@@ -51,6 +51,8 @@ const REPLY_BYTES_MAX = 512 * 1024
 const PAGE_RECORDS = 256
 const PAGE_BYTES = 128 * 1024
 const PAGES_MAX = 16
+/** Time after which it is answered with what there is, ms: turns are waited for where requests come first. */
+const ANSWER_MS = 1000
 
 /** A request that waits for something to arrive. */
 interface Waiting {
@@ -158,7 +160,10 @@ export class WatchSource {
     const wanted: RewindReply['records'][number][] = []
     let bytes = 0
     let reached = request.after
-    for (let pages = 0; pages < PAGES_MAX && wanted.length < PAGE_RECORDS && bytes < PAGE_BYTES; pages++) {
+    const isFull = (): boolean => wanted.length >= PAGE_RECORDS || bytes >= PAGE_BYTES
+    const endMs = clock.monotonicMs() + ANSWER_MS
+    for (let pages = 0; pages < PAGES_MAX && !isFull(); pages++) {
+      if (pages > 0 && clock.monotonicMs() >= endMs) break
       if (!this.#ownedSince.has(partition)) throw notOwned(partition)
       const after = reached
       const page = await pace.turn(() => records.page(partition, after, PAGE_RECORDS, PAGE_BYTES))

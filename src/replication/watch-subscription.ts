@@ -36,8 +36,8 @@ export interface WatchListener {
   change(change: WatchChange, token: () => string): void
   /** Some changes cannot be told. */
   reset(): void
-  /** Resolves when there is room for more that is old; never rejects. */
-  room(): Promise<void>
+  /** Nothing when there is room for more that is old; else what resolves when there is. Never rejects. */
+  room(): Promise<void> | undefined
 }
 
 /** Most keys told of, and remembered, while an earlier watch is being taken up; beyond that it begins anew. */
@@ -116,7 +116,8 @@ export class WatchSubscription {
     this.#listener.change(change, () => this.#tokenAt(place, behind))
   }
 
-  room(): Promise<void> {
+  /** See {@link WatchListener.room}. */
+  room(): Promise<void> | undefined {
     return this.#listener.room()
   }
 

@@ -186,7 +186,7 @@ describe('a watch that goes on where an earlier one stood', () => {
     const watch = new WatchSubscription(everything, [0], 0, {
       change: ({ key, record: bytes }) => told.push(`${fromUtf8(key)} ${recordHlc(bytes)}`),
       reset: () => told.push('reset'),
-      room: () => Promise.resolve()
+      room: () => undefined
     })
     watch.takeUp(new Map([[0, { feed: undefined, low: 0, expiredUntil: 0 }]]))
     return watch
