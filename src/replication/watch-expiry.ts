@@ -29,8 +29,10 @@ const MORTALS_MAX = 65_536
 const PAGE_RECORDS = 256
 /** Longest sleep, ms: wall clocks jump. */
 const SLEEP_MAX_MS = 1000
-/** So many at once when many are due. */
+/** So many in one turn of the event loop when many are due, and so many that cannot be read before it rests. */
 const DUE_MAX = 256
+/** What could not be read is read again after this, ms. */
+const RETRY_MS = 1000
 
 /**
  * Tells when records of watched partitions expire. Nothing is stored then, so every owner tells by its own clock, and the
@@ -130,10 +132,10 @@ export class WatchExpiry {
     this.#heap = kept
   }
 
-  #sleep(): void {
+  #sleep(leastMs = 1): void {
     const next = this.#heap.peek()?.expiresAt ?? (this.#coveredMs === Infinity ? undefined : this.#coveredMs)
     if (next === undefined || this.#timer !== undefined || this.#isTelling) return
-    const delayMs = Math.max(1, Math.min(SLEEP_MAX_MS, next - this.#deps.clock.wallMs()))
+    const delayMs = Math.max(leastMs, Math.min(SLEEP_MAX_MS, next - this.#deps.clock.wallMs()))
     this.#timer = this.#deps.clock.after(delayMs, () => {
       this.#timer = undefined
       void this.#tell()
@@ -144,21 +146,37 @@ export class WatchExpiry {
     const life = this.#life
     this.#isTelling = true
     const nowMs = this.#deps.clock.wallMs()
-    for (;;) {
+    const unread: Mortal[] = []
+    while (unread.length < DUE_MAX) {
       const due: Mortal[] = []
       while (due.length < DUE_MAX && (this.#heap.peek()?.expiresAt ?? Infinity) <= nowMs) due.push(this.#heap.pop()!)
-      if (due.length === 0) break
       for (const mortal of due) {
-        const record = await Promise.resolve(this.#deps.records.get(mortal)).catch(() => undefined)
+        const isRead = await this.#tellOne(mortal, life)
         if (life !== this.#life) return
-        // Only what still lies there: what took its place was told of itself.
-        if (record === undefined || isTombstone(record) || compareRecordStamps(record, mortal.head) !== 0) continue
-        this.#deps.onExpired(mortal, new Uint8Array(recordHead(record)))
+        if (!isRead) unread.push(mortal)
       }
+      if (due.length < DUE_MAX) break
+      await new Promise<void>(resolve => this.#deps.clock.soon(resolve))
+      if (life !== this.#life) return
     }
+    for (const mortal of unread) this.#heap.push(mortal)
     this.#isTelling = false
     this.#renew(nowMs)
-    this.#sleep()
+    this.#sleep(unread.length === 0 ? 1 : RETRY_MS)
+  }
+
+  /** False when it cannot be read: as long as that is so nobody knows whether it ended. */
+  async #tellOne(mortal: Mortal, life: number): Promise<boolean> {
+    let record: RecordBytes | undefined
+    try {
+      record = await this.#deps.records.get(mortal)
+    } catch {
+      return false
+    }
+    // Only what still lies there: what took its place was told of itself.
+    const isThere = record !== undefined && !isTombstone(record) && compareRecordStamps(record, mortal.head) === 0
+    if (isThere && life === this.#life) this.#deps.onExpired(mortal, new Uint8Array(recordHead(record!)))
+    return true
   }
 
   /** Reads everything again when what is left in the heap has been told and more was forgotten. */
