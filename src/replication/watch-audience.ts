@@ -65,9 +65,14 @@ export class WatchAudience {
     for (const subscription of this.for(change)) subscription.offer(change, place)
   }
 
+  /** Those that watch a partition. */
+  of(partition: PartitionId): readonly WatchSubscription[] {
+    return this.#all().filter(({ partitions }) => partitions.includes(partition))
+  }
+
   /** Tells everybody who watches a partition that something cannot be told. */
   reset(partition: PartitionId): void {
-    for (const subscription of this.#all()) if (subscription.partitions.includes(partition)) subscription.reset()
+    for (const subscription of this.of(partition)) subscription.reset()
   }
 
   resetAll(): void {

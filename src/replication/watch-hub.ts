@@ -40,6 +40,9 @@ const ARRANGE_EVERY_MS = 250
 /** Watches of one node. */
 export const WATCHES_MAX = 10_000
 
+/** How often it is looked whether a resumed watch has to remember by itself what it was told, and how long it does, ms. */
+const SETTLE_EVERY_MS = 5000
+const SEEN_FOR_MS = 3_600_000
 /** Who could not be searched for what was missed feeds a partition only where nobody else does for so long, ms. */
 const DISTRUST_MS = 30_000
 /** What could not be had is asked for again after this time or less, ms. */
@@ -66,8 +69,9 @@ export class WatchHub implements FeedOwner, WatchDesk {
   readonly #rooms: WatchRooms
   /** Those who wait until all they need was asked for. */
   readonly #waiting = new Map<WatchSubscription, Deferred<void>>()
-  /** Those that have gone on where an earlier one stood, and remember by themselves what they were told. */
-  readonly #resumed = new Set<WatchSubscription>()
+  /** Those that have gone on where an earlier one stood, and remember by themselves what they were told, each since when. */
+  readonly #resumed = new Map<WatchSubscription, number>()
+  #settledMs = -Infinity
   #generation = 1
   #clusterId: ClusterId | undefined
   #book: WatchBook | undefined
@@ -269,7 +273,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
       if (reached !== undefined) behind.set(partition, reached)
     }
     subscription.takeUp(behind)
-    this.#resumed.add(subscription)
+    this.#resumed.set(subscription, this.clock.monotonicMs())
     void resumeWatch(this, subscription, since)
   }
 
@@ -296,17 +300,33 @@ export class WatchHub implements FeedOwner, WatchDesk {
         this.#feeds.delete(feed.store)
       }
     }
-    for (const subscription of this.#resumed) this.#settle(subscription)
+    this.#settleResumed()
     if (this.audience.size === 0) return this.#rest()
     this.#timer = this.#deps.clock.after(ARRANGE_EVERY_MS, () => this.#arrange())
   }
 
-  #settle(subscription: WatchSubscription): void {
-    const shards = subscription.partitions.map(partition => this.#shards.get(partition))
-    subscription.settled(
-      shards.reduce((least, shard) => Math.min(least, shard?.low ?? 0), Infinity),
-      shards.reduce((least, shard) => Math.min(least, shard?.endedMs ?? 0), Infinity)
-    )
+  /** Looks whether those that have gone on where an earlier one stood need to remember by themselves any longer. */
+  #settleResumed(): void {
+    const nowMs = this.clock.monotonicMs()
+    if (nowMs - this.#settledMs < SETTLE_EVERY_MS) return
+    this.#settledMs = nowMs
+    for (const [subscription, sinceMs] of this.#resumed) {
+      if (!subscription.isInOrder) this.#resumed.set(subscription, nowMs)
+      else this.#settle(subscription, nowMs - sinceMs)
+    }
+  }
+
+  #settle(subscription: WatchSubscription, forMs: number): void {
+    let low = Infinity
+    let endedMs = Infinity
+    for (const partition of subscription.partitions) {
+      const shard = this.#shards.get(partition)
+      low = Math.min(low, shard?.low ?? 0)
+      endedMs = Math.min(endedMs, shard?.endedMs ?? 0)
+    }
+    subscription.settled(low, endedMs)
+    // Where nothing is purged the past does not move on.
+    if (subscription.remembers && forMs >= SEEN_FOR_MS) subscription.forget()
     if (!subscription.remembers) this.#resumed.delete(subscription)
   }
 

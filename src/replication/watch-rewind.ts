@@ -82,6 +82,8 @@ export async function rewindShard(hub: WatchDesk, shard: WatchShard): Promise<vo
   }
   shard.phase = 'rewinding'
   const { turn, low, expiredUntil } = shard
+  // They do not know what of it they were told: they look at everything anew instead.
+  const unsure = new Set(hub.audience.of(shard.partition).filter(one => !one.isExactAbove(low, shard.endedMs)))
   /** By the page that is being told. */
   const told = new Set<WatchSubscription>()
   const end: RewindEnd = shard.isExact
@@ -90,7 +92,7 @@ export async function rewindShard(hub: WatchDesk, shard: WatchShard): Promise<vo
         expiredUntil,
         filters: hub.filters,
         isWanted: () => hub.shard(shard.partition) === shard,
-        found: change => tell(hub, shard, change, told),
+        found: change => tell(hub, shard, change, unsure, told),
         room: () => {
           const these = [...told]
           told.clear()
@@ -106,15 +108,22 @@ export async function rewindShard(hub: WatchDesk, shard: WatchShard): Promise<vo
   shard.phase = 'live'
   hub.moved()
   if (isLost) hub.audience.reset(shard.partition)
+  else for (const subscription of unsure) subscription.reset()
 }
 
-function tell(hub: WatchDesk, shard: WatchShard, change: WatchChange, told: Set<WatchSubscription>): void {
+function tell(
+  hub: WatchDesk,
+  shard: WatchShard,
+  change: WatchChange,
+  unsure: ReadonlySet<WatchSubscription>,
+  told: Set<WatchSubscription>
+): void {
   const { book } = hub
   if (book === undefined || !shard.isNews(change, change.record, change.expired)) return
   const hlc = recordHlc(change.record)
   for (const subscription of hub.audience.for(change)) {
     // Who began to watch later asks for no more than what came since.
-    if (hlc <= subscription.low && !change.expired) continue
+    if ((hlc <= subscription.low && !change.expired) || unsure.has(subscription)) continue
     subscription.offer(change, { book, feed: undefined, seq: 0 })
     told.add(subscription)
   }

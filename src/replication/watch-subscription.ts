@@ -62,6 +62,9 @@ export class WatchSubscription {
   /** Latest of it, and the latest end, Unix ms. */
   #seenHlc = 0
   #seenEndMs = 0
+  /** Up to which version, and to which end, it has forgotten what it was told. */
+  #forgottenHlc = 0
+  #forgottenEndMs = 0
   #isInOrder = true
 
   constructor(filter: WatchFilter, partitions: readonly PartitionId[], low: number, listener: WatchListener) {
@@ -102,6 +105,23 @@ export class WatchSubscription {
   /** Nothing stamped at or below this can come any more, nor the end of what had ended by then, Unix ms. */
   settled(low: number, endedMs: number): void {
     if (this.#isInOrder && low >= this.#seenHlc && endedMs >= this.#seenEndMs) this.#seen = undefined
+  }
+
+  /** Whether old and new come in order. */
+  get isInOrder(): boolean {
+    return this.#isInOrder
+  }
+
+  /** Nothing is remembered any more: who searches for what is stamped later than a mark may meet it again. */
+  forget(): void {
+    this.#forgottenHlc = this.#seenHlc
+    this.#forgottenEndMs = this.#seenEndMs
+    this.#seen = undefined
+  }
+
+  /** Whether nothing was forgotten that is stamped later than this, and no end after that, Unix ms. */
+  isExactAbove(low: number, endedMs: number): boolean {
+    return this.#forgottenHlc <= low && this.#forgottenEndMs <= endedMs
   }
 
   /** Whether it remembers what it was told by itself. */

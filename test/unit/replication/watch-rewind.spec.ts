@@ -10,6 +10,7 @@ import type { WatchFilter } from '../../../src/replication/watch-filter.ts'
 import { WatchHub, type WatchHubDeps } from '../../../src/replication/watch-hub.ts'
 import { WatchSource, type WatchSourceDeps } from '../../../src/replication/watch-source.ts'
 import type { WatchSubscription } from '../../../src/replication/watch-subscription.ts'
+import type { Reached, Standing } from '../../../src/replication/watch-token.ts'
 import {
   decodeRewind,
   decodeWatch,
@@ -43,6 +44,7 @@ class Owners {
   /** Who was asked to rewind, in order. */
   readonly rewound: number[] = []
   readonly #topology: Topology
+  readonly #subscriptions: WatchSubscription[] = []
 
   constructor() {
     const row = { slots: [1, 2, 3].map(store), change: undefined, rowEpoch: 1 }
@@ -68,7 +70,8 @@ class Owners {
   /** Begins a watch of some partitions; `told` is what it is told. */
   async watch(
     partitions: readonly number[],
-    room: () => Promise<void> | undefined = () => undefined
+    room: () => Promise<void> | undefined = () => undefined,
+    since?: Standing
   ): Promise<string[]> {
     const told: string[] = []
     const listener = {
@@ -78,9 +81,15 @@ class Owners {
     }
     const prefix = partitions.length === 1 ? `p${partitions[0]}` : ''
     const filter: WatchFilter = { keyspace: utf8(''), prefix: utf8(prefix), isKey: false }
-    const subscription: WatchSubscription = this.hub.add(filter, partitions, undefined, listener)
+    const subscription: WatchSubscription = this.hub.add(filter, partitions, since, listener)
+    this.#subscriptions.push(subscription)
     await this.world.settle(this.hub.covered(subscription), { limitMs: 10_000 })
     return told
+  }
+
+  /** Watches that remember by themselves what they were told. */
+  get remembering(): number {
+    return this.#subscriptions.filter(({ remembers }) => remembers).length
   }
 
   source(partition: number): number {
@@ -175,6 +184,23 @@ describe('a watched partition whose owner is gone', () => {
     const { length } = owners.rewound
     await owners.world.advance(60_000)
     assert.deepEqual([told.length, owners.rewound.length], [1, length])
+  })
+
+  it('is told as a reset to who goes on from a token and has forgotten what it was told there, once', async () => {
+    const clusterId = topology([]).clusterId
+    const reached: Reached = { feed: undefined, low: hlcFromMs(owners.clock.wallMs()) - 1, expiredUntil: 0 }
+    const since = { clusterId, partitions: new Map([[0, reached]]) }
+    const found = missed('p0-0', 0)
+    for (const owner of [1, 2, 3]) owners.rewinds.set(owner, () => ({ records: [found] }))
+    const kept = await owners.watch([0], undefined, since)
+    await owners.until(() => kept.length === 1, 2000)
+    // Horizons do not move here, as without purging.
+    await owners.world.advance(3_700_000)
+    assert.equal(owners.remembering, 0)
+    const young = await owners.watch([0])
+    await owners.lose()
+    await owners.until(isLive)
+    assert.deepEqual([kept, young], [['p0-0', 'reset'], []])
   })
 
   it('waits for nobody who was told nothing of it', async () => {
