@@ -37,6 +37,8 @@ export interface PlacementRules {
   readonly keepUnits: boolean
   /** W2: whether a watch that changes to another copy looks there for what the former one never had. */
   readonly rewindWatches: boolean
+  /** Whether a watch that goes on where an earlier one stood is told what came since. */
+  readonly resumeWatches: boolean
 }
 
 /** Size of a majority. */
@@ -60,5 +62,6 @@ export const SOUND_RULES: PlacementRules = {
   closeFirst: true,
   keepAge: true,
   keepUnits: true,
-  rewindWatches: true
+  rewindWatches: true,
+  resumeWatches: true
 }

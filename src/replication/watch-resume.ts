@@ -17,6 +17,7 @@ export async function resumeWatch(hub: WatchDesk, watch: WatchSubscription, sinc
   if (!isWanted()) return
   const isKnown = watch.partitions.every(partition => since.partitions.has(partition))
   if (!isKnown || since.clusterId !== hub.book?.clusterId) watch.reset()
+  if (!hub.rules.resumeWatches) for (const partition of watch.behind.keys()) watch.caughtUp(partition)
   await continueFeeds(hub, watch).catch(() => {})
   for (const partition of watch.behind.keys()) {
     while (isWanted() && watch.behind.has(partition)) await catchUp(hub, watch, partition)

@@ -24,7 +24,7 @@ import { type MemberOptions, SimCluster } from './sim-cluster.ts'
 import type { SimNode } from './sim-node.ts'
 import { SimWorld } from './sim-world.ts'
 import { Watch } from './watch.ts'
-import { Watchers } from './watchers.ts'
+import { drawFollower, Watchers } from './watchers.ts'
 import { Workload, type WorkloadOptions } from './workload.ts'
 
 /** A machine of a plan. */
@@ -142,16 +142,11 @@ export class Simulation {
     if (plan.watches === true) this.#watchers = this.#createWatchers()
   }
 
-  /** Of two apps one, by the seed, has little room for what waits to be read. */
   #createWatchers(): Watchers {
     const random = this.#world.random.fork('watches')
-    const buffers = new Map(
-      this.#plan.members.map(({ machine }) => [machine.name, random.chance(1, 2) ? 4 : undefined])
-    )
-    return new Watchers({
-      keys: this.#workloads.flatMap(({ keys }) => keys),
-      bufferOf: name => buffers.get(name)
-    })
+    const keys = this.#workloads.flatMap(workload => workload.keys)
+    const plans = new Map(this.#plan.members.map(({ machine }) => [machine.name, drawFollower(random, keys)]))
+    return new Watchers({ keys, planOf: name => plans.get(name) ?? {} })
   }
 
   /** Runs the whole plan. Never rejects for a fault of the cluster's: those are violations. */
@@ -291,13 +286,33 @@ export class Simulation {
 
   /** Whether those who watch come to know all that was read. */
   async #askWatchers(): Promise<void> {
+    const watchers = this.#watchers
+    if (watchers === undefined) return
+    const final = new Map([...this.#final, ...(await this.#readMortals(watchers.known))])
+    const unasked = this.#plan.faults.length === 0 ? watchers.quietProblem : undefined
+    if (unasked !== undefined) this.#report('a watch is told no reset where nothing fails', unasked)
     const endMs = this.#world.nowMs + TELL_MS
     for (;;) {
-      const problem = this.#watchers?.problem(this.#final)
+      const problem = watchers.problem(final)
       if (problem === undefined) return
       if (this.#world.nowMs >= endMs) return this.#report('a watch tells the last version of every key', problem)
       await this.#world.advance(REST_CHECK_MS)
     }
+  }
+
+  /** What has become of other keys that those who watch know of, when all that was to expire has done so. */
+  async #readMortals(known: Iterable<string>): Promise<ReadonlyMap<string, string | undefined>> {
+    const final = new Map<string, string | undefined>()
+    const { expiry } = this.#plan
+    const node = this.#cluster.nodes[0]
+    if (expiry === undefined || node === undefined) return final
+    await this.#world.advance(2 * expiry.ttlMaxMs)
+    for (const key of known) {
+      if (this.#final.has(key)) continue
+      const found = await this.#world.settle(patiently(node, key, 'quorum'), { limitMs: 2 * AT_REST_MS })
+      final.set(key, found?.value)
+    }
+    return final
   }
 
   async #stopAll(): Promise<void> {

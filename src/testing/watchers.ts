@@ -1,5 +1,6 @@
 import { isKilovoltError } from '../base/errors.ts'
 import { pause } from '../runtime/clock.ts'
+import type { Random } from '../runtime/random.ts'
 import type { Watch, WatchEvent } from '../node/watch.ts'
 import type { Violation } from './checkers/violation.ts'
 import type { SimNode } from './sim-node.ts'
@@ -11,8 +12,16 @@ interface Known {
   readonly version: string
 }
 
-/** An app on one machine that keeps a copy of all keys by watching them, through the lives of its node. */
+/** What one app follows, and the most events that may wait for it; default: as in production. */
+export interface FollowerPlan {
+  readonly key?: string
+  readonly prefix?: string
+  readonly buffer?: number
+}
+
+/** An app on one machine that keeps a copy of its keys by watching them, through the lives of its node. */
 interface Follower {
+  readonly plan: FollowerPlan
   readonly known: Map<string, Known>
   /** As the app has saved it with what it knows. */
   token: string | undefined
@@ -25,23 +34,33 @@ interface Follower {
 /** What followers need. */
 export interface WatchersDeps {
   readonly keys: readonly string[]
-  /** Most events that may wait, by machine; default: as in production. */
-  readonly bufferOf: (name: string) => number | undefined
+  /** By machine. */
+  readonly planOf: (name: string) => FollowerPlan
 }
 
 const READ_MS = 2000
 const RETRY_MS = 200
 
+/** Draws what an app follows: everything, or the keys with a prefix, or one; in some cases with little room for what waits. */
+export function drawFollower(random: Random, keys: readonly string[]): FollowerPlan {
+  const room = random.chance(1, 2) ? { buffer: 4 } : {}
+  const key = keys[random.int(keys.length)]!
+  const kind = random.int(6)
+  return { ...room, ...(kind === 0 ? { key } : kind === 1 ? { prefix: key.slice(0, -1) } : {}) }
+}
+
 /**
- * One app on each machine follows all keys as the documentation says: it watches, lists, then goes by events; it saves the token
- * with what it knows and goes on from there in its node's next life; after a reset it lists anew. What it is told must be in
- * order and never twice, and in the end it must know the last value of every key.
+ * One app on each machine follows keys as the documentation says: it watches, lists, then goes by events; it saves the token
+ * with what it knows and goes on from there in its node's next life, and lists no more: what came since it must be told. After a
+ * reset it lists anew. What it is told must be in order and never twice, and in the end it must know the last value of every key.
  */
 export class Watchers {
   readonly violations: Violation[] = []
   readonly #deps: WatchersDeps
   readonly #followers = new Map<string, Follower>()
   #resets = 0
+  /** Those that were told to apps that have room. */
+  #unasked = 0
   #events = 0
 
   constructor(deps: WatchersDeps) {
@@ -53,10 +72,21 @@ export class Watchers {
     return { events: this.#events, resets: this.#resets }
   }
 
+  /** Keys that somebody knows of. */
+  get known(): ReadonlySet<string> {
+    return new Set([...this.#followers.values()].flatMap(({ known }) => [...known.keys()]))
+  }
+
+  /** What was told without need, where nothing has failed. */
+  get quietProblem(): string | undefined {
+    return this.#unasked === 0 ? undefined : `${this.#unasked} resets were told to apps that have read everything`
+  }
+
   /** A node has come up. */
   add(node: SimNode): void {
     const { name } = node
     const follower = this.#followers.get(name) ?? {
+      plan: this.#deps.planOf(name),
       known: new Map<string, Known>(),
       token: undefined,
       lists: 1,
@@ -64,21 +94,22 @@ export class Watchers {
       watch: undefined
     }
     this.#followers.set(name, follower)
-    const buffer = this.#deps.bufferOf(name)
-    const watch = node.node.watch({
-      ...(follower.token === undefined ? {} : { since: follower.token }),
-      ...(buffer === undefined ? {} : { buffer })
-    })
+    // Who has saved no token goes on from nowhere.
+    if (follower.token === undefined) follower.lists = follower.listed + 1
+    const watch = node.node.watch({ ...follower.plan, since: follower.token })
     follower.watch = watch
     void this.#follow(node, follower, watch)
   }
 
   /** What somebody does not know that reads have found; `undefined` when everybody knows everything. */
   problem(final: ReadonlyMap<string, string | undefined>): string | undefined {
-    for (const [name, { known, lists, listed }] of this.#followers) {
-      if (listed < lists) return `${name} has not read all keys since its last reset`
+    const listed = new Set(this.#deps.keys)
+    for (const [name, { plan, known, ...follower }] of this.#followers) {
+      if (follower.listed < follower.lists) return `${name} has not read all keys since its last reset`
       for (const [key, value] of final) {
         const seen = known.get(key)
+        // Of keys that it does not list it need not know.
+        if (!follows(plan, key) || (seen === undefined && !listed.has(key))) continue
         if (seen?.value !== value)
           return `${name} takes ${seen?.value} (${seen?.version}) for the value of ${key}, which is ${value}`
       }
@@ -89,7 +120,11 @@ export class Watchers {
   async #follow(node: SimNode, follower: Follower, watch: Watch): Promise<void> {
     const told = new Map<string, string>()
     void watch.ready.then(
-      () => this.#list(node, follower, watch),
+      () => {
+        if (follower.watch !== watch) return undefined
+        follower.token ??= watch.token
+        return follower.listed < follower.lists ? this.#list(node, follower, watch) : undefined
+      },
       () => {}
     )
     try {
@@ -98,6 +133,7 @@ export class Watchers {
         this.#events++
         if (event.type === 'reset') {
           this.#resets++
+          if (follower.plan.buffer === undefined) this.#unasked++
           follower.known.clear()
           follower.lists++
           void this.#list(node, follower, watch)
@@ -130,6 +166,7 @@ export class Watchers {
   async #list(node: SimNode, follower: Follower, watch: Watch): Promise<void> {
     const list = follower.lists
     for (const key of this.#deps.keys) {
+      if (!follows(follower.plan, key)) continue
       const found = await this.#read(node, key)
       if (found === 'gone' || follower.watch !== watch || follower.lists !== list) return
       // Nothing has no version: what an event says is at least as new.
@@ -151,6 +188,10 @@ export class Watchers {
       }
     }
   }
+}
+
+function follows({ key, prefix }: FollowerPlan, name: string): boolean {
+  return key === undefined ? name.startsWith(prefix ?? '') : name === key
 }
 
 function learn(known: Map<string, Known>, key: string, seen: Known): void {

@@ -121,6 +121,12 @@ export const canaries: readonly Canary[] = [
     sabotage: withRules({ rewindWatches: false }),
     scenario: watch,
     hint: 7
+  },
+  {
+    name: 'a watch that goes on by its token is told nothing of what came since',
+    sabotage: withRules({ resumeWatches: false }),
+    scenario: watch,
+    hint: 1
   }
 ]
 
