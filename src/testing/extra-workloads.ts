@@ -6,6 +6,7 @@ import { ScanWorkload, type ScanWorkloadOptions } from './scan-workload.ts'
 import type { SimCluster } from './sim-cluster.ts'
 import type { SimNode } from './sim-node.ts'
 import type { SimWorld } from './sim-world.ts'
+import { TaggedScans } from './tagged-scans.ts'
 
 /** Clients beside the usual ones, with claims of their own. */
 export interface ExtraWorkload {
@@ -30,7 +31,7 @@ export interface ExtraWorkload {
 
 /** Which of them a plan has; by default none. */
 export interface ExtraWorkloadPlan {
-  /** Clients that scan what the others write. */
+  /** Clients that scan what the others write, and others that count, list and clear what they have written themselves. */
   readonly scans?: ScanWorkloadOptions
   /** Clients whose values expire. */
   readonly expiry?: ExpiryWorkloadOptions
@@ -59,6 +60,8 @@ export function extraWorkloads(
   const extras: ExtraWorkload[] = []
   if (scans !== undefined) {
     extras.push(new ScanWorkload({ ...common, random: world.random.fork('scans'), history, keys }, scans))
+    const { pauseMs, timeoutMs } = scans
+    extras.push(new TaggedScans({ ...common, random: world.random.fork('tagged scans'), pauseMs, timeoutMs }))
   }
   if (expiry !== undefined) {
     const wallsMs = (): number[] =>
