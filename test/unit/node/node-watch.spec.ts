@@ -165,8 +165,8 @@ describe('a watch of an app', () => {
     const since = open({ prefix: 'a' }).token
     hub.coverage.resolve()
     await open({ prefix: 'a', since }).ready
-    for (const other of [{}, { prefix: 'ab' }, { key: 'a' }])
-      await assert.rejects(open({ ...other, since }).ready, hasCode('KV_TOKEN'))
+    const others: WatchOptions[] = [{}, { prefix: 'ab' }, { key: 'a' }]
+    for (const other of others) await assert.rejects(open({ ...other, since }).ready, hasCode('KV_TOKEN'))
     const codec = { keyspace: utf8('other'), encodeKey: utf8, decodeKey: fromUtf8, valueOf: () => 1 }
     const foreign = new NodeWatch(() => hub.door, codec, { prefix: 'a', ...(since && { since }) })
     await assert.rejects(foreign.ready, hasCode('KV_TOKEN'))

@@ -66,16 +66,24 @@ describe('clients that scan keys of their own', () => {
 
   it('see a count that is too high, a list without a key or out of order, and what a clearing leaves', async () => {
     const count = new (class extends Store {
-      override count = async (asked: Asked): Promise<number> => this.held(asked).length + 1
+      override count(asked: Asked): Promise<number> {
+        return Promise.resolve(this.held(asked).length + 1)
+      }
     })()
     const list = new (class extends Store {
-      override keys = (asked: Asked) => ({ all: async () => this.held(asked).slice(1) })
+      override keys(asked: Asked): ReturnType<Store['keys']> {
+        return { all: () => Promise.resolve(this.held(asked).slice(1)) }
+      }
     })()
     const order = new (class extends Store {
-      override keys = (asked: Asked) => ({ all: async () => this.held(asked).toReversed() })
+      override keys(asked: Asked): ReturnType<Store['keys']> {
+        return { all: () => Promise.resolve(this.held(asked).toReversed()) }
+      }
     })()
     const clear = new (class extends Store {
-      override clear = async (asked: Asked): Promise<number> => this.held(asked).length
+      override clear(asked: Asked): Promise<number> {
+        return Promise.resolve(this.held(asked).length)
+      }
     })()
     for (const store of [count, list, order, clear]) assert.ok((await violations(store)) > 0)
   })
