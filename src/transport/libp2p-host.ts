@@ -10,7 +10,7 @@ import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { PeerId } from '../model/node-id.ts'
 import type { Clock, Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
-import { createGater, inboundFailed } from './admission.ts'
+import { createGater, hangUp, inboundFailed } from './admission.ts'
 import { clusterProblem, isClusterProtocol, protocolOf, topicOf } from './cluster-protocol.ts'
 import type { Host, HostEvents, Link } from './host.ts'
 import { createLibp2pOptions, type Libp2pServices, STREAMS_MAX } from './libp2p-config.ts'
@@ -186,7 +186,7 @@ export class Libp2pHost implements Host {
 
   disconnect(peer: PeerId, reason: string): void {
     const error = new Error(reason)
-    for (const connection of this.#connections(peer)) connection.abort(error)
+    for (const connection of this.#connections(peer)) hangUp(connection, error, this.#options.logger)
   }
 
   publish(body: Uint8Array): void {
