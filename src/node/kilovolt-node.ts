@@ -29,7 +29,7 @@ import type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, Wai
 import { type RingView, TopologyRingView } from './ring-view.ts'
 import type { SchemaInput, SchemaOutput, StandardSchema } from './schema.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
-import { isSettled } from './settled.ts'
+import { isSettled, joining } from './settled.ts'
 import type { NodeStatus } from './status.ts'
 import type { Watch, WatchOptions } from './watch.ts'
 
@@ -159,7 +159,8 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     const { promise, resolve, reject } = createDeferred<void>()
     const isAlive = (store: StoreId): boolean => store === storeId || membership.statusOf(store) === 'alive'
     const check = (): void => {
-      if (isSettled(cluster.topology, isAlive)) resolve()
+      const { topology } = cluster
+      if (isSettled(topology, isAlive) && joining(membership.view, topology).length === 0) resolve()
     }
     const timer = clock.after(timeoutMs, () => {
       reject(new KilovoltError('KV_TIMEOUT', `the cluster did not settle within ${timeoutMs} ms`, { retryable: true }))

@@ -1,5 +1,6 @@
-import type { StoreId } from '../model/node-id.ts'
+import type { ClusterId, StoreId } from '../model/node-id.ts'
 import { claim } from '../placement/claim.ts'
+import type { View } from '../model/view.ts'
 import type { Topology } from '../placement/topology.ts'
 
 /**
@@ -20,6 +21,21 @@ export function isSettled(topology: Topology | undefined, isAlive: (store: Store
     takers.every(({ storeId }) => holders.has(storeId)) &&
     isAsClaimed(topology, holders)
   )
+}
+
+/**
+ * Who lives and is on the way into this cluster, as gossip has it: whoever has none yet, and whoever says it is a member while
+ * this node's log does not. The leader gives them shares as soon as they are in; until then the log alone looks complete.
+ */
+export function joining(view: View, topology: Topology | undefined): StoreId[] {
+  if (topology === undefined) return []
+  const isOurs = (clusterId: ClusterId | undefined): boolean =>
+    clusterId === undefined || clusterId === topology.clusterId
+  return [...view.values()]
+    .filter(
+      ({ storeId, status, clusterId }) => status === 'alive' && isOurs(clusterId) && !topology.members.has(storeId)
+    )
+    .map(({ storeId }) => storeId)
 }
 
 function isAsClaimed({ rows, members, replicas }: Topology, holders: ReadonlySet<StoreId>): boolean {
