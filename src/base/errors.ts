@@ -36,11 +36,11 @@ export type ErrorCode =
 /** What else an error may carry. */
 export interface KilovoltErrorOptions {
   /** The error that led to this one. */
-  readonly cause?: unknown
+  readonly cause?: unknown | undefined
   /** Whether the same call may succeed when it is simply made again. Default false. */
-  readonly retryable?: boolean
+  readonly retryable?: boolean | undefined
   /** Machine-readable facts: the key, the replicas and their answers, the limits involved. */
-  readonly details?: Readonly<Record<string, unknown>>
+  readonly details?: Readonly<Record<string, unknown>> | undefined
 }
 
 /**

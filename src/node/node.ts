@@ -26,7 +26,7 @@ export interface RepairOptions extends AbortOptions {
    * Whether to read every record that this node owns, check its checksum, and heal what is damaged, before copies are
    * compared. Costs a reading of the whole database. Default false: only what is read anyway is checked.
    */
-  readonly verify?: boolean
+  readonly verify?: boolean | undefined
 }
 
 /** What leaving came to. */
@@ -53,7 +53,7 @@ export interface SetAsideEntry {
 /** What `leave` and `settled` accept. */
 export interface WaitOptions extends AbortOptions {
   /** How long to wait, ms. Default 60,000. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
 }
 
 /**

@@ -3,16 +3,16 @@ import type { AbortOptions } from '../base/abort.ts'
 /** What to watch, and from where on. */
 export interface WatchOptions<K = string> extends AbortOptions {
   /** This key alone. */
-  readonly key?: K
+  readonly key?: K | undefined
   /** All keys whose bytes begin with those of this one. Default: all keys of the keyspace. */
-  readonly prefix?: K
+  readonly prefix?: K | undefined
   /** Token of an event, or of a watch, of the same keyspace and keys: what came after it is told first, on any node. */
-  readonly since?: string
+  readonly since?: string | undefined
   /**
    * Most events that may wait to be taken, from 1 to 1,000,000; all of them together have up to 32 MiB. Who falls behind
    * further loses them, and is told so by a `reset`. Default 8,192.
    */
-  readonly buffer?: number
+  readonly buffer?: number | undefined
 }
 
 /** A key has a value, or a new one. */

@@ -1,5 +1,5 @@
-import { fromUtf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
+import { nameOf } from '../model/key.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { neededOf, type Requirement } from '../model/quorum.ts'
 import type { RecordKey } from '../storage/record-store.ts'
@@ -70,9 +70,4 @@ function advice({ sets: [owners], requirement }: OutOfReach): string {
   return owners?.length === 2 && requirement === 'quorum'
     ? '; with two copies a quorum is both of them: run a third node to survive a failure'
     : ''
-}
-
-/** A keyspace, for people to read. */
-export function nameOf(keyspace: Uint8Array): string {
-  return keyspace.length === 0 ? 'the default keyspace' : `keyspace "${fromUtf8(keyspace)}"`
 }
