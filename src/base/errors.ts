@@ -36,7 +36,7 @@ export type ErrorCode =
 /** What else an error may carry. */
 export interface KilovoltErrorOptions {
   /** The error that led to this one. */
-  readonly cause?: unknown | undefined
+  readonly cause?: unknown
   /** Whether the same call may succeed when it is simply made again. Default false. */
   readonly retryable?: boolean | undefined
   /** Machine-readable facts: the key, the replicas and their answers, the limits involved. */

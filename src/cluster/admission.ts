@@ -187,5 +187,5 @@ function isLasting(error: KilovoltError | undefined): boolean {
 
 /** Whether somebody is there and does not fit. One who breaks off the handshake, as with another secret, cannot say why. */
 function isRefusal(error: KilovoltError): boolean {
-  return isKilovoltError(error, 'KV_HANDSHAKE') || error.details['answered'] === true
+  return error.code === 'KV_HANDSHAKE' || error.details['answered'] === true
 }
