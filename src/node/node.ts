@@ -105,9 +105,9 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
   status(): NodeStatus
   /**
    * Resolves when no partition moves, each has its copies on nodes that live, and every member holds its part, as far as
-   * this node knows. Whoever it knows to be on the way in is waited for, and so is a newcomer until it has taken over its part, its
-   * `warmUpMs` included. While a dead member keeps its place (`evictAfterMs`) nothing is settled: a server that waits for this
-   * before it listens should give a `timeoutMs`, or not wait at all.
+   * this node knows. Whoever it knows to be on the way in is waited for, and so is a newcomer until it has taken over its part,
+   * its `warmUpMs` included. While a member is away nothing is settled, until it is back or another has taken its place
+   * (`evictAfterMs` later at the earliest). So a server should not wait for this before it listens, or only with a `timeoutMs`.
    *
    * @throws KilovoltError `KV_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`
    */
