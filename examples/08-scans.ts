@@ -33,10 +33,7 @@ const scan = readings.keys()
 let seen = 0
 for await (const _key of scan) if (++seen === 100) break
 await first.stop()
-const rest = await second
-  .keyspace<Reading>('readings')
-  .keys({ ...(scan.token && { after: scan.token }) })
-  .all()
+const rest = await second.keyspace<Reading>('readings').keys({ after: scan.token }).all()
 console.log('before', seen, 'after', rest.length, 'from', rest[0])
 
 console.log('cleared', await third.keyspace('readings').clear({ prefix: 'sensor-0:' }))

@@ -38,9 +38,9 @@ export interface KilovoltErrorOptions {
   /** The error that led to this one. */
   readonly cause?: unknown
   /** Whether the same call may succeed when it is simply made again. Default false. */
-  readonly retryable?: boolean
+  readonly retryable?: boolean | undefined
   /** Machine-readable facts: the key, the replicas and their answers, the limits involved. */
-  readonly details?: Readonly<Record<string, unknown>>
+  readonly details?: Readonly<Record<string, unknown>> | undefined
 }
 
 /**

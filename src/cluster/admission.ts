@@ -12,6 +12,9 @@ import type { FoundingState, Survey } from './survey.ts'
 export interface BootstrapPicture {
   /** Whether an entry turned out to be this node itself. */
   readonly listsSelf: boolean
+  /** Whether no other address can come to be known. */
+  readonly isFixed: boolean
+  addresses(): ReadonlyMap<string, 'new' | 'linked' | 'self' | 'failed'>
   bootstrapAddresses(): readonly string[]
   /** Why each address that failed did so. */
   lastErrors(): ReadonlyMap<string, KilovoltError>
@@ -38,6 +41,12 @@ export interface AdmissionOptions {
   readonly joinTimeoutMs: number
 }
 
+/**
+ * So long every entry of the list must refuse this node until it gives up, ms: whoever is being replaced by somebody who fits
+ * has the time to go.
+ */
+const REFUSED_FOR_MS = 3000
+
 /** The way of a provisional node into a cluster: looks around until it may found one or somebody lets it in. */
 export class Admission {
   readonly #deps: AdmissionDeps
@@ -51,8 +60,8 @@ export class Admission {
   /**
    * Resolves when this node is a member.
    *
-   * @throws KilovoltError `KV_BOOTSTRAP_UNREACHABLE` when nobody answered, `KV_JOIN_TIMEOUT` when somebody did but none
-   *   let it in, `KV_ABORTED`, `KV_NODE_STOPPED`
+   * @throws KilovoltError `KV_BOOTSTRAP_UNREACHABLE` when nobody answered, `KV_HANDSHAKE` when whoever did does not fit,
+   *   `KV_JOIN_TIMEOUT` when somebody did fit but none let it in, `KV_ABORTED`, `KV_NODE_STOPPED`
    */
   async run(signal: AbortSignal | undefined): Promise<void> {
     const interrupted = createDeferred<never>()
@@ -73,6 +82,7 @@ export class Admission {
     const { clock, founding, survey, stopped, found, join } = this.#deps
     const deadline = clock.monotonicMs() + this.#options.joinTimeoutMs
     let refusal: unknown
+    let acceptableMs = clock.monotonicMs()
     while (!stopped.aborted && !isAborted()) {
       survey.ask()
       const decision = founding.look(this.#picture())
@@ -85,7 +95,9 @@ export class Admission {
           refusal = error
         }
       }
-      if (clock.monotonicMs() >= deadline) throw this.#timeoutError(refusal)
+      const nowMs = clock.monotonicMs()
+      if (!this.#isRefusedByAll()) acceptableMs = nowMs
+      if (nowMs >= deadline || nowMs - acceptableMs >= REFUSED_FOR_MS) throw this.#failure(refusal)
       await pause(clock, LOOK_EVERY_MS, stopped)
     }
   }
@@ -115,7 +127,24 @@ export class Admission {
     }
   }
 
-  #timeoutError(refusal: unknown): KilovoltError {
+  /** The entries of the list, without this node itself, and why each that failed did so. */
+  #entries(): [string, KilovoltError | undefined][] {
+    const { discovery } = this.#deps
+    const errors = discovery.lastErrors()
+    const states = discovery.addresses()
+    const others = discovery.bootstrapAddresses().filter(address => states.get(address) !== 'self')
+    return others.map(address => [address, errors.get(address)])
+  }
+
+  /** Whether no one is left who may let this node in, as far as is known: each has said that the two do not fit. */
+  #isRefusedByAll(): boolean {
+    const { discovery, membership } = this.#deps
+    if (!discovery.isFixed || membership.view.size > 1) return false
+    const entries = this.#entries()
+    return entries.length > 0 && entries.every(([, error]) => isLasting(error))
+  }
+
+  #failure(refusal: unknown): KilovoltError {
     const { joinTimeoutMs } = this.#options
     const errors = [...this.#deps.discovery.lastErrors()]
     const details = {
@@ -129,11 +158,34 @@ export class Admission {
         details
       })
     }
-    const tried = errors.map(([address, { message }]) => `${address}: ${message}`).join('; ')
-    return new KilovoltError(
-      'KV_BOOTSTRAP_UNREACHABLE',
-      `no bootstrap entry answered within ${joinTimeoutMs} ms: ${tried === '' ? 'none was found' : tried}`,
-      { retryable: true, details }
-    )
+    const answered = errors.filter(([, error]) => isRefusal(error))
+    const silent = errors.filter(([, error]) => !isRefusal(error))
+    const untried = this.#entries().filter(([, error]) => error === undefined)
+    const others = [...silent.map(told), ...untried.map(([address]) => `${address}: no answer yet`)].join('; ')
+    if (answered.length === 0) {
+      const message = `no bootstrap entry answered within ${joinTimeoutMs} ms: ${others === '' ? 'none was found' : others}`
+      return new KilovoltError('KV_BOOTSTRAP_UNREACHABLE', message, { retryable: true, details })
+    }
+    const whoever = others === '' ? 'every bootstrap entry' : 'every bootstrap entry that answered'
+    const rest = others === '' ? '' : `; not reached: ${others}`
+    return new KilovoltError('KV_HANDSHAKE', `${whoever} refuses this node: ${answered.map(told).join('; ')}${rest}`, {
+      cause: answered[0]![1],
+      retryable: !this.#isRefusedByAll(),
+      details
+    })
   }
+}
+
+function told([address, { message }]: readonly [string, KilovoltError]): string {
+  return `${address}: ${message}`
+}
+
+/** Whether somebody is there who says, as long as nobody changes options, that the two do not fit. */
+function isLasting(error: KilovoltError | undefined): boolean {
+  return isKilovoltError(error, 'KV_HANDSHAKE') && !error.retryable
+}
+
+/** Whether somebody is there and does not fit. One who breaks off the handshake, as with another secret, cannot say why. */
+function isRefusal(error: KilovoltError): boolean {
+  return error.code === 'KV_HANDSHAKE' || error.details['answered'] === true
 }

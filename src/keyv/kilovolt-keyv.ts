@@ -6,9 +6,9 @@ import type { ConsistencyLevel, Keyspace, KeyspaceOptions, Node } from '../index
 /** How to make a {@link KilovoltKeyv}. */
 export interface KilovoltKeyvOptions {
   /** Name of the keyspace that holds the data. Default `'keyv'`. */
-  readonly keyspace?: string
+  readonly keyspace?: string | undefined
   /** Level of all operations. Default `'quorum'`: what was set is found by every node. */
-  readonly consistency?: ConsistencyLevel
+  readonly consistency?: ConsistencyLevel | undefined
 }
 
 /** One of the entries of {@link KilovoltKeyv.setMany}. */

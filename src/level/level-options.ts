@@ -24,13 +24,13 @@ export interface KilovoltLevelOptions<K, V> extends AbstractDatabaseOptions<K, V
    * Level of operations that do not name one. Default `'quorum'`, at which every read sees what was acknowledged before;
    * at `'one'` a scan or a `clear()` may miss what was just written.
    */
-  readonly consistency?: ConsistencyLevel
+  readonly consistency?: ConsistencyLevel | undefined
   /**
    * Whether a `{tag}` within a key decides where it is kept. Default false: keys that are JSON begin with a brace and mean
    * nothing by it. They are stored behind two bytes, which takes their longest length to 1,022. With `true` keys are
    * stored as they are: to share a keyspace with code that does not go through Level.
    */
-  readonly hashTags?: boolean
+  readonly hashTags?: boolean | undefined
 }
 
 /** Options of reads that travel through to the keyspace, from sublevels too. */

@@ -138,6 +138,11 @@ export class Discovery {
     return [...this.#hints.values()].some(({ origin, isSelf }) => origin === 'bootstrap' && isSelf)
   }
 
+  /** Whether there are the addresses of the list, now and for ever. */
+  get isFixed(): boolean {
+    return !this.#source.isFunction && this.#finder === undefined
+  }
+
   /** Whether the source has answered and every bootstrap address has been tried, successfully or not. */
   get hasTriedAll(): boolean {
     if (this.#reading.triedMs === undefined) return false
@@ -151,7 +156,10 @@ export class Discovery {
     return this.#hints.get(address)?.store
   }
 
-  /** Why each address that cannot be reached cannot; a failing bootstrap function is listed by that name. */
+  /**
+   * Why each address that cannot be reached cannot; a failing bootstrap function is listed by that name. Whoever has refused this
+   * node hangs up on it a little later, so a link that breaks says nothing against the refusal before it.
+   */
   lastErrors(): ReadonlyMap<string, KilovoltError> {
     const errors = new Map<string, KilovoltError>()
     if (this.#reading.error !== undefined) errors.set(SOURCE_NAME, this.#reading.error)
@@ -285,7 +293,8 @@ export class Discovery {
   #fail(hint: Hint, error: KilovoltError): void {
     this.#deps.logger.debug('an address cannot be reached', { address: hint.address, error: error.message })
     hint.store = undefined
-    hint.error = error
+    const isBreak = error.code === 'KV_UNREACHABLE' && error.details['address'] === undefined
+    if (!isBreak || !isKilovoltError(hint.error, 'KV_HANDSHAKE')) hint.error = error
     hint.failures++
     if (hint.origin === 'found' && hint.failures >= FOUND_FAILURES_MAX) this.#hints.delete(hint.address)
   }
@@ -315,7 +324,10 @@ function dueMs({ triedMs, failures }: Attempts, pauseMaxMs: number, stretch: num
 }
 
 function noAnswer(address: string, timeoutMs: number): KilovoltError {
-  return new KilovoltError('KV_UNREACHABLE', `no answer from ${address} within ${timeoutMs} ms`, { retryable: true })
+  return new KilovoltError('KV_UNREACHABLE', `no answer from ${address} within ${timeoutMs} ms`, {
+    retryable: true,
+    details: { address }
+  })
 }
 
 function asError(error: unknown): KilovoltError {

@@ -1,3 +1,4 @@
+import { fromUtf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 
 /** Longest key, in bytes. The empty key is legal. */
@@ -37,4 +38,9 @@ export function assertValue(value: Uint8Array): void {
       details: { bytes: value.length, limit: VALUE_BYTES_MAX }
     })
   }
+}
+
+/** A keyspace, for people to read. */
+export function nameOf(keyspace: Uint8Array): string {
+  return keyspace.length === 0 ? 'the default keyspace' : `keyspace "${fromUtf8(keyspace)}"`
 }

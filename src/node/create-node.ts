@@ -13,7 +13,8 @@ import { reachQuorums } from './reach.ts'
  *
  * @param options - everything has a default; see {@link NodeOptions}
  * @throws KilovoltError `KV_CONFIG` (every wrong option is named), `KV_PORT_IN_USE`, `KV_STORAGE_IN_USE`,
- *   `KV_STORAGE_FORMAT`, `KV_CORRUPT`, `KV_STORAGE`, `KV_BOOTSTRAP_UNREACHABLE`, `KV_JOIN_TIMEOUT`, `KV_ABORTED`
+ *   `KV_STORAGE_FORMAT`, `KV_CORRUPT`, `KV_STORAGE`, `KV_BOOTSTRAP_UNREACHABLE`, `KV_HANDSHAKE`,
+ *   `KV_JOIN_TIMEOUT`, `KV_ABORTED`
  *
  * @example
  * ```ts

@@ -21,10 +21,11 @@ export async function createParts(options: ResolvedOptions): Promise<NodeParts> 
   const store = await LevelStore.open(options.storage ?? new MemoryLevel({ storeEncoding: 'view' }))
   try {
     const identity = await openIdentity(store, { random: systemRandom, createPeerKey })
-    const { cluster, listen, announce, secret, allow, mdns } = options
+    const { cluster, partitions, listen, announce, secret, allow, mdns } = options
     const host = await Libp2pHost.create({
       peerKey: identity.peerKey,
       cluster,
+      partitions,
       listen,
       announce,
       secret,

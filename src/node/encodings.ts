@@ -1,6 +1,7 @@
 import { Transcoder } from 'level-transcoder'
-import { copyBytes, fromUtf8, pooledCopy, utf8 } from '../base/bytes.ts'
+import { copyBytes, EMPTY_BYTES, fromUtf8, pooledCopy, utf8 } from '../base/bytes.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
+import { nameOf } from '../model/key.ts'
 import { decodeStructured, encodeStructured } from './structured.ts'
 
 /**
@@ -67,6 +68,8 @@ interface LevelEncoding {
 }
 
 type What = 'keyEncoding' | 'valueEncoding'
+/** Something of a type that the encoding does not take. Who calls is told of what. */
+class MisuseError extends TypeError {}
 /** Makes bytes of the caller's last. */
 type Own = (bytes: Uint8Array) => Uint8Array
 
@@ -76,13 +79,14 @@ const NAMES: readonly string[] = ['utf8', 'json', 'view', 'buffer', 'hex', 'base
  * The codec of keys or of values. The bytes of a key are copies, as they are needed for as long as an operation takes;
  * those of a value may be the caller's own memory, as they are copied into a record before anything is waited for.
  *
+ * @param keyspace - name of the keyspace, for messages. Default: the default keyspace
  * @throws KilovoltError `KV_CONFIG` for an unknown encoding
  */
-export function createCodec<T>(encoding: ValueEncoding<T>, what: What): Codec<T> {
+export function createCodec<T>(encoding: ValueEncoding<T>, what: What, keyspace: Uint8Array = EMPTY_BYTES): Codec<T> {
   const own = what === 'keyEncoding' ? copyBytes : (bytes: Uint8Array) => bytes
-  if (typeof encoding !== 'string') return customCodec(encoding, what, own)
+  if (typeof encoding !== 'string') return customCodec(encoding, what, own, keyspace)
   // A named encoding is typed by its name; the caller's T is what it asked that name for.
-  return checked(namedCodec(encoding, what, own) as unknown as Codec<T>, encoding)
+  return checked(namedCodec(encoding, what, own) as unknown as Codec<T>, encoding, what, keyspace)
 }
 
 /** Level's names. Its own codecs take whatever they are given, `String(value)` of it at worst: ours refuse misuse. */
@@ -120,7 +124,7 @@ function namedCodec(name: string, what: What, own: Own): Codec<never> {
 }
 
 /** What is it that `encode` makes: Level's own rules say, so that encodings which were made for Level mean the same here. */
-function customCodec<T>(encoding: CustomEncoding<T>, what: What, own: Own): Codec<T> {
+function customCodec<T>(encoding: CustomEncoding<T>, what: What, own: Own, keyspace: Uint8Array): Codec<T> {
   if (typeof encoding !== 'object' || encoding === null) throw unknownEncoding(what)
   if (typeof encoding.encode !== 'function' || typeof encoding.decode !== 'function') {
     throw new KilovoltError('KV_CONFIG', 'an encoding object needs the functions encode and decode')
@@ -135,7 +139,9 @@ function customCodec<T>(encoding: CustomEncoding<T>, what: What, own: Own): Code
       encode: as.format === 'utf8' ? value => utf8(wholeText(encode(value))) : value => own(bytes(encode(value))),
       decode: view => decode(FORMATTED[as.format](view))
     },
-    as.commonName
+    as.commonName,
+    what,
+    keyspace
   )
 }
 
@@ -167,16 +173,20 @@ function unknownEncoding(what: What, why?: string, cause?: unknown): KilovoltErr
   )
 }
 
-function checked<T>(codec: Codec<T>, name: string): Codec<T> {
+/** Errors that say of what they are; of the value or the key itself they tell nothing, as it may be somebody's secret. */
+function checked<T>(codec: Codec<T>, name: string, what: What, keyspace: Uint8Array): Codec<T> {
+  const part = what === 'keyEncoding' ? 'key' : 'value'
+  const hint = `: was it written with another ${what}?`
   const guard = <A, B>(direction: string, fn: (input: A) => B) => {
     return (input: A): B => {
       try {
         return fn(input)
       } catch (error) {
+        if (error instanceof MisuseError) throw new TypeError(`the ${part}: ${error.message}`, { cause: error })
         if (error instanceof TypeError && direction === 'encode') throw error
-        throw new KilovoltError('KV_ENCODING', `could not ${direction} as ${name}: ${messageOf(error)}`, {
-          cause: error
-        })
+        const of = `a ${part} of ${nameOf(keyspace)} as ${name}`
+        const message = `could not ${direction} ${of} (${messageOf(error)})${direction === 'decode' ? hint : ''}`
+        throw new KilovoltError('KV_ENCODING', message, { cause: error })
       }
     }
   }
@@ -185,31 +195,31 @@ function checked<T>(codec: Codec<T>, name: string): Codec<T> {
 
 function json(value: unknown): string {
   const given = JSON.stringify(defined(value, 'JSON')) as string | undefined
-  if (given === undefined) throw new TypeError('what the toJSON of a value makes has no JSON form')
+  if (given === undefined) throw new MisuseError('what the toJSON of a value makes has no JSON form')
   return given
 }
 
 function defined<T>(value: T, form: string): T {
   if (value === undefined || typeof value === 'function' || typeof value === 'symbol') {
-    throw new TypeError(`a ${typeof value} has no ${form} form; to remove a key, use delete`)
+    throw new MisuseError(`${kindOf(value)} has no ${form} form; to remove a key, use delete`)
   }
   return value
 }
 
 function text(value: unknown): string {
-  if (typeof value !== 'string') throw new TypeError(`a string is expected, not ${kindOf(value)}`)
+  if (typeof value !== 'string') throw new MisuseError(`a string is expected, not ${kindOf(value)}`)
   return value
 }
 
 /** UTF-8 has no form for half a surrogate pair: whichever it is, it would become U+FFFD. */
 function wholeText(value: unknown): string {
   const given = text(value)
-  if (!given.isWellFormed()) throw new TypeError('a string with half a surrogate pair in it has no UTF-8 form')
+  if (!given.isWellFormed()) throw new MisuseError('a string with half a surrogate pair in it has no UTF-8 form')
   return given
 }
 
 function bytes(value: unknown): Uint8Array {
-  if (!(value instanceof Uint8Array)) throw new TypeError(`a Uint8Array is expected, not ${kindOf(value)}`)
+  if (!(value instanceof Uint8Array)) throw new MisuseError(`a Uint8Array is expected, not ${kindOf(value)}`)
   return value
 }
 
@@ -217,7 +227,7 @@ function fromHexText(value: unknown): Uint8Array {
   const given = text(value)
   // It stops at the first thing that is no digit, and of any other letter it looks at the low byte alone.
   if (given.length % 2 !== 0 || /[^\dA-Fa-f]/u.test(given))
-    throw new TypeError('a string of hexadecimal digits, two for each byte, is expected')
+    throw new MisuseError('a string of hexadecimal digits, two for each byte, is expected')
   return Buffer.from(given, 'hex')
 }
 
@@ -225,7 +235,7 @@ function fromBase64Text(value: unknown): Uint8Array {
   const given = text(value)
   // It passes over whatever is no digit.
   if (!/^[\w+/-]*={0,2}$/u.test(given) || given.replace(/=+$/u, '').length % 4 === 1)
-    throw new TypeError('a string in base 64 is expected')
+    throw new MisuseError('a string in base 64 is expected')
   return Buffer.from(given, 'base64')
 }
 
@@ -234,5 +244,7 @@ function bufferOver({ buffer, byteOffset, length }: Uint8Array): Buffer {
 }
 
 function kindOf(value: unknown): string {
-  return value === null ? 'null' : Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return 'an array'
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }

@@ -1,4 +1,4 @@
-import { copyBytes } from '../base/bytes.ts'
+import { copyBytes, utf8 } from '../base/bytes.ts'
 import { assertValue } from '../model/key.ts'
 import { isPacked, type RecordBytes, recordValue } from '../model/record.ts'
 import type { BackendSource } from './backend.ts'
@@ -24,7 +24,7 @@ export class KeyspaceValues<V, In> {
   ) {
     this.#source = source
     this.#keyspace = keyspace
-    this.#codec = createCodec<V>(options.valueEncoding ?? 'json', 'valueEncoding')
+    this.#codec = createCodec<V>(options.valueEncoding ?? 'json', 'valueEncoding', utf8(keyspace))
     this.#schema = options.schema
     if (this.#schema !== undefined) assertSchema(this.#schema)
     this.packAbove = packAbove(options)

@@ -10,21 +10,21 @@ export interface OperationOptions extends AbortOptions {
    * How many copies must take part; see the table in the README. Default: the keyspace's. `'any'` is `'one'`, but a write
    * of which no owner can be reached is kept on this node, and handed over later.
    */
-  readonly consistency?: ConsistencyLevel
+  readonly consistency?: ConsistencyLevel | undefined
   /** Deadline of this call, ms. Default: the node's `requestTimeoutMs`. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
 }
 
 /** What a read accepts. */
 export interface ReadOptions extends OperationOptions {
   /** Copies that must answer, instead of a level: 1 … N. */
-  readonly r?: number
+  readonly r?: number | undefined
 }
 
 /** What a write accepts. */
 export interface WriteOptions extends OperationOptions {
   /** Copies that must acknowledge, instead of a level: 1 … N. */
-  readonly w?: number
+  readonly w?: number | undefined
 }
 
 /** What a write that stores values accepts. */
@@ -33,31 +33,31 @@ export interface PutOptions extends WriteOptions {
    * Time to live, whole ms from 1 to 10^14, in the place of the keyspace's; `Infinity` for ever. It counts from the stamp
    * of the write; see the guide on expiry for how exact that is.
    */
-  readonly ttl?: number
+  readonly ttl?: number | undefined
 }
 
 /** How a keyspace stores its keys and values, and what it promises by default. */
 export interface KeyspaceOptions<V, K> {
   /** How keys become bytes. Default `'utf8'`. */
-  readonly keyEncoding?: Encoding<K>
+  readonly keyEncoding?: Encoding<K> | undefined
   /** How values become bytes. Default `'json'`. */
-  readonly valueEncoding?: ValueEncoding<V>
+  readonly valueEncoding?: ValueEncoding<V> | undefined
   /**
    * Whether values are compressed, by zstd, before they are sent and stored. Recorded with each value: whatever the
    * options of a reader, it reads all of them. Values that would not get smaller by an eighth stay as they are. Default
    * `false`.
    */
-  readonly compression?: 'zstd' | false
+  readonly compression?: 'zstd' | false | undefined
   /** Bytes that a value must have more than, once encoded, to be compressed. Default 512. */
-  readonly compressAbove?: number
+  readonly compressAbove?: number | undefined
   /** Level of operations that do not name one. Default `'quorum'`. */
-  readonly consistency?: ConsistencyLevel
+  readonly consistency?: ConsistencyLevel | undefined
   /** Copies that must answer a read, instead of the level. */
-  readonly r?: number
+  readonly r?: number | undefined
   /** Copies that must acknowledge a write, instead of the level. */
-  readonly w?: number
+  readonly w?: number | undefined
   /** How long values live that are stored without a `ttl` of their own, ms; `Infinity` for ever. Default: for ever. */
-  readonly ttl?: number
+  readonly ttl?: number | undefined
 }
 
 /** Options of a keyspace whose values are validated. */
@@ -71,7 +71,7 @@ export interface SchemaKeyspaceOptions<S extends StandardSchema, K> extends Keys
 
 /** One operation of a batch; the `ttl` of a put takes the place of that of the call and the keyspace. */
 export type BatchOperation<V, K = string> =
-  | { readonly type: 'put'; readonly key: K; readonly value: V; readonly ttl?: number }
+  | { readonly type: 'put'; readonly key: K; readonly value: V; readonly ttl?: number | undefined }
   | { readonly type: 'del'; readonly key: K }
 
 /**
@@ -82,18 +82,18 @@ export type BatchOperation<V, K = string> =
  */
 export interface KeyRange<K = string> {
   /** Keys after this one. */
-  readonly gt?: K
+  readonly gt?: K | undefined
   /** This key and those after it. */
-  readonly gte?: K
+  readonly gte?: K | undefined
   /** Keys before this one. */
-  readonly lt?: K
+  readonly lt?: K | undefined
   /** This key and those before it. */
-  readonly lte?: K
+  readonly lte?: K | undefined
   /**
    * Keys whose bytes begin with the bytes of this one; narrows the bounds further. Not of keyspaces with `keyEncoding: 'json'`,
    * where no key begins with another.
    */
-  readonly prefix?: K
+  readonly prefix?: K | undefined
 }
 
 /** What {@link Keyspace.count} accepts. */
@@ -102,21 +102,21 @@ export interface CountOptions<K = string> extends KeyRange<K>, ReadOptions {}
 /** What {@link Keyspace.clear} accepts: `r` and the level for finding the keys, `w` and the level for deleting them. */
 export interface ClearOptions<K = string> extends KeyRange<K>, ReadOptions, WriteOptions {
   /** From the last key to the first. Default false. */
-  readonly reverse?: boolean
+  readonly reverse?: boolean | undefined
   /** Most keys to delete. Default: all. */
-  readonly limit?: number
+  readonly limit?: number | undefined
 }
 
 /** What a scan accepts. `timeoutMs` is the deadline of each of its pages; a scan as a whole has none. */
 export interface ScanOptions<K = string> extends KeyRange<K>, ReadOptions {
   /** From the last key to the first. Default false. */
-  readonly reverse?: boolean
+  readonly reverse?: boolean | undefined
   /** Most entries to return. Default: all. */
-  readonly limit?: number
+  readonly limit?: number | undefined
   /** Goes on behind the place of a {@link Scan.token}, of any node's scan of this keyspace in this direction. */
-  readonly after?: string
+  readonly after?: string | undefined
   /** Entries that are fetched at a time, 1 … 16,384. Default 4,096. One page at most is held ahead of the one being consumed. */
-  readonly pageSize?: number
+  readonly pageSize?: number | undefined
 }
 
 /**

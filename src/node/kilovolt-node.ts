@@ -29,7 +29,7 @@ import type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, Wai
 import { type RingView, TopologyRingView } from './ring-view.ts'
 import type { SchemaInput, SchemaOutput, StandardSchema } from './schema.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
-import { isSettled } from './settled.ts'
+import { whatIsLeft } from './settled.ts'
 import type { NodeStatus } from './status.ts'
 import type { Watch, WatchOptions } from './watch.ts'
 
@@ -158,11 +158,13 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     const { cluster, clock, membership, storeId } = this.#core
     const { promise, resolve, reject } = createDeferred<void>()
     const isAlive = (store: StoreId): boolean => store === storeId || membership.statusOf(store) === 'alive'
+    const left = (): string | undefined => whatIsLeft(cluster.topology, isAlive, membership.view)
     const check = (): void => {
-      if (isSettled(cluster.topology, isAlive)) resolve()
+      if (left() === undefined) resolve()
     }
     const timer = clock.after(timeoutMs, () => {
-      reject(new KilovoltError('KV_TIMEOUT', `the cluster did not settle within ${timeoutMs} ms`, { retryable: true }))
+      const message = `the cluster did not settle within ${timeoutMs} ms: ${left() ?? 'it has just done so'}`
+      reject(new KilovoltError('KV_TIMEOUT', message, { retryable: true }))
     })
     const forgets = [
       cluster.on('topology', check),

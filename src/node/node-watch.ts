@@ -9,8 +9,9 @@ import { formatStamp } from '../model/stamp.ts'
 import type { WatchHub } from '../replication/watch-hub.ts'
 import type { WatchChange, WatchListener, WatchSubscription } from '../replication/watch-subscription.ts'
 import { decodeToken } from '../replication/watch-token.ts'
-import { toHex } from '../base/bytes.ts'
+import { EMPTY_BYTES, toHex } from '../base/bytes.ts'
 import { ACTOR_BYTES, type Actor } from '../model/node-id.ts'
+import { encodeOption } from './scan-options.ts'
 import type { ResetEvent, Watch, WatchEvent, WatchOptions } from './watch.ts'
 
 /** What watching needs of the node. */
@@ -156,7 +157,9 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
     if (signal?.aborted === true) throw abortError(signal, 'watch')
     this.#max = buffer ?? BUFFER_DEFAULT
     const isKey = key !== undefined
-    const bytes = isKey || prefix !== undefined ? this.#codec.encodeKey((isKey ? key : prefix) as K) : new Uint8Array(0)
+    const encode = (option: 'key' | 'prefix'): Uint8Array =>
+      encodeOption(option, options[option] as K, this.#codec.encodeKey)
+    const bytes = isKey ? encode('key') : prefix === undefined ? EMPTY_BYTES : encode('prefix')
     const filter = { keyspace: this.#codec.keyspace, prefix: bytes, isKey }
     const partitions = partitionsOf(ring, bytes, isKey)
     const standing = since === undefined ? undefined : decodeToken(since, filter)

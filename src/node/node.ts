@@ -26,7 +26,7 @@ export interface RepairOptions extends AbortOptions {
    * Whether to read every record that this node owns, check its checksum, and heal what is damaged, before copies are
    * compared. Costs a reading of the whole database. Default false: only what is read anyway is checked.
    */
-  readonly verify?: boolean
+  readonly verify?: boolean | undefined
 }
 
 /** What leaving came to. */
@@ -53,7 +53,7 @@ export interface SetAsideEntry {
 /** What `leave` and `settled` accept. */
 export interface WaitOptions extends AbortOptions {
   /** How long to wait, ms. Default 60,000. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
 }
 
 /**
@@ -105,7 +105,9 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
   status(): NodeStatus
   /**
    * Resolves when no partition moves, each has its copies on nodes that live, and every member holds its part, as far as
-   * this node knows. While a dead member keeps its place (`evictAfterMs`) that is not so.
+   * this node knows. Whoever it knows to be on the way in is waited for, and so is a newcomer until it has taken over its part,
+   * its `warmUpMs` included. While a member is away nothing is settled, until it is back or another has taken its place
+   * (`evictAfterMs` later at the earliest). So a server should not wait for this before it listens, or only with a `timeoutMs`.
    *
    * @throws KilovoltError `KV_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`
    */

@@ -7,87 +7,87 @@ import type { LevelDatabase } from '../storage/level-store.ts'
 /** Everything a node can be told. All of it has a default: `createNode()` alone makes a cluster of one, in memory. */
 export interface NodeOptions {
   /** Name of the cluster; nodes of different names never mix. Up to 64 bytes. @defaultValue `'kilovolt'` */
-  readonly cluster?: string
+  readonly cluster?: string | undefined
   /** Multiaddrs to listen on. @defaultValue `['/ip4/127.0.0.1/tcp/0']`: loopback, a free port */
-  readonly listen?: readonly string[]
+  readonly listen?: readonly string[] | undefined
   /** Multiaddrs to tell others instead of those listened on, for a node behind a NAT or in a container. @defaultValue none */
-  readonly announce?: readonly string[]
+  readonly announce?: readonly string[] | undefined
   /**
    * Multiaddrs of nodes to join through, or a function that returns them (asked again from time to time). Any one
    * reachable entry is enough. Without it the node founds a cluster at once. A list that names this node itself may
    * found one together with the others on it. @defaultValue `[]`
    */
-  readonly bootstrap?: readonly string[] | (() => readonly string[] | Promise<readonly string[]>)
+  readonly bootstrap?: readonly string[] | (() => readonly string[] | Promise<readonly string[]>) | undefined
   /** Finds nodes on the local network by multicast DNS. @defaultValue `false` */
-  readonly mdns?: boolean
+  readonly mdns?: boolean | undefined
   /** How many nodes are expected at founding: the cluster is founded once a majority of them has been seen. @defaultValue none */
-  readonly expect?: number
+  readonly expect?: number | undefined
   /** Whether this node may found a cluster at all; with `false` it only ever joins. @defaultValue `true` */
-  readonly found?: boolean
+  readonly found?: boolean | undefined
   /**
    * Database to keep the data in: any abstract-level implementation, e.g. `new ClassicLevel('./data')`. The node opens
    * and closes it. @defaultValue `new MemoryLevel()`
    */
-  readonly storage?: LevelDatabase
+  readonly storage?: LevelDatabase | undefined
   /**
    * What a write must survive before it is acknowledged, on a disk database: `'os'` the end of the process, `'fsync'`
    * the end of the machine too, which a database in memory is refused for. @defaultValue `'os'`
    */
-  readonly durability?: 'os' | 'fsync'
+  readonly durability?: 'os' | 'fsync' | undefined
   /**
    * Most bytes of memory for records of a disk database that were used last, which are then read without asking it; keys
    * and what keeping them takes are counted. 0: none. 0 … 1,099,511,627,776.
    * @defaultValue `33_554_432`: 32 MiB; none for a database in memory, where a copy would be no faster
    */
-  readonly cacheBytes?: number
+  readonly cacheBytes?: number | undefined
   /** Copies of each value, N; fixed by the node that founds the cluster. 1 … 7. @defaultValue `3` */
-  readonly replicas?: number
+  readonly replicas?: number | undefined
   /** Number of partitions, a power of two from 64 to 4,096; the same on all nodes, for the cluster's life. @defaultValue `256` */
-  readonly partitions?: number
+  readonly partitions?: number | undefined
   /** Share of the data this node takes, relative to others. 0: it serves requests but keeps nothing. 0 … 1,000. @defaultValue `1` */
-  readonly weight?: number
+  readonly weight?: number | undefined
   /** Failure zone: copies of a value are spread over zones. Up to 64 bytes. @defaultValue `''` */
-  readonly zone?: string
+  readonly zone?: string | undefined
   /** Region, as a label for people and later use. Up to 64 bytes. @defaultValue `''` */
-  readonly region?: string
+  readonly region?: string | undefined
   /** Key of the private network: nodes with another one, or none, cannot connect. @defaultValue none */
-  readonly secret?: string
+  readonly secret?: string | undefined
   /** Peer ids that may connect; others are turned away. @defaultValue anybody who has the secret and the cluster's name */
-  readonly allow?: readonly string[]
+  readonly allow?: readonly string[] | undefined
   /** Deadline of each operation, ms, unless the call names its own. 1 … 600,000. @defaultValue `5_000` */
-  readonly requestTimeoutMs?: number
+  readonly requestTimeoutMs?: number | undefined
   /** How long `createNode` tries to join before it fails, ms. 100 … 600,000. @defaultValue `15_000` */
-  readonly joinTimeoutMs?: number
+  readonly joinTimeoutMs?: number | undefined
   /**
    * How long a dead member keeps its place before its copies are rebuilt elsewhere, ms.
    * @defaultValue 15 s for members in memory, 5 min for members on disk
    */
-  readonly evictAfterMs?: number
+  readonly evictAfterMs?: number | undefined
   /** How long a new member of a grown cluster waits before it takes over data, ms. @defaultValue `10_000`; none while a cluster forms */
-  readonly warmUpMs?: number
+  readonly warmUpMs?: number | undefined
   /** How far ahead of this node's clock a write may be stamped, ms. 100 … 3,600,000. @defaultValue `10_000` */
-  readonly maxClockDriftMs?: number
+  readonly maxClockDriftMs?: number | undefined
   /**
    * Time between two rounds of comparing this node's copies with those of other owners, ms, varied by a tenth. There is a
    * round as well whenever a node returns or owners change. 1,000 … 86,400,000, or `Infinity`: only when `repair` is
    * called. @defaultValue `600_000`
    */
-  readonly repairIntervalMs?: number
+  readonly repairIntervalMs?: number | undefined
   /**
    * Time between two rounds of purging what was deleted or has expired, ms, varied by a tenth. 1,000 … 86,400,000, or
    * `Infinity`: never. @defaultValue `600_000`
    */
-  readonly purgeIntervalMs?: number
+  readonly purgeIntervalMs?: number | undefined
   /**
    * How long a dead member on disk, whose copies have been rebuilt elsewhere, is remembered, ms. If it returns by then its
    * data is merged; nothing is purged until then. Later it comes as a stranger, and what nobody can place any more of its
    * data is set aside. 1,000 … 31,536,000,000. @defaultValue `86_400_000`: a day
    */
-  readonly gcGraceMs?: number
+  readonly gcGraceMs?: number | undefined
   /** Where to log. @defaultValue warnings and errors to stderr; more with `DEBUG=kilovolt:*` */
-  readonly logger?: Logger
+  readonly logger?: Logger | undefined
   /** Gives up starting; nothing is left behind. @defaultValue none */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Options with every default filled in. */
@@ -222,8 +222,8 @@ function findProblems(options: NodeOptions): string[] {
     if (value === undefined) continue
     const problem = CHECKS[key as keyof NodeOptions](value)
     // A secret that is wrong is still somebody's secret.
-    const given = key === 'secret' ? `a ${typeof value}` : show(value)
-    if (problem !== undefined) problems.push(`"${key}" ${problem}, not ${given}`)
+    const given = key === 'secret' ? shapeOf(value) : `not ${show(value)}`
+    if (problem !== undefined) problems.push(`"${key}" ${problem}, ${given}`)
   }
   if (options.found === false && emptyList(options.bootstrap) && options.mdns !== true) {
     problems.push('"found" is false, so "bootstrap" or "mdns" must say whom to join')
@@ -232,6 +232,10 @@ function findProblems(options: NodeOptions): string[] {
     problems.push(`"durability" is 'fsync', so "storage" must be a database on disk`)
   }
   return problems
+}
+
+function shapeOf(secret: unknown): string {
+  return typeof secret === 'string' ? `this one has ${secret.length}` : `not a value of type ${typeof secret}`
 }
 
 function emptyList(bootstrap: NodeOptions['bootstrap']): boolean {

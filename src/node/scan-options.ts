@@ -48,11 +48,21 @@ export function checkedScan<K>(what: RangeCall, options: ScanOptions<K>, encode:
   return { range: boundsOf(options, encode), isReverse: reverse, limit, pageSize }
 }
 
+/** The bytes of an option that is a key, or like one. @throws TypeError that names the option */
+export function encodeOption<K>(option: string, key: K, encode: (key: K) => Uint8Array): Uint8Array {
+  try {
+    return encode(key)
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    throw new TypeError(`"${option}": ${error.message.replace(/^the key: /u, '')}`, { cause: error })
+  }
+}
+
 function boundsOf<K>(options: KeyRange<K>, encode: (key: K) => Uint8Array): ByteRange {
   const bounds: Partial<Record<(typeof BOUNDS)[number], Uint8Array>> = {}
   for (const bound of BOUNDS) {
     const key = options[bound]
-    if (key !== undefined) bounds[bound] = encode(key)
+    if (key !== undefined) bounds[bound] = encodeOption(bound, key, encode)
   }
   return rangeOf(bounds)
 }

@@ -5,6 +5,7 @@ import { majority } from '../placement/rules.ts'
 import { isRowReplica, type Topology } from '../placement/topology.ts'
 import type { RecordStoreStats } from '../storage/record-store.ts'
 import type { TransportStats } from '../transport/transport.ts'
+import { joining } from './settled.ts'
 
 /**
  * One word for the state of things as this node sees them: `ok`; `degraded` (a member is not alive, this node's store
@@ -20,7 +21,10 @@ export interface PartitionStatus {
   readonly owned: number
   /** Moving between owners. */
   readonly changing: number
-  /** With fewer living owners than copies are wanted. */
+  /**
+   * With fewer living owners than copies are wanted: `replicas`, or as many as there are members that take data and nodes that are
+   * on the way in.
+   */
   readonly underReplicated: number
   /** Without a living majority of owners. */
   readonly withoutQuorum: number
@@ -184,13 +188,14 @@ function describePartitions(id: StoreId, topology: Topology | undefined, view: V
   const counts = { total: 0, owned: 0, changing: 0, underReplicated: 0, withoutQuorum: 0 }
   if (topology === undefined) return counts
   const takers = [...topology.members.values()].filter(({ status, weight }) => status === 'up' && weight > 0).length
+  const wanted = Math.min(topology.replicas, Math.max(1, takers + joining(view, topology).length))
   const isAlive = (store: StoreId): boolean => store === id || view.get(store)?.status === 'alive'
   for (const row of topology.rows) {
     const living = row.slots.filter(isAlive).length
     counts.total++
     if (isRowReplica(row, id)) counts.owned++
     if (row.change !== undefined) counts.changing++
-    if (living < Math.min(topology.replicas, Math.max(1, takers))) counts.underReplicated++
+    if (living < wanted) counts.underReplicated++
     if (living < majority(row.slots.length)) counts.withoutQuorum++
   }
   return counts

@@ -3,9 +3,9 @@ import type { AbortOptions } from '../base/abort.ts'
 /** What to watch, and from where on. */
 export interface WatchOptions<K = string> extends AbortOptions {
   /** This key alone. */
-  readonly key?: K
+  readonly key?: K | undefined
   /** All keys whose bytes begin with those of this one. Default: all keys of the keyspace. */
-  readonly prefix?: K
+  readonly prefix?: K | undefined
   /**
    * Token of an event, or of a watch, of the same keyspace and the same `key` or `prefix`: what came after it is told first, on
    * any node. Default: from now on.
@@ -15,7 +15,7 @@ export interface WatchOptions<K = string> extends AbortOptions {
    * Most events that may wait to be taken, from 1 to 1,000,000; all of them together have up to 32 MiB. Who falls behind
    * further loses them, and is told so by a `reset`. Default 8,192.
    */
-  readonly buffer?: number
+  readonly buffer?: number | undefined
 }
 
 /** A key has a value, or a new one. */

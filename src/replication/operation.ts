@@ -11,6 +11,7 @@ import { Deadline, type TimerWheel } from '../runtime/timer-wheel.ts'
 import type { KeyedRecord, RecordKey, StampSource } from '../storage/record-store.ts'
 import type { MessageType } from '../transport/message-type.ts'
 import type { Outcome, Transport } from '../transport/transport.ts'
+import { outOfReachError, type ReplicaAnswer } from './out-of-reach.ts'
 import type { Replica } from './replica.ts'
 import type { Route, Routes } from './routes.ts'
 import type { Snitch } from './snitch.ts'
@@ -53,13 +54,6 @@ export interface OperationOptions {
   readonly isRepeat?: boolean
   /** Whether a write that is stamped again ends when it would have ended, instead of later by as much. Default false. */
   readonly keepsExpiry?: boolean
-}
-
-/** How one replica fared, as an error tells it. */
-export interface ReplicaAnswer {
-  readonly store: StoreId
-  /** `ok`, `down`, `unsent`, `lost`, `timeout`, `fenced`, a `KV_*` code, `unmended`, `pending`, `unasked`, or `failed`. */
-  readonly answer: string
 }
 
 /** Phases that one operation may take: each is a refreshed topology or a new stamp. */
@@ -324,35 +318,17 @@ export abstract class Operation<Reply, Result> extends Deadline {
   }
 
   protected outOfReach(): void {
+    const { what, key, requirement } = this
     const answers = this.#listAnswers()
-    const pending = answers.some(({ answer }) => answer === 'pending')
-    const outcome = this.what === 'write' && (this.#mayHaveRun || pending) ? 'unknown' : 'not-executed'
-    const advice =
-      this.route.row.slots.length === 2 && this.requirement === 'quorum'
-        ? '; with two copies a quorum is both of them: run a third node to survive a failure'
-        : ''
-    const failed = answers.filter(({ answer }) => answer !== 'ok' && answer !== 'pending' && answer !== 'unasked')
-    // Damaged copies alone are in the way: one says so, since to wait for others is of no use.
-    const isCorrupt = failed.length > 0 && failed.every(({ answer }) => answer === 'KV_CORRUPT')
-    this.fail(
-      new KilovoltError(
-        isCorrupt ? 'KV_CORRUPT' : 'KV_QUORUM_NOT_REACHED',
-        `a ${this.what} at ${String(this.requirement)} of partition ${this.key.partition} is out of reach: ` +
-          `${answers.map(({ store, answer }) => `${store.slice(0, 8)} ${answer}`).join(', ')}${advice}` +
-          (this.what === 'write' ? `; outcome ${outcome}` : ''),
-        {
-          retryable: !isCorrupt || answers.length > 1,
-          details: { answers, outcome, requirement: this.requirement, partition: this.key.partition }
-        }
-      )
-    )
+    const mayHaveRun = this.#mayHaveRun || answers.some(({ answer }) => answer === 'pending')
+    this.fail(outOfReachError({ what, key, requirement, sets: this.route.sets, answers, mayHaveRun }))
   }
 
   #timeoutError(): KilovoltError {
     const unknown = this.what === 'write' ? ': its outcome is unknown, it may be stored or become so' : ''
     return new KilovoltError('KV_TIMEOUT', `a ${this.what} did not finish within ${this.#timeoutMs} ms${unknown}`, {
       retryable: this.what === 'read',
-      details: { answers: this.#listAnswers(), outcome: 'unknown' }
+      details: { answers: this.#listAnswers(), ...(this.what === 'write' ? { outcome: 'unknown' } : {}) }
     })
   }
 

@@ -242,6 +242,6 @@ function outOfReach(partition: PartitionId, requirement: Requirement): KilovoltE
     'KV_QUORUM_NOT_REACHED',
     `a scan at ${String(requirement)} needs more replicas of partition ${partition} than can be reached; ` +
       'go on with its token when they are back, or at a lower level',
-    { retryable: true, details: { partition, requirement, outcome: 'not-executed' } }
+    { retryable: true, details: { partition, requirement } }
   )
 }

@@ -208,7 +208,7 @@ class PageWait extends Deadline {
 
   override expire(): void {
     const message = `a page of a scan did not come within ${this.#timeoutMs} ms; go on with its token`
-    this.cancel(new KilovoltError('KV_TIMEOUT', message, { retryable: true, details: { outcome: 'not-executed' } }))
+    this.cancel(new KilovoltError('KV_TIMEOUT', message, { retryable: true }))
   }
 
   cancel(error: KilovoltError): void {

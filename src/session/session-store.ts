@@ -26,12 +26,12 @@ export interface SessionStoreOptions<Base extends object> {
    * The class to extend. For express-session its own, `session.Store`, which knows how to make a session of what is
    * stored; @fastify/session needs none. @defaultValue Node's `EventEmitter`
    */
-  readonly Store?: abstract new () => Base
+  readonly Store?: (abstract new () => Base) | undefined
   /**
    * How long a session lives after it was used last when its cookie does not say, whole ms; `Infinity`, or more than 10^14, for
    * ever. @defaultValue `86_400_000`: a day
    */
-  readonly ttl?: number
+  readonly ttl?: number | undefined
 }
 
 /**

@@ -9,17 +9,17 @@ import { SimWorld } from './sim-world.ts'
 /** How to make a cluster for a test. */
 export interface TestClusterOptions {
   /** Everything that chance decides follows from it: the same seed, the same run. @defaultValue `1` */
-  readonly seed?: string | number
+  readonly seed?: string | number | undefined
   /** Time passes only in `run` and `advance`, as fast as the machine can compute. @defaultValue `'virtual'` */
-  readonly clock?: 'virtual'
+  readonly clock?: 'virtual' | undefined
   /** Copies of each value. @defaultValue `3` */
-  readonly replicas?: number
+  readonly replicas?: number | undefined
   /** Number of partitions, a power of two from 64 to 4,096. @defaultValue `64` */
-  readonly partitions?: number
+  readonly partitions?: number | undefined
   /** Whether nodes keep their data over a restart. @defaultValue `false` */
-  readonly disk?: boolean
+  readonly disk?: boolean | undefined
   /** Delays, losses and the like. @defaultValue a fast and faultless network */
-  readonly network?: NetworkOptions
+  readonly network?: NetworkOptions | undefined
 }
 
 /** How long a cluster may take to form, virtual ms. */

@@ -1,7 +1,8 @@
-import type { ConnectionGater } from '@libp2p/interface'
+import type { Connection, ConnectionGater } from '@libp2p/interface'
 import type { Emitter } from '../base/emitter.ts'
-import { KilovoltError } from '../base/errors.ts'
+import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { PeerId } from '../model/node-id.ts'
+import type { Logger } from '../runtime/logger.ts'
 import type { HostEvents } from './host.ts'
 
 /** Lets only the listed peers connect, and be connected to; everybody without a list. */
@@ -29,4 +30,17 @@ export function inboundFailed(events: Emitter<HostEvents>, remoteAddress: string
     `a connection from ${remoteAddress} did not complete the handshake (${error.message}): ` +
     'another secret, or no kilovolt node'
   events.emit('refused', { peer: undefined, error: new KilovoltError('KV_HANDSHAKE', message, { cause: error }) })
+}
+
+/**
+ * Ends a connection at once. Never throws: timers and the ends of links call this, where an exception would end the process,
+ * and libp2p throws when a connection ends while it is being ended.
+ */
+export function hangUp(connection: Pick<Connection, 'abort' | 'remotePeer'>, reason: Error, logger: Logger): void {
+  try {
+    connection.abort(reason)
+  } catch (error) {
+    const peer = connection.remotePeer.toString()
+    logger.debug('a connection did not end in order', { peer, reason: reason.message, error: messageOf(error) })
+  }
 }

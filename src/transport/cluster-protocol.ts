@@ -6,9 +6,12 @@ export function protocolOf(cluster: string, trafficClass: TrafficClass): string 
   return `/kilovolt/${encodeURIComponent(cluster)}/1/${trafficClass}`
 }
 
-/** Topic on which a cluster gossips. */
-export function topicOf(cluster: string): string {
-  return `kilovolt/${encodeURIComponent(cluster)}/1`
+/**
+ * Topic on which a cluster gossips. Whoever has another number of partitions is turned away on links, and must not be heard of by
+ * gossip either: a topic needs no link.
+ */
+export function topicOf(cluster: string, partitions: number): string {
+  return `kilovolt/${encodeURIComponent(cluster)}/1/${partitions}`
 }
 
 /** Whether it is the protocol that nodes of some cluster speak, whichever it is. */

@@ -30,6 +30,8 @@ const MIB = 1024 * 1024
 export const STREAMS_MAX = 8
 /** Time for TCP, encryption and multiplexing together, either way, ms. */
 const UPGRADE_TIMEOUT_MS = 5000
+/** Of that, what a dial of one address may take, ms: whoever dials waits longer, so as to learn why it failed. */
+const DIAL_TIMEOUT_MS = 4000
 /** Time to agree on what a stream is for, ms. */
 const NEGOTIATION_TIMEOUT_MS = 5000
 /** Connections of a node: one for each peer, two where both dialed at once. */
@@ -68,7 +70,7 @@ export function createLibp2pOptions(config: Libp2pConfig): Libp2pOptions<Libp2pS
       maxDialQueueLength: CONNECTIONS_MAX,
       maxPeerAddrsToDial: 32,
       dialTimeout: 2 * UPGRADE_TIMEOUT_MS,
-      addressDialTimeout: UPGRADE_TIMEOUT_MS,
+      addressDialTimeout: DIAL_TIMEOUT_MS,
       inboundUpgradeTimeout: UPGRADE_TIMEOUT_MS,
       inboundStreamProtocolNegotiationTimeout: NEGOTIATION_TIMEOUT_MS,
       outboundStreamProtocolNegotiationTimeout: NEGOTIATION_TIMEOUT_MS,

@@ -35,7 +35,7 @@ export function dialError(error: unknown, address: string, self: boolean): Kilov
       'KV_UNREACHABLE',
       `who answers at ${address} did not complete the handshake (${messageOf(error)}): it may have another secret or ` +
         'another peer id, not have this node on its list of peers, or be no kilovolt node',
-      options
+      { ...options, details: { ...options.details, answered: true } }
     )
   }
   return new KilovoltError('KV_UNREACHABLE', `${address} cannot be reached: ${messageOf(error)}`, options)

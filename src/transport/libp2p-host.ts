@@ -10,7 +10,7 @@ import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { PeerId } from '../model/node-id.ts'
 import type { Clock, Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
-import { createGater, inboundFailed } from './admission.ts'
+import { createGater, hangUp, inboundFailed } from './admission.ts'
 import { clusterProblem, isClusterProtocol, protocolOf, topicOf } from './cluster-protocol.ts'
 import type { Host, HostEvents, Link } from './host.ts'
 import { createLibp2pOptions, type Libp2pServices, STREAMS_MAX } from './libp2p-config.ts'
@@ -28,6 +28,8 @@ export interface Libp2pHostOptions {
   readonly peerKey: Uint8Array
   /** Name of the cluster: part of every protocol's id, and of the topic of gossip. */
   readonly cluster: string
+  /** Number of partitions of the cluster: part of the topic of gossip. */
+  readonly partitions: number
   /** Multiaddrs to listen on. */
   readonly listen: readonly string[]
   /** Multiaddrs to tell others instead of those listened on; none: tell those. */
@@ -78,7 +80,7 @@ export class Libp2pHost implements Host {
         privateKey: parsePeerKey(options.peerKey),
         listen: options.listen,
         announce: options.announce,
-        topic: topicOf(options.cluster),
+        topic: topicOf(options.cluster, options.partitions),
         protector,
         gater: createGater(options.allow, events),
         mdns: options.mdns === true ? await createMdns(options.cluster) : undefined,
@@ -92,7 +94,7 @@ export class Libp2pHost implements Host {
     this.#options = options
     this.#libp2p = libp2p
     this.#events = events
-    this.#topic = topicOf(options.cluster)
+    this.#topic = topicOf(options.cluster, options.partitions)
     this.self = peerIdOfKey(options.peerKey)
   }
 
@@ -186,7 +188,7 @@ export class Libp2pHost implements Host {
 
   disconnect(peer: PeerId, reason: string): void {
     const error = new Error(reason)
-    for (const connection of this.#connections(peer)) connection.abort(error)
+    for (const connection of this.#connections(peer)) hangUp(connection, error, this.#options.logger)
   }
 
   publish(body: Uint8Array): void {

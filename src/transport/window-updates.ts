@@ -9,6 +9,12 @@ interface YamuxStream {
   sendWindowUpdate: () => void
 }
 
+/** And of a muxer. */
+interface YamuxMuxer {
+  _newStream: (...args: unknown[]) => Stream
+  sendGoAway: (...args: unknown[]) => void
+}
+
 const ESTABLISHED = 3
 
 /** yamux whose streams are tamed, all of them from their first moment: also those that libp2p opens for itself. */
@@ -26,9 +32,23 @@ export function createTamedYamux(init: YamuxMuxerInit): () => StreamMuxerFactory
   }
 }
 
-/** Tames every stream that a yamux muxer makes from now on; true when the muxer was as expected. */
+/**
+ * Tames a yamux muxer, and every stream that it makes from now on; true when the muxer was as expected.
+ *
+ * Version 8.0.1 says goodbye at the end of `abort`, after it has aborted all streams. Whoever is told that a stream is gone may
+ * have closed the connection meanwhile, and then the goodbye throws: out of `abort` into a timer or a listener of an event,
+ * where the exception is the whole process's. Here it is dropped: nobody is there to hear it.
+ */
 export function tameMuxer(muxer: object): boolean {
-  if (!makesStreams(muxer)) return false
+  if (!isYamuxMuxer(muxer)) return false
+  const sendGoAway = muxer.sendGoAway.bind(muxer)
+  muxer.sendGoAway = (...args) => {
+    try {
+      sendGoAway(...args)
+    } catch {
+      // The connection is gone, as was wanted.
+    }
+  }
   const newStream = muxer._newStream.bind(muxer)
   muxer._newStream = (...args) => {
     const stream = newStream(...args)
@@ -64,8 +84,9 @@ export function tameWindowUpdates(stream: Stream): boolean {
   return true
 }
 
-function makesStreams(muxer: object): muxer is { _newStream: (...args: unknown[]) => Stream } {
-  return '_newStream' in muxer && typeof muxer._newStream === 'function'
+function isYamuxMuxer(muxer: object): muxer is YamuxMuxer {
+  const { _newStream, sendGoAway } = muxer as Partial<YamuxMuxer>
+  return typeof _newStream === 'function' && typeof sendGoAway === 'function'
 }
 
 function isYamuxStream(stream: Stream): stream is Stream & YamuxStream {

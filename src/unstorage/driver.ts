@@ -6,28 +6,28 @@ import type { BatchOperation, ConsistencyLevel, Keyspace, Node, PutOptions } fro
 /** How to make a driver. */
 export interface DriverOptions {
   /** Name of the keyspace that holds the data. Default `'unstorage'`. */
-  readonly keyspace?: string
+  readonly keyspace?: string | undefined
   /** Level of all operations. Default `'quorum'`: what was set is found by every node. */
-  readonly consistency?: ConsistencyLevel
+  readonly consistency?: ConsistencyLevel | undefined
   /**
    * How long an item lives that names no time of its own, **seconds**, as in unstorage's other drivers; 0, `Infinity`, or more than
    * 10^11, for ever. Default: for ever.
    */
-  readonly ttl?: number
+  readonly ttl?: number | undefined
   /** What stands before the keys of all items, with a colon after it: nothing else is listed or cleared. Default: nothing. */
-  readonly base?: string
+  readonly base?: string | undefined
 }
 
 /** What an operation on one item may be told. */
 export interface DriverItemOptions {
   /** How long the item lives, **seconds**. Default: the driver's. */
-  readonly ttl?: number
+  readonly ttl?: number | undefined
 }
 
 /** One of many items. */
 export interface DriverItem {
   readonly key: string
-  readonly options?: DriverItemOptions
+  readonly options?: DriverItemOptions | undefined
 }
 
 /** A driver in the form that unstorage's `createStorage` and `mount` take. */

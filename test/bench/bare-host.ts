@@ -42,6 +42,7 @@ export class BareHost {
     const host = await Libp2pHost.create({
       peerKey: await createPeerKey(),
       cluster: 'bare',
+      partitions: 256,
       listen: ['/ip4/127.0.0.1/tcp/0'],
       announce: [],
       secret: undefined,

@@ -28,6 +28,7 @@ async function createHost(): Promise<Libp2pHost> {
   return Libp2pHost.create({
     peerKey: await createPeerKey(),
     cluster: 'bench',
+    partitions: 256,
     listen: ['/ip4/127.0.0.1/tcp/0'],
     announce: [],
     secret: undefined,

@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { ClassicLevel } from 'classic-level'
 import { createNode, isKilovoltError, type ErrorCode, type NodeOptions } from 'kilovolt'
+import { freePort } from '../support/free-port.ts'
 import { NodeLab, quiet } from '../support/node-lab.ts'
 import { until } from '../support/process-node.ts'
 
@@ -56,26 +57,64 @@ describe('createNode', () => {
     )
   })
 
-  it('turns away a node of another cluster, telling both names', async () => {
+  it('turns away a node of another cluster or set otherwise, telling both values, and long before its time is up', async () => {
     const shop = await lab.start({ cluster: 'shop' })
-    await assert.rejects(
-      createNode({ cluster: 'bank', bootstrap: shop.addresses, joinTimeoutMs: 1500, logger: quiet }),
-      code('KV_BOOTSTRAP_UNREACHABLE', /shop|bank/u)
-    )
+    const bootstrap = shop.addresses
+    const cases = [
+      { options: { cluster: 'bank' }, pattern: /refuses this node.*"bank".*"shop"/su },
+      { options: { cluster: 'shop', partitions: 64 }, pattern: /refuses this node.*64 partitions.*256/su }
+    ]
+    for (const { options, pattern } of cases) {
+      const startMs = performance.now()
+      const error: unknown = await createNode({ ...options, bootstrap, joinTimeoutMs: 15_000, logger: quiet }).catch(
+        one => one
+      )
+      assert.ok(code('KV_HANDSHAKE', pattern)(error) && isKilovoltError(error))
+      assert.equal(error.retryable, false)
+      assert.ok(performance.now() - startMs < 10_000, 'it waited for too long')
+      assert.doesNotMatch(error.message, /no bootstrap entry answered/u)
+      assert.deepEqual(Object.keys(error.details['errors'] as object), bootstrap)
+    }
     await shop.put('a', 1)
     assert.equal(await shop.get('a'), 1)
-  })
+  }).timeout(40_000)
 
-  it('turns away a node with another secret', async () => {
-    const shop = await lab.start({ secret: 'the right secret' })
-    await assert.rejects(
-      createNode({ secret: 'the wrong secret', bootstrap: shop.addresses, joinTimeoutMs: 1500, logger: quiet }),
-      code('KV_BOOTSTRAP_UNREACHABLE')
+  it('waits for an entry that may still answer, and says at the end who refused and who was not there', async () => {
+    const shop = await lab.start({ cluster: 'shop' })
+    const bootstrap = [...shop.addresses, '/ip4/127.0.0.1/tcp/1']
+    const startMs = performance.now()
+    const failing = createNode({ cluster: 'bank', bootstrap, joinTimeoutMs: 5000, logger: quiet })
+    const error: unknown = await failing.catch(one => one)
+    assert.ok(
+      code('KV_HANDSHAKE', /refuses this node.*"shop".*not reached.*tcp\/1:/su)(error) && isKilovoltError(error)
     )
+    assert.equal(error.retryable, true)
+    assert.ok(performance.now() - startMs >= 4900, 'it gave up too soon')
+  }).timeout(30_000)
+
+  it('joins when whoever refused it has made room for somebody who fits', async () => {
+    const address = `/ip4/127.0.0.1/tcp/${await freePort()}`
+    const old = await lab.start({ cluster: 'old', listen: [address] })
+    const joining = lab.start({ cluster: 'new', bootstrap: [address], joinTimeoutMs: 20_000 })
+    await once(old, 'link:refused')
+    await old.stop()
+    await lab.start({ cluster: 'new', listen: [address] })
+    assert.equal((await joining).members().length, 2)
+  }).timeout(30_000)
+
+  it('turns away a node with another secret, which is told so for each address', async () => {
+    const shop = await lab.start({ secret: 'the right secret' })
+    const failing = createNode({
+      secret: 'the wrong secret',
+      bootstrap: shop.addresses,
+      joinTimeoutMs: 7000,
+      logger: quiet
+    })
+    await assert.rejects(failing, code('KV_HANDSHAKE', /tcp\/\d+\/p2p\/\w+: .*another secret/su))
     const friend = await lab.start({ secret: 'the right secret', bootstrap: shop.addresses })
     await friend.put('a', 1)
     assert.equal(await shop.get('a'), 1)
-  })
+  }).timeout(30_000)
 
   it('gives up when its signal aborts, and leaves nothing behind', async () => {
     const signal = AbortSignal.timeout(300)

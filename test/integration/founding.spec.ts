@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { ClassicLevel } from 'classic-level'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
-import { createNode, isKilovoltError } from 'kilovolt'
+import { createNode, isKilovoltError, type Node } from 'kilovolt'
 import { NodeLab, quiet } from '../support/node-lab.ts'
 import { until } from '../support/process-node.ts'
 
@@ -22,8 +22,20 @@ describe('founding over real links', () => {
 
   it('makes one cluster of three nodes that start at once with one list that names them all', async () => {
     const bootstrap = await freeAddresses(3)
-    const three = await Promise.all(bootstrap.map(address => lab.start({ listen: [address], bootstrap })))
-    await Promise.all(three.map(node => node.settled({ timeoutMs: 20_000 })))
+    const copies: unknown[] = []
+    const start = async (address: string): Promise<Node> => {
+      const node = await lab.start({ listen: [address], bootstrap })
+      // The founder is a cluster of one before it lets in the others of whom it knows.
+      await node.settled({ timeoutMs: 20_000 })
+      copies.push([node.ring.owners('a').length, node.status().partitions.underReplicated])
+      return node
+    }
+    const three = await Promise.all(bootstrap.map(start))
+    assert.deepEqual(copies, [
+      [3, 0],
+      [3, 0],
+      [3, 0]
+    ])
     for (const node of three) assert.equal(node.members().filter(({ membership }) => membership === 'up').length, 3)
     await three[0]!.put('a', 1, { consistency: 'all' })
     assert.equal(await three[2]!.get('a'), 1)

@@ -9,12 +9,13 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2p } from 'libp2p'
 import { utf8 } from '../../src/base/bytes.ts'
 import { isKilovoltError, type KilovoltError } from '../../src/base/errors.ts'
-import { FRAME_BYTES_MAX } from '../../src/codec/frame.ts'
+import { encodeFrame, FRAME_BYTES_MAX } from '../../src/codec/frame.ts'
 import type { StoreId } from '../../src/model/node-id.ts'
 import { silentLogger } from '../../src/runtime/logger.ts'
 import { SeededRandom } from '../../src/runtime/seeded-random.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { systemRandom } from '../../src/runtime/system-random.ts'
+import { encodeHello, type Hello } from '../../src/transport/hello.ts'
 import type { Libp2pHostOptions } from '../../src/transport/libp2p-host.ts'
 import { Mesh } from '../../src/transport/mesh.ts'
 import { MessageType } from '../../src/transport/message-type.ts'
@@ -49,7 +50,7 @@ describe('a cluster that is attacked', () => {
     await lab.close()
   })
 
-  async function node(options: Partial<Libp2pHostOptions> = {}): Promise<Node> {
+  async function node(options: Partial<Libp2pHostOptions> = {}, says: Partial<Hello> = {}): Promise<Node> {
     const host = await lab.create(options)
     const storeId = String(meshes.length + 1).padStart(32, '0') as StoreId
     const mesh: Mesh = new Mesh({
@@ -70,7 +71,8 @@ describe('a cluster that is attacked', () => {
         region: '',
         volatile: true,
         epoch: 0,
-        wallMs: systemClock.wallMs()
+        wallMs: systemClock.wallMs(),
+        ...says
       })
     })
     const refusals: TransportEvents['link:refused'][] = []
@@ -273,4 +275,63 @@ describe('a cluster that is attacked', () => {
     )
     await worksBetween(a, b)
   })
+  /** What a node says that is set to another number of partitions. */
+  function unfitHello(id: string): Uint8Array {
+    const storeId = id.padStart(32, '0') as StoreId
+    const names = { cluster: 'lab', clusterId: undefined, storeId, addresses: [], zone: '', region: '' }
+    const numbers = { version: 1, versionMin: 1, partitions: 64, weight: 1, epoch: 0, wallMs: 0 }
+    const body = encodeHello({ ...names, ...numbers, volatile: true })
+    return encodeFrame([{ type: MessageType.HELLO, id: 1, epoch: 0, body }])
+  }
+
+  it('hangs up on whoever it has turned away on several links at once', async () => {
+    const [a, b] = await pair()
+    const bad = await stranger(b)
+    // They expire in one turn, and the first to do so ends the connection of the others.
+    for (let i = 0; i < 6; i++) (await openStream(bad, b, '/kilovolt/lab/1/control')).stream.send(unfitHello('77'))
+    await lab.until(() => bad.getConnections().length === 0, 'the connection to be closed')
+    assert.deepEqual([b.refusals.length, b.refusals[0]!.error.code], [6, 'KV_HANDSHAKE'])
+    await worksBetween(a, b)
+  })
+
+  it('hangs up on whoever sends garbage while it is being told why it was turned away', async () => {
+    const [a, b] = await pair()
+    const bad = await stranger(b)
+    const { stream } = await openStream(bad, b, '/kilovolt/lab/1/control')
+    stream.send(unfitHello('77'))
+    await lab.until(() => b.refusals.length > 0, 'the refusal')
+    const { muxer } = bad.getConnections()[0] as unknown as { muxer: { send: (bytes: Uint8Array) => boolean } }
+    muxer.send(new Uint8Array(12).fill(0xff))
+    await lab.until(() => bad.getConnections().length === 0, 'the connection to be closed')
+    await worksBetween(a, b)
+  })
+
+  it('goes on while crowds that do not fit come again, and some drop out in the middle', async () => {
+    const [a, b] = await pair()
+    const address = b.mesh.addresses[0]!
+    const unfit: Node[] = []
+    for (let i = 0; i < 3; i++) {
+      unfit.push(await node({}, { partitions: 64 }), await node({}, { version: 9, versionMin: 9 }))
+      unfit.push(await node({ cluster: 'others' }))
+    }
+    const deaf = await node({ secret: 'another secret' })
+    const failing = fails(deaf.mesh.dial(address, new AbortController().signal))
+    for (let round = 0; round < 3; round++) {
+      const dials = unfit.map(({ mesh }) => fails(mesh.dial(address, new AbortController().signal)))
+      const broken = await Promise.all(Array.from({ length: 4 }, () => stranger(b)))
+      for (const [i, other] of broken.entries()) {
+        const { stream } = await openStream(other, b, '/kilovolt/lab/1/control')
+        // One says all, one half of it, one nothing; then each breaks off in its own way.
+        const hello = unfitHello(`8${i}`)
+        if (i % 3 < 2) stream.send(i % 3 === 0 ? hello : hello.subarray(0, 20))
+        if (i % 2 === 0) other.getConnections()[0]!.abort(new Error('broken off'))
+        else await other.stop()
+      }
+      const codes = (await Promise.all(dials)).map(({ code }) => code)
+      // Whoever comes back at once may be hung up on for what it did before.
+      if (round === 0) assert.deepEqual(new Set(codes), new Set(['KV_HANDSHAKE']))
+    }
+    assert.equal((await failing).code, 'KV_UNREACHABLE')
+    await worksBetween(a, b)
+  }).timeout(60_000)
 })

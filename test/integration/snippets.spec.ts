@@ -17,6 +17,16 @@ const PAGES = [
   'docs/guides/watch.md'
 ]
 
+/** A program with this in it is started three times, as the page says. */
+const WHICH = 'process.argv[2]'
+/** None of the three ends before all have done what they do. */
+const TOGETHER = `
+await node.put('__done:' + i, true)
+while (await node.count({ prefix: '__done:' }) < 3) await new Promise(resolve => setTimeout(resolve, 50))
+await node.put('__seen:' + i, true)
+while (await node.count({ prefix: '__seen:' }).catch(() => 3) < 3) await new Promise(resolve => setTimeout(resolve, 50))
+`
+
 interface Snippet {
   readonly page: string
   readonly line: number
@@ -38,7 +48,7 @@ function withAssertions(code: string): string {
     /^(await [\w.]+\.(?:get|getItem|getKeys|getMany|has|delete|touch|persist|putIfAbsent|update|keys|values|count|clear)\(.*\)) \/\/ (\S.*)$/gmu,
     (_, call: string, expected: string) => `__assert.deepEqual(${call}, ${expected})`
   )
-  return `import __assert from 'node:assert/strict'\n${checked}\nprocess.exit(0)\n`
+  return `import __assert from 'node:assert/strict'\n${checked}\n${code.includes(WHICH) ? TOGETHER : ''}\nprocess.exit(0)\n`
 }
 
 /** The same program on ports and in a folder of its own. */
@@ -73,8 +83,10 @@ describe('snippets of the documentation', () => {
     it(`${page}:${line} runs and gives what its comments say`, async () => {
       const file = join(folder, `${page.replaceAll(/\W/gu, '-')}-${line}.ts`)
       writeFileSync(file, withAssertions(await relocated(code, join(folder, `data-${line}`))))
-      const result = await runScript(file, 30_000)
-      assert.equal(result.code, 0, `${result.stderr}\n${result.stdout}`)
+      const runs = code.includes(WHICH) ? [['0'], ['1'], ['2']] : [[]]
+      for (const result of await Promise.all(runs.map(args => runScript(file, 30_000, {}, args)))) {
+        assert.equal(result.code, 0, `${result.stderr}\n${result.stdout}`)
+      }
     }).timeout(40_000)
   }
 })

@@ -35,6 +35,7 @@ export class Libp2pLab implements Lab {
     const host = await Libp2pHost.create({
       peerKey: await createPeerKey(),
       cluster: 'lab',
+      partitions: 256,
       listen: ['/ip4/127.0.0.1/tcp/0'],
       announce: [],
       secret: undefined,

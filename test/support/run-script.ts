@@ -13,9 +13,14 @@ export interface ScriptResult {
 }
 
 /** Runs a TypeScript file as a user would, against the library's sources; kills it at the deadline. */
-export function runScript(file: string, timeoutMs: number, env: NodeJS.ProcessEnv = {}): Promise<ScriptResult> {
+export function runScript(
+  file: string,
+  timeoutMs: number,
+  env: NodeJS.ProcessEnv = {},
+  args: readonly string[] = []
+): Promise<ScriptResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', 'tsx/esm', '--conditions=kilovolt-source', file], {
+    const child = spawn(process.execPath, ['--import', 'tsx/esm', '--conditions=kilovolt-source', file, ...args], {
       cwd: ROOT,
       env: { ...process.env, ...env },
       timeout: timeoutMs,

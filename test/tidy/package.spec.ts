@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ROOT, runScript } from '../support/run-script.ts'
 
@@ -70,12 +70,43 @@ describe('tidy: the package', () => {
     assert.deepEqual(JSON.parse(result.stdout), { globals: [], listeners: 0, handles: [], early: [] })
   }).timeout(40_000)
 
-  it('names existing pages in the README', () => {
-    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
-    const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)/gu)].map(match => match[1]!)
-    assert.deepEqual(
-      links.filter(link => !existsSync(join(ROOT, link))),
-      []
+  it('holds every page and heading that the README and its pages name', () => {
+    const { files } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { files: readonly string[] }
+    const isShipped = (path: string): boolean =>
+      ['README.md', 'LICENSE'].includes(path) ||
+      (files.includes('docs/**/*.md') && /^docs\/(?:.*\.md|decisions)$/u.test(path)) ||
+      (files.includes('examples/*.ts') && /^examples\/[^/]+\.ts$/u.test(path))
+    const pages = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
+      // `npm run docs` makes docs/api, which is not shipped.
+      .filter(name => name.endsWith('.md') && !/^api\b/u.test(name))
+      .map(name => posix.join('docs', name.replaceAll('\\', '/')))
+    const dead = ['README.md', ...pages].flatMap(page =>
+      linksOf(page)
+        .filter(({ path, anchor }) => !isShipped(path) || !existsSync(join(ROOT, path)) || !hasHeading(path, anchor))
+        .map(({ path, anchor }) => `${page}: ${path}#${anchor}`)
     )
+    assert.deepEqual(dead, [], 'links that lead nowhere in the package')
   })
 })
+
+/** Where the links of a page lead, from the root; not those into the web. */
+function linksOf(page: string): { readonly path: string; readonly anchor: string }[] {
+  const text = readFileSync(join(ROOT, page), 'utf8')
+  return [...text.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/gu)].map(([, target, anchor = '']) => ({
+    path: target === '' ? page : posix.join(posix.dirname(page), target!.replaceAll(/\s+/gu, '')),
+    anchor
+  }))
+}
+
+/** Whether a page has the heading that a link names, as GitHub makes names of headings. */
+function hasHeading(page: string, anchor: string): boolean {
+  if (anchor === '') return true
+  const text = readFileSync(join(ROOT, page), 'utf8')
+  const headings = [...text.matchAll(/^#+ (.*)$/gmu)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}_ -]/gu, '')
+      .replaceAll(' ', '-')
+  )
+  return headings.includes(anchor)
+}

@@ -67,6 +67,32 @@ class Phone {
 }
 
 describe('discovery', () => {
+  it('remembers why an address refused this node while links to it merely break, until nobody is there', async () => {
+    const phone = new Phone()
+    const discovery = phone.make([A])
+    phone.answers.set(A, new KilovoltError('KV_HANDSHAKE', 'this node is set to 64 partitions, the other to 256'))
+    discovery.start()
+    const reason = async (answer: KilovoltError): Promise<string | undefined> => {
+      phone.answers.set(A, answer)
+      await phone.world.advance(3000)
+      return discovery.lastErrors().get(A)?.message
+    }
+    const broken = new KilovoltError('KV_UNREACHABLE', 'the link broke', { retryable: true })
+    assert.match((await reason(broken))!, /64 partitions/u)
+    const details = { address: A, refused: true }
+    const gone = new KilovoltError('KV_UNREACHABLE', 'nobody listens', { retryable: true, details })
+    assert.equal(await reason(gone), 'nobody listens')
+    assert.equal(await reason(broken), 'the link broke')
+    discovery.stop()
+  })
+
+  it('says whether it may come to know more addresses', () => {
+    const phone = new Phone()
+    assert.equal(phone.make([A]).isFixed, true)
+    assert.equal(phone.make(() => [A]).isFixed, false)
+    assert.equal(phone.make([A], { start: () => {}, stop: () => {} }).isFixed, false)
+  })
+
   it('dials every address at once, and again with growing pauses, up to a second for a short list', async () => {
     const phone = new Phone()
     const discovery = phone.make([A, B])

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { utf8 } from '../../../src/base/bytes.ts'
 import { createCodec, type EncodingName } from '../../../src/node/encodings.ts'
 
 type What = 'keyEncoding' | 'valueEncoding'
@@ -8,6 +9,45 @@ const BOTH: readonly What[] = ['keyEncoding', 'valueEncoding']
 function codecOf(encoding: unknown, what: What = 'valueEncoding') {
   return createCodec<unknown>(encoding as EncodingName, what)
 }
+
+describe('encodings', () => {
+  const carts = utf8('carts')
+
+  it('say of what they were given something that they do not take', () => {
+    const cases: readonly [What, unknown, unknown, string][] = [
+      ['keyEncoding', 'utf8', 5, 'the key: a string is expected, not a number'],
+      ['valueEncoding', 'utf8', null, 'the value: a string is expected, not null'],
+      ['valueEncoding', 'view', {}, 'the value: a Uint8Array is expected, not an object'],
+      ['valueEncoding', 'json', undefined, 'the value: undefined has no JSON form; to remove a key, use delete'],
+      ['valueEncoding', 'json', () => 5, 'the value: a function has no JSON form; to remove a key, use delete']
+    ]
+    for (const [what, name, wrong, message] of cases) {
+      const codec = createCodec<unknown>(name as EncodingName, what, carts)
+      assert.throws(() => codec.encode(wrong), { name: 'TypeError', message })
+    }
+  })
+
+  it('say of which keyspace they cannot read something, and why that may be', () => {
+    const cases = [
+      [
+        'valueEncoding',
+        /^could not decode a value of keyspace "carts" as json .*: was it written with another valueEncoding\?$/u
+      ],
+      [
+        'keyEncoding',
+        /^could not decode a key of keyspace "carts" as json .*: was it written with another keyEncoding\?$/u
+      ]
+    ] as const
+    for (const [what, message] of cases) {
+      const codec = createCodec<unknown>('json', what, carts)
+      assert.throws(() => codec.decode(Buffer.from('{')), { code: 'KV_ENCODING', message })
+    }
+    assert.throws(
+      () => createCodec<unknown>('json', 'valueEncoding').decode(Buffer.from('{')),
+      /of the default keyspace/u
+    )
+  })
+})
 
 describe('encodings that Level has', () => {
   it('give back bytes that are given as text', () => {
@@ -176,8 +216,14 @@ describe('encodings of one’s own', () => {
     }
     for (const format of ['view', 'buffer', 'utf8', undefined] as const) {
       const codec = codecOf({ name: 'own', format, encode: fail, decode: fail })
-      assert.throws(() => codec.encode(1), { code: 'KV_ENCODING', message: /encode as own/u })
-      assert.throws(() => codec.decode(new Uint8Array()), { code: 'KV_ENCODING', message: /decode as own/u })
+      assert.throws(() => codec.encode(1), {
+        code: 'KV_ENCODING',
+        message: /^could not encode a value of the default keyspace as own/u
+      })
+      assert.throws(() => codec.decode(new Uint8Array()), {
+        code: 'KV_ENCODING',
+        message: /^could not decode a value .* as own .*another valueEncoding/u
+      })
     }
   })
 })

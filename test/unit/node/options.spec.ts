@@ -80,12 +80,19 @@ describe('options', () => {
   })
 
   it('treats undefined as not given', () => {
-    assert.equal(resolveOptions({ cluster: undefined } as unknown as NodeOptions).cluster, 'kilovolt')
+    assert.equal(resolveOptions({ cluster: undefined }).cluster, 'kilovolt')
   })
 
   it('suggests a name that differs by a slip, and none for something else', () => {
     assert.match(problemsOf({ replica: 3 })[0]!, /did you mean "replicas"/u)
     assert.doesNotMatch(problemsOf({ quorumSize: 3 })[0]!, /did you mean/u)
+  })
+
+  it('says what is wrong with a secret without telling it', () => {
+    assert.deepEqual(problemsOf({ secret: 'hush' }), [
+      '"secret" must be a string of 8 characters or more, this one has 4'
+    ])
+    assert.match(problemsOf({ secret: 12_345_678 })[0]!, /, not a value of type number$/u)
   })
 
   it('refuses never to found and nobody to join', () => {

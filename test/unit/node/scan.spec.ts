@@ -226,6 +226,15 @@ describe('a scan of a keyspace', () => {
     assert.throws(() => keyspace.keys({ gt: 5 as unknown as string }), TypeError)
   })
 
+  it('names the bound that is no key', () => {
+    const keyspace = new RowsBackend([]).keyspace()
+    for (const bound of ['gte', 'prefix'] as const) {
+      const options = { [bound]: 5 } as unknown as ScanOptions
+      const message = `"${bound}": a string is expected, not a number`
+      assert.throws(() => keyspace.keys(options), { name: 'TypeError', message })
+    }
+  })
+
   it('fails where its page fails, after what came before, and can be gone on with', async () => {
     const backend = new RowsBackend(LETTERS)
     backend.failAfter = 2

@@ -61,6 +61,13 @@ describe('the health of a node', () => {
     assert.deepEqual([health, partitions.underReplicated], ['degraded', 0])
   })
 
+  it('is degraded while a cluster of fewer nodes than copies grows', () => {
+    const one = topology([{ n: 1 }])
+    const { health, partitions } = status({ 1: 'alive', 2: 'alive', 3: 'dead' }, one)
+    assert.deepEqual([health, partitions.underReplicated], ['degraded', 64])
+    assert.equal(status({ 1: 'alive' }, one).partitions.underReplicated, 0)
+  })
+
   it('is degraded while the store refuses writes', () => {
     const { health, storage } = status({ 1: 'alive', 2: 'alive', 3: 'alive' }, THREE, { readOnly: 'no space left' })
     assert.deepEqual([health, storage.readOnly], ['degraded', 'no space left'])

@@ -18,7 +18,8 @@ import {
 } from '../../../src/replication/bundle-wire.ts'
 import type { CallOptions } from '../../../src/replication/call.ts'
 import { Coordinator } from '../../../src/replication/coordinator.ts'
-import type { OperationDeps, ReplicaAnswer } from '../../../src/replication/operation.ts'
+import type { OperationDeps } from '../../../src/replication/operation.ts'
+import type { ReplicaAnswer } from '../../../src/replication/out-of-reach.ts'
 import { Replica } from '../../../src/replication/replica.ts'
 import {
   decodeGet,

@@ -3,7 +3,7 @@ import { KilovoltError } from '../../../src/base/errors.ts'
 import type { Requirement } from '../../../src/model/quorum.ts'
 import type { RecordBytes } from '../../../src/model/record.ts'
 import type { ReadAnswer } from '../../../src/replication/bundle-wire.ts'
-import type { ReplicaAnswer } from '../../../src/replication/operation.ts'
+import type { ReplicaAnswer } from '../../../src/replication/out-of-reach.ts'
 import { store } from '../cluster/fixtures.ts'
 import { type Asked, Bench, type BenchOptions, MOVED, MOVING, record, text } from './bench.ts'
 

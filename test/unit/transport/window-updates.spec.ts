@@ -8,6 +8,11 @@ function fakeStream(state: number, free: number, send: () => void) {
   return { state, recvWindow: 1000, recvWindowCapacity: free, sendWindowUpdate: send }
 }
 
+/** What libp2p does when the connection is gone. */
+function lost(): never {
+  throw new Error('Cannot write to a stream that is closed')
+}
+
 describe('window updates', () => {
   it('are sent when half of the window is used, or the stream is not open yet', () => {
     let sent = 0
@@ -20,22 +25,19 @@ describe('window updates', () => {
   })
 
   it('throw nothing when the connection is gone', () => {
-    const stream = fakeStream(3, 0, () => {
-      throw new Error('Cannot write to a stream that is closed')
-    })
+    const stream = fakeStream(3, 0, lost)
     tameWindowUpdates(stream as unknown as Stream)
     assert.doesNotThrow(() => stream.sendWindowUpdate())
   })
 
   it('are tamed from the first moment of a stream on', () => {
     const muxer = {
-      _newStream: () =>
-        fakeStream(0, 1000, () => {
-          throw new Error('Cannot write to a stream that is closed')
-        })
+      _newStream: () => fakeStream(0, 1000, lost),
+      sendGoAway: lost
     }
     assert.ok(tameMuxer(muxer))
     assert.doesNotThrow(() => muxer._newStream().sendWindowUpdate())
+    assert.doesNotThrow(() => muxer.sendGoAway(), 'nor does the goodbye')
     assert.equal(tameMuxer({}), false)
   })
 

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict'
+import { peerIdFromString } from '@libp2p/peer-id'
+import type { Logger } from '../../../src/runtime/logger.ts'
+import { silentLogger } from '../../../src/runtime/logger.ts'
+import { hangUp } from '../../../src/transport/admission.ts'
+import { createPeerKey, peerIdOfKey } from '../../../src/transport/peer-key.ts'
+
+describe('hanging up', () => {
+  it('says why, and bears a connection that ends while it is being ended', async () => {
+    const remotePeer = peerIdFromString(peerIdOfKey(await createPeerKey()))
+    const heard: string[] = []
+    const logger: Logger = {
+      ...silentLogger,
+      debug: (message, fields) => heard.push(`${message}: ${String(fields?.['error'])}`)
+    }
+    const reasons: string[] = []
+    const abort = (error: Error): void => {
+      reasons.push(error.message)
+      if (reasons.length > 1) throw new Error('Cannot write to a stream that is closed')
+    }
+    for (const reason of ['first', 'second']) hangUp({ remotePeer, abort }, new Error(reason), logger)
+    assert.deepEqual(reasons, ['first', 'second'])
+    assert.deepEqual(heard, ['a connection did not end in order: Cannot write to a stream that is closed'])
+  })
+})
