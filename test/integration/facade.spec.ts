@@ -95,7 +95,9 @@ describe('createNode', () => {
   it('joins when whoever refused it has made room for somebody who fits', async () => {
     const address = `/ip4/127.0.0.1/tcp/${await freePort()}`
     const old = await lab.start({ cluster: 'old', listen: [address] })
-    const joining = lab.start({ cluster: 'new', bootstrap: [address], joinTimeoutMs: 20_000 })
+    // One more, at which nobody listens yet: however long the change takes, it is waited for.
+    const bootstrap = [address, `/ip4/127.0.0.1/tcp/${await freePort()}`]
+    const joining = lab.start({ cluster: 'new', bootstrap, joinTimeoutMs: 20_000 })
     await once(old, 'link:refused')
     await old.stop()
     await lab.start({ cluster: 'new', listen: [address] })
