@@ -121,7 +121,11 @@ export class KeyspaceScans<V, K> {
       if (!isKilovoltError(error) || !(error.details['key'] instanceof Uint8Array)) throw error
       throw retold(error, '', { key: decodeKey(error.details['key']) })
     }
-    return { next: rows => scan.next(rows).catch(told), close: () => scan.close() }
+    return {
+      next: rows => scan.next(rows).catch(told),
+      breathe: () => scan.breathe(),
+      close: () => scan.close()
+    }
   }
 
   /** Of a key that is damaged nobody knows whether it holds anything: to delete it is to be sure. */
