@@ -69,6 +69,8 @@ export interface BackendScanForm {
   readonly isReverse: boolean
   /** Whether records are wanted with their values. */
   readonly wantsValues: boolean
+  /** Whether it rests while requests come. */
+  readonly rests: boolean
 }
 
 /** A scan under way. */

@@ -28,6 +28,7 @@ export interface RoundRequest extends Omit<ScanRequest, 'whole' | 'heads' | 'exe
   readonly requirement: Requirement
   readonly partitions: readonly PartitionId[]
   readonly wantsValues: boolean
+  readonly rests: boolean
 }
 
 /** What has been heard of a partition. */
@@ -151,7 +152,7 @@ export class ScanRound {
   }
 
   #askOne({ store, peer, whole, heads }: Assignment, epoch: number): Promise<ScanPage | undefined> {
-    const { keyspace, range, isReverse, requirement, partitions, rows, bytes } = this.#request
+    const { keyspace, range, isReverse, requirement, rests, partitions, rows, bytes } = this.#request
     const { self, scans, transport } = this.#deps
     const count = whole.length + heads.length
     // Keys are spread by chance: who has so many of the partitions has passed about as many keys as the others by then.
@@ -165,7 +166,7 @@ export class ScanRound {
       bytes: Math.ceil(bytes * (count / partitions.length)),
       whole,
       heads,
-      restMaxMs: restMaxMs(this.#remainingMs())
+      restMaxMs: rests ? restMaxMs(this.#remainingMs()) : 0
     }
     return new Promise(resolve => {
       if (store === self) return scans.page(request, epoch, (_error, page) => resolve(page))

@@ -17,6 +17,8 @@ export interface ScanForm {
   readonly isReverse: boolean
   /** Whether records are wanted with their values. */
   readonly wantsValues: boolean
+  /** Whether it rests while requests come. */
+  readonly rests: boolean
 }
 
 /** What a scan is asked for. */
@@ -132,14 +134,14 @@ export class Scanner {
 
   async #fetch(range: ByteRange, rows: number, wait: PageWait): Promise<readonly ScanEntry[]> {
     const { clock, rules, ring, stamps } = this.#deps
-    const { keyspace, isReverse, requirement, wantsValues, timeoutMs } = this.#options
+    const { keyspace, isReverse, requirement, wantsValues, rests, timeoutMs } = this.#options
     const deadlineMs = clock.monotonicMs() + timeoutMs
     const remainingMs = (): number => deadlineMs - clock.monotonicMs()
     const partitions = this.#partitions
-    const slices = this.#deps.slicer.begin({ restMaxMs: restMaxMs(timeoutMs) })
+    const slices = this.#deps.slicer.begin({ restMaxMs: rests ? restMaxMs(timeoutMs) : 0 })
     const round = new ScanRound(
       this.#deps,
-      { keyspace, range, isReverse, requirement, wantsValues, partitions, rows, bytes: PAGE_BYTES },
+      { keyspace, range, isReverse, requirement, wantsValues, rests, partitions, rows, bytes: PAGE_BYTES },
       { avoided: this.#avoided, remainingMs, stop: wait.signal, slices }
     )
     await round.run()

@@ -343,6 +343,18 @@ describe('a keyspace', () => {
     assert.equal(await keyspace.clear(), 0)
   })
 
+  it('rests for requests in scans and counts, and not for its own deletions when it clears', async () => {
+    const backend = new RowsBackend(LETTERS)
+    const keyspace = backend.keyspace()
+    await keyspace.keys().all()
+    await keyspace.count()
+    await keyspace.clear()
+    assert.deepEqual(
+      backend.forms.map(({ rests }) => rests),
+      [true, true, false]
+    )
+  })
+
   it('says how far it came when it could not clear everything', async () => {
     const backend = new RowsBackend(LETTERS)
     backend.deletesFail = new KilovoltError('KV_TIMEOUT', 'too late')

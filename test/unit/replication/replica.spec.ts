@@ -448,7 +448,11 @@ describe('a coordinator', () => {
       },
       1000
     )
-    const scan = coordinator.scan(KEY.keyspace, ALL_KEYS, call('quorum'), { isReverse: false, wantsValues: true })
+    const scan = coordinator.scan(KEY.keyspace, ALL_KEYS, call('quorum'), {
+      isReverse: false,
+      wantsValues: true,
+      rests: true
+    })
     await assert.rejects(scan.next(10), { code: 'KV_NOT_JOINED' })
     assert.deepEqual([coordinator.operations, coordinator.requests], [1, 0])
     await assert.rejects(async () => coordinator.get(KEY.keyspace, KEY.key, call('quorum')), { code: 'KV_NOT_JOINED' })
