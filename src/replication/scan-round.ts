@@ -243,6 +243,7 @@ export class ScanRound {
 
 async function pageOf(outcome: Outcome, slices: Slices): Promise<ScanPage | undefined> {
   if (outcome.kind !== 'reply') return undefined
+  slices.resume()
   try {
     return await slices.run(pageDecoding(outcome.body))
   } catch {

@@ -146,6 +146,7 @@ export class Scanner {
     )
     await round.run()
     if (wait.signal.aborted) return []
+    slices.resume()
     const merge = new ScanMerge(round.streams, {
       isReverse,
       wantsValues,
@@ -171,6 +172,7 @@ export class Scanner {
       const { keyspace, requirement } = this.#options
       const options = { requirement, timeoutMs: Math.max(1, remainingMs()), signal: undefined }
       found = await this.#deps.getMany(keyspace, disputed, options)
+      slices.resume()
     }
     const entries: ScanEntry[] = []
     let failure: unknown

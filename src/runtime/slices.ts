@@ -89,6 +89,7 @@ export class Slices {
   readonly #rest: (tookMs: number, leftMs: number) => Promise<number>
   #sinceMs: number
   #leftMs: number
+  #breath: Promise<void> | undefined
 
   /** Made by {@link Slicer.begin}. */
   constructor(
@@ -107,13 +108,22 @@ export class Slices {
    * it lasts. Looking costs a reading of the clock, so the steps are to be some tens of microseconds.
    */
   breathe(): Promise<void> | undefined {
+    // Of work that goes on in several places at a time, as decoding what several nodes have sent, all waits for the same.
+    if (this.#breath !== undefined) return this.#breath
     const tookMs = this.#clock.monotonicMs() - this.#sinceMs
-    return tookMs < SLICE_MS ? undefined : this.#breathe(tookMs)
+    if (tookMs >= SLICE_MS) this.#breath = this.#breathe(tookMs)
+    return this.#breath
   }
 
   async #breathe(tookMs: number): Promise<void> {
     this.#leftMs -= await this.#rest(tookMs, this.#leftMs)
     this.#sinceMs = this.#clock.monotonicMs()
+    this.#breath = undefined
+  }
+
+  /** To be called after waiting for something that is no work of this node's: the slice begins now. */
+  resume(): void {
+    if (this.#breath === undefined) this.#sinceMs = this.#clock.monotonicMs()
   }
 
   /** Does all steps of some work, with breaths in between. */

@@ -104,6 +104,34 @@ describe('work in slices', () => {
     assert.equal(clock.pending, 0)
   })
 
+  it('rests once for what goes on in several places, and does not take the rest for work', async () => {
+    requests++
+    const beganMs = clock.monotonicMs()
+    const slices = slicer.begin(WORK)
+    await world.advance(1)
+    const breath = slices.breathe()
+    await world.advance(2)
+    assert.equal(slices.breathe(), breath)
+    await world.settle(breath!)
+    assert.equal(slices.breathe(), undefined)
+    assert.equal(Math.round(clock.monotonicMs() - beganMs), 4)
+  })
+
+  it('does not take for work what it has waited for', async () => {
+    requests++
+    const beganMs = clock.monotonicMs()
+    const slices = slicer.begin(WORK)
+    await world.advance(10)
+    slices.resume()
+    assert.equal(slices.breathe(), undefined)
+    await world.advance(1)
+    const breath = slices.breathe()
+    slices.resume()
+    assert.equal(slices.breathe(), breath, 'it still rests')
+    await world.settle(breath!)
+    assert.equal(Math.round(clock.monotonicMs() - beganMs), 14)
+  })
+
   it('does what comes in steps, at once or with breaths in between', async () => {
     let done = 0
     function* counting(): Steps<string> {
