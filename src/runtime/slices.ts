@@ -17,15 +17,15 @@ export type Steps<T> = Generator<undefined, T, undefined>
 const SLICE_MS = 0.5
 /** So long after the last request a node still counts as busy, ms: one that answers twenty a second is never idle. */
 const BUSY_FOR_MS = 50
-/** Rest after a slice while requests come, in times of what the slice took: the work has a quarter of the time. */
-const REST_PARTS = 3
+/** Rest after a slice while requests come, in times of what the slice took: the work has an eighth of the time. */
+const REST_PARTS = 7
 /** Longest rest, ms: a slice that something else has held up is not paid for without end. */
 const REST_MAX_MS = 20
 
 /**
  * Cuts work that somebody waits for, but that is long, into slices between which others have the event loop. While requests
  * come, a rest follows each slice that is as long as a few of it, so that what shares the machine with this node gets most of
- * it: all pieces of work together have a quarter of the time. A request that comes into the midst waits for one slice at
+ * it: all pieces of work together have an eighth of the time. A request that comes into the midst waits for one slice at
  * most, and the rests begin with it. Without requests there are none.
  *
  * {@link Pace} is the same for work in the background, for which nobody waits: its turns are longer, its rests much longer.

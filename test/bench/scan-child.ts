@@ -94,11 +94,11 @@ async function fill(records: number): Promise<void> {
 
 /** Scans from the beginning again and again for so long, at least once. */
 async function scan({ level, what, by }: ScanWay, seconds: number): Promise<number> {
+  const options = { consistency: level, timeoutMs: PAGE_TIMEOUT_MS }
   const startMs = performance.now()
   let count = 0
   do {
-    const scanned =
-      what === 'keys' ? keyspace().keys({ consistency: level }) : keyspace().entries({ consistency: level })
+    const scanned = what === 'keys' ? keyspace().keys(options) : keyspace().entries(options)
     if (by === 'page') for await (const page of scanned.pages()) count += page.length
     else for await (const _ of scanned) count++
   } while (performance.now() - startMs < seconds * 1000)
