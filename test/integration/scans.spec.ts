@@ -82,5 +82,5 @@ describe('a scan over real processes', () => {
     await scanOn(MANY)
     assert.equal(isDone, true)
     assert.deepEqual(found, keys)
-  }).timeout(60_000)
+  }).timeout(120_000)
 })
