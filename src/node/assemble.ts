@@ -17,6 +17,7 @@ import { ScanServer } from '../replication/scan-server.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { type Logger, withFields } from '../runtime/logger.ts'
 import { Pace } from '../runtime/pace.ts'
+import { Slicer } from '../runtime/slices.ts'
 import type { Random } from '../runtime/random.ts'
 import { loadZstd } from '../runtime/zstd.ts'
 import type { ApplyLoop } from '../storage/apply-loop.ts'
@@ -69,6 +70,7 @@ class Assembly implements NodeCore {
   readonly #transfer: Transfer
   readonly #importer: Importer
   readonly #pace: Pace
+  readonly #slicer: Slicer
   readonly #mending: Mending
   readonly #stores: Stores
   readonly #healer: Healer
@@ -126,8 +128,9 @@ class Assembly implements NodeCore {
     const purger = new Purger(common)
     const healer = (this.#healer = new Healer({ ...common, damage }))
     const replica = new Replica(common, config)
-    const scans = new ScanServer(common, config)
-    this.#coordinator = new Coordinator({ ...common, replica, scans }, config.requestTimeoutMs)
+    const slicer = (this.#slicer = new Slicer(clock, () => this.#coordinator.requests + replica.requests))
+    const scans = new ScanServer({ ...common, slicer }, config)
+    this.#coordinator = new Coordinator({ ...common, replica, scans, slicer }, config.requestTimeoutMs)
     this.#pace = new Pace(clock, () => this.#coordinator.operations + replica.requests)
     this.#transfer = new Transfer({ ...common, purger, healer, pace: this.#pace })
     this.cluster = this.#createCluster(random.fork('cluster'), logger)
@@ -320,6 +323,7 @@ class Assembly implements NodeCore {
     this.#mending.cancel()
     this.#importer.cancel()
     this.#pace.stop()
+    this.#slicer.stop()
     this.#reports.cancel()
     const steps: readonly (readonly [string, () => void | Promise<void>])[] = [
       ['turns', () => this.turns.stop()],

@@ -69,12 +69,19 @@ export interface BackendScanForm {
   readonly isReverse: boolean
   /** Whether records are wanted with their values. */
   readonly wantsValues: boolean
+  /** Whether it rests while requests come. */
+  readonly rests: boolean
 }
 
 /** A scan under way. */
 export interface BackendScan {
   /** The next live records in the scan's order, about so many, but at least one; none at the end. One call at a time. */
   next(rows: number): Promise<readonly { readonly key: Uint8Array; readonly record: RecordBytes }[]>
+  /**
+   * To be called now and then while entries are handed out: a promise when this has gone on for so long that others are to
+   * have the event loop first.
+   */
+  breathe(): Promise<void> | undefined
   /** Nobody wants any more of it: what is being fetched is dropped. */
   close(): void
 }

@@ -97,7 +97,7 @@ export class KeyspaceScans<V, K> {
     // A signal that is aborted already ends the scan when its first entry is asked for.
     const call = { ...this.#readOptions({ ...options, signal: undefined }, 'scan'), signal }
     return new PagedScan({
-      open: () => this.#open(left, call, { isReverse, wantsValues }),
+      open: () => this.#open(left, call, { isReverse, wantsValues, rests: true }),
       decode,
       tokenOf: key => encodeToken(name, isReverse, key),
       after,
@@ -109,7 +109,8 @@ export class KeyspaceScans<V, K> {
 
   #begin(what: RangeCall, options: CountOptions<K>): { readonly checked: CheckedScan; readonly scan: BackendScan } {
     const checked = checkedScan(what, options, this.#keyspace.encodeKey)
-    const form = { isReverse: checked.isReverse, wantsValues: false }
+    // What is cleared would rest for its own deletions.
+    const form = { isReverse: checked.isReverse, wantsValues: false, rests: what !== 'clear' }
     return { checked, scan: this.#open(checked.range, this.#readOptions(options, what), form) }
   }
 
@@ -121,7 +122,11 @@ export class KeyspaceScans<V, K> {
       if (!isKilovoltError(error) || !(error.details['key'] instanceof Uint8Array)) throw error
       throw retold(error, '', { key: decodeKey(error.details['key']) })
     }
-    return { next: rows => scan.next(rows).catch(told), close: () => scan.close() }
+    return {
+      next: rows => scan.next(rows).catch(told),
+      breathe: () => scan.breathe(),
+      close: () => scan.close()
+    }
   }
 
   /** Of a key that is damaged nobody knows whether it holds anything: to delete it is to be sure. */

@@ -20,6 +20,8 @@ export interface ScanParts<T> {
   readonly signal: AbortSignal | undefined
 }
 
+/** Entries between two looks at whether others are to have the event loop: what is at hand costs no turn of it. */
+const LOOK_EVERY = 16
 const NOTHING: readonly Entry[] = []
 const DONE = { value: undefined, done: true } as const
 
@@ -35,6 +37,7 @@ export class PagedScan<T> implements Scan<T> {
   #left: number
   #ahead: Promise<readonly Entry[]> | undefined
   #turning: Promise<void> | undefined
+  #breath: Promise<void> | undefined
   #ended = false
 
   constructor(parts: ScanParts<T>) {
@@ -47,8 +50,10 @@ export class PagedScan<T> implements Scan<T> {
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#at >= this.#page.length || this.#ended) return this.#fromNext()
     // What is at hand costs one promise and no turn.
-    return this.#at < this.#page.length && !this.#ended ? this.#fromPage() : this.#fromNext()
+    const breath = this.#breathe()
+    return breath === undefined ? this.#fromPage() : breath.then(() => this.next())
   }
 
   return(): Promise<IteratorResult<T, undefined>> {
@@ -61,6 +66,11 @@ export class PagedScan<T> implements Scan<T> {
       while (await this.#hasMore()) {
         const page: T[] = []
         while (this.#at < this.#page.length) {
+          const breath = this.#breathe()
+          if (breath !== undefined) {
+            await breath
+            continue
+          }
           const entry = this.#take()
           page.push(entry instanceof Promise ? await entry : entry)
         }
@@ -84,6 +94,15 @@ export class PagedScan<T> implements Scan<T> {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end()
+  }
+
+  /** What the next entry waits for, so that a page does not keep the event loop to itself, if it is anything. */
+  #breathe(): Promise<void> | undefined {
+    if (this.#breath !== undefined || this.#at % LOOK_EVERY !== 0) return this.#breath
+    this.#breath = this.#scan?.breathe()?.finally(() => {
+      this.#breath = undefined
+    })
+    return this.#breath
   }
 
   #fromPage(): Promise<IteratorResult<T, undefined>> {

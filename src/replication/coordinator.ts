@@ -12,7 +12,7 @@ import { type CallOptions, ownersOf } from './call.ts'
 import { type Gathered, gatherMany, Single } from './gather.ts'
 import { GetOperation, type Repair } from './get-operation.ts'
 import { lookUpMany } from './look-up.ts'
-import type { Operation, OperationDeps, OperationOptions } from './operation.ts'
+import type { CoordinatorStats, Operation, OperationDeps, OperationOptions } from './operation.ts'
 import { type PutKind, PutOperation, type PutResult } from './put-operation.ts'
 import type { ReadBundle } from './read-bundle.ts'
 import { Routes } from './routes.ts'
@@ -37,22 +37,11 @@ import {
 import type { LoneWrite, Stored, WriteBundle } from './write-bundle.ts'
 
 /** What a coordinator needs. */
-export interface CoordinatorDeps extends Omit<OperationDeps, 'wheel' | 'routes' | 'snitch'> {
+export interface CoordinatorDeps
+  extends Omit<OperationDeps, 'wheel' | 'routes' | 'snitch'>, Pick<ScanDeps, 'scans' | 'slicer'> {
   readonly ring: Ring
-  /** This node's part in scans. */
-  readonly scans: ScanDeps['scans']
   /** The local copies. */
   readonly records: Pick<RecordStore, 'get' | 'getMany' | 'readsAtOnce'>
-}
-
-/** Figures since the node started. */
-export interface CoordinatorStats {
-  readonly reads: number
-  readonly writes: number
-  readonly failed: number
-  readonly timedOut: number
-  readonly restamped: number
-  readonly readRepairs: number
 }
 
 /** Runs the operations of this node's app over the replicas of each key. */
@@ -65,6 +54,7 @@ export class Coordinator {
   readonly #turn: TurnBundles
   /** Why nothing is begun any more. */
   #stopped: KilovoltError | undefined
+  #pages = 0
   readonly #stats = { reads: 0, writes: 0, failed: 0, timedOut: 0, restamped: 0, readRepairs: 0 }
 
   constructor(deps: CoordinatorDeps, requestTimeoutMs: number) {
@@ -90,6 +80,11 @@ export class Coordinator {
   /** How many operations were begun since the node started. */
   get operations(): number {
     return this.#stats.reads + this.#stats.writes
+  }
+
+  /** The same without pages of scans. */
+  get requests(): number {
+    return this.operations - this.#pages
   }
 
   stats(): CoordinatorStats {
@@ -145,13 +140,13 @@ export class Coordinator {
   ): Scanner {
     const track = (page: { cancel(error: KilovoltError): void }): (() => void) => {
       this.#stats.reads++
+      this.#pages++
       this.#running.add(page)
       if (this.#stopped !== undefined) page.cancel(this.#stopped)
       return () => this.#running.delete(page)
     }
-    const getMany = this.getMany.bind(this)
-    const options = this.#options({ requirement, timeoutMs, signal })
-    return new Scanner({ ...this.#deps, getMany, track }, { keyspace, range, ...options, ...form })
+    const options = { keyspace, range, ...this.#options({ requirement, timeoutMs, signal }), ...form }
+    return new Scanner({ ...this.#deps, getMany: this.getMany.bind(this), track }, options)
   }
 
   /** Keys of one partition that is kept here are looked up together, so that of a batch all is seen or nothing. */

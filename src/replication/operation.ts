@@ -56,6 +56,16 @@ export interface OperationOptions {
   readonly keepsExpiry?: boolean
 }
 
+/** Figures of a coordinator since its node started. */
+export interface CoordinatorStats {
+  readonly reads: number
+  readonly writes: number
+  readonly failed: number
+  readonly timedOut: number
+  readonly restamped: number
+  readonly readRepairs: number
+}
+
 /** Phases that one operation may take: each is a refreshed topology or a new stamp. */
 const PHASES_MAX = 12
 

@@ -4,14 +4,14 @@ import { Heap } from '../base/heap.ts'
 import { type ByteRange, isEmptyRange } from '../model/key-range.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { type RecordBytes, recordHead } from '../model/record.ts'
-import type { Clock } from '../runtime/clock.ts'
+import type { Slices } from '../runtime/slices.ts'
 import type { RecordStore } from '../storage/record-store.ts'
 import type { ScanRequest, ScanRow } from './scan-wire.ts'
 
 /** What reading a page needs. */
 export interface PageDeps {
   readonly records: Pick<RecordStore, 'get' | 'range'>
-  readonly clock: Pick<Clock, 'monotonicMs' | 'soon'>
+  readonly slices: Slices
 }
 
 /** A row with the partition that it was found in. */
@@ -25,8 +25,6 @@ export interface PageRows {
   readonly last: Uint8Array | undefined
 }
 
-/** Longest time that a page keeps the event loop to itself, ms. */
-const SLICE_MS = 1
 /** Rows between two looks at the clock. */
 const LOOK_EVERY = 64
 /** Partitions that are read side by side: a disk database has four threads. */
@@ -67,7 +65,6 @@ export class PageReader {
   /** Where a record was left out while it waited. */
   readonly #left = new Set<PageRow>()
   #waiting = 0
-  #sliceMs: number
 
   constructor(deps: PageDeps, request: ScanRequest) {
     this.#deps = deps
@@ -82,7 +79,6 @@ export class PageReader {
     }
     const direction = isReverse ? -1 : 1
     this.#heap = new Heap<Source>((a, b) => compareBytes(a.key, b.key) * direction < 0)
-    this.#sliceMs = deps.clock.monotonicMs()
   }
 
   async read(): Promise<PageRows> {
@@ -94,7 +90,7 @@ export class PageReader {
     ]
     for (let i = 0; i < sources.length; i += READS_AT_ONCE) {
       await Promise.all(sources.slice(i, i + READS_AT_ONCE).map(source => this.#load(source)))
-      await this.#breathe()
+      await this.#deps.slices.breathe()
     }
     const rows = await this.#merge()
     const last = this.#heap.size === 0 ? undefined : rows.at(-1)!.key
@@ -118,7 +114,7 @@ export class PageReader {
         this.#heap.pop()
         if (source.rest !== undefined) await this.#load(source)
       }
-      if (rows.length % LOOK_EVERY === 0) await this.#breathe()
+      if (rows.length % LOOK_EVERY === 0) await this.#deps.slices.breathe()
     }
     return rows
   }
@@ -164,7 +160,7 @@ export class PageReader {
       if (found === undefined) continue
       complete.push(found)
       bytes += found.key.length + (found.record?.length ?? 0)
-      await this.#breathe()
+      await this.#deps.slices.breathe()
     }
     return { rows: complete, last }
   }
@@ -177,14 +173,6 @@ export class PageReader {
       if (isKilovoltError(error, 'KV_CORRUPT')) return damagedRow({ partition }, key)
       throw error
     }
-  }
-
-  /** Lets others have the event loop when a slice is over. */
-  async #breathe(): Promise<void> {
-    const { clock } = this.#deps
-    if (clock.monotonicMs() - this.#sliceMs < SLICE_MS) return
-    await new Promise<void>(resolve => clock.soon(resolve))
-    this.#sliceMs = clock.monotonicMs()
   }
 }
 

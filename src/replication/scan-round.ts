@@ -4,6 +4,7 @@ import type { PartitionId } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { rowOf, type Topology } from '../placement/topology.ts'
 import { pause } from '../runtime/clock.ts'
+import type { Slicer, Slices } from '../runtime/slices.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Outcome } from '../transport/transport.ts'
 import type { OperationDeps } from './operation.ts'
@@ -11,7 +12,7 @@ import type { Routes } from './routes.ts'
 import type { ScanStream } from './scan-merge.ts'
 import { type Assignment, planScan } from './scan-plan.ts'
 import type { ScanServer } from './scan-server.ts'
-import { decodePage, encodeScan, type ScanPage, type ScanRequest } from './scan-wire.ts'
+import { encodeScan, PAGE_REST_MAX_MS, pageDecoding, type ScanPage, type ScanRequest } from './scan-wire.ts'
 
 /** What a scan needs of the coordinator. */
 export interface ScanDeps extends Pick<
@@ -19,13 +20,15 @@ export interface ScanDeps extends Pick<
   'self' | 'transport' | 'clock' | 'rules' | 'routes' | 'catchUp' | 'isDead' | 'topology' | 'stamps' | 'wheel'
 > {
   readonly scans: Pick<ScanServer, 'page'>
+  readonly slicer: Pick<Slicer, 'begin'>
 }
 
 /** What is asked for a page. */
-export interface RoundRequest extends Omit<ScanRequest, 'whole' | 'heads' | 'exempt'> {
+export interface RoundRequest extends Omit<ScanRequest, 'whole' | 'heads' | 'exempt' | 'restMaxMs'> {
   readonly requirement: Requirement
   readonly partitions: readonly PartitionId[]
   readonly wantsValues: boolean
+  readonly rests: boolean
 }
 
 /** What has been heard of a partition. */
@@ -39,6 +42,8 @@ interface Heard {
 
 /** How long a node may take for a page before its partitions are asked of others, ms. */
 const ANSWER_WITHIN_MS = 2000
+/** Of the time that is left of a page's deadline the part that those who are asked may rest. */
+const REST_PART = 1 / 8
 /** How long one that has failed is not asked where others will do, ms. */
 const AVOID_MS = 1000
 /** Rest before too few replicas are tried again, ms: the first, and the longest. */
@@ -58,6 +63,7 @@ export class ScanRound {
   /** Until when nodes are left out, ms of the monotonic clock. Lives as long as the scan. */
   readonly #avoided: Map<StoreId, number>
   readonly #stop: AbortSignal
+  readonly #slices: Slices
   readonly #heard = new Map<PartitionId, Heard>()
   readonly #streams: ScanStream[] = []
   #restMs = REST_MIN_MS
@@ -65,13 +71,19 @@ export class ScanRound {
   constructor(
     deps: ScanDeps,
     request: RoundRequest,
-    scan: { readonly avoided: Map<StoreId, number>; readonly remainingMs: () => number; readonly stop: AbortSignal }
+    scan: {
+      readonly avoided: Map<StoreId, number>
+      readonly remainingMs: () => number
+      readonly stop: AbortSignal
+      readonly slices: Slices
+    }
   ) {
     this.#deps = deps
     this.#request = request
     this.#avoided = scan.avoided
     this.#remainingMs = scan.remainingMs
     this.#stop = scan.stop
+    this.#slices = scan.slices
   }
 
   /** What has been sent of the page. */
@@ -140,7 +152,7 @@ export class ScanRound {
   }
 
   #askOne({ store, peer, whole, heads }: Assignment, epoch: number): Promise<ScanPage | undefined> {
-    const { keyspace, range, isReverse, requirement, partitions, rows, bytes } = this.#request
+    const { keyspace, range, isReverse, requirement, rests, partitions, rows, bytes } = this.#request
     const { self, scans, transport } = this.#deps
     const count = whole.length + heads.length
     // Keys are spread by chance: who has so many of the partitions has passed about as many keys as the others by then.
@@ -153,7 +165,8 @@ export class ScanRound {
       rows: Math.ceil(share + Math.sqrt(share)) + 1,
       bytes: Math.ceil(bytes * (count / partitions.length)),
       whole,
-      heads
+      heads,
+      restMaxMs: rests ? restMaxMs(this.#remainingMs()) : 0
     }
     return new Promise(resolve => {
       if (store === self) return scans.page(request, epoch, (_error, page) => resolve(page))
@@ -161,7 +174,7 @@ export class ScanRound {
       const timeoutMs = Math.max(1, Math.min(this.#remainingMs(), ANSWER_WITHIN_MS))
       const body = encodeScan(request)
       transport.request(peer, { type: MessageType.SCAN, class: 'bulk', body, timeoutMs }, outcome => {
-        resolve(pageOf(outcome))
+        resolve(pageOf(outcome, this.#slices))
       })
     })
   }
@@ -228,13 +241,19 @@ export class ScanRound {
   }
 }
 
-function pageOf(outcome: Outcome): ScanPage | undefined {
+async function pageOf(outcome: Outcome, slices: Slices): Promise<ScanPage | undefined> {
   if (outcome.kind !== 'reply') return undefined
+  slices.resume()
   try {
-    return decodePage(outcome.body)
+    return await slices.run(pageDecoding(outcome.body))
   } catch {
     return undefined
   }
+}
+
+/** How long a node may rest over a page of which so much time is left, ms. */
+export function restMaxMs(remainingMs: number): number {
+  return Math.max(0, Math.min(PAGE_REST_MAX_MS, Math.floor(remainingMs * REST_PART)))
 }
 
 function outOfReach(partition: PartitionId, requirement: Requirement): KilovoltError {

@@ -5,18 +5,20 @@ import type { PartitionId } from '../model/partition.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
 import type { Clock } from '../runtime/clock.ts'
+import type { Slicer, Slices } from '../runtime/slices.ts'
 import type { RecordStore } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { ReplicaDone } from './replica.ts'
 import { PageReader } from './scan-page.ts'
-import { decodeScan, encodePage, type ScanPage, type ScanRequest } from './scan-wire.ts'
+import { decodeScan, pageEncoding, type ScanPage, type ScanRequest } from './scan-wire.ts'
 
 /** What serving scans needs. */
 export interface ScanServerDeps {
   readonly self: StoreId
   readonly records: Pick<RecordStore, 'get' | 'range'>
-  readonly clock: Pick<Clock, 'monotonicMs' | 'soon'>
+  readonly clock: Pick<Clock, 'monotonicMs'>
+  readonly slicer: Slicer
   readonly rules: PlacementRules
   readonly topology: () => Topology | undefined
   /** Pulls the topology up to an epoch. */
@@ -61,18 +63,32 @@ export class ScanServer {
       } catch (error) {
         return respond.refuse(asError(error))
       }
-      this.page(request, message.epoch, (error, page) => {
-        if (error !== undefined || page === undefined) respond.refuse(asError(error))
-        else respond.reply(encodePage(page))
+      this.#serve(request, message.epoch, (error, body) => {
+        if (error !== undefined || body === undefined) respond.refuse(asError(error))
+        else respond.reply(body)
       })
     })
   }
 
   /** The next rows of some partitions. The request's bytes are read until `done` is called. */
   page(request: ScanRequest, epoch: number, done: ReplicaDone<ScanPage>): void {
+    this.#enter(request, epoch, async page => page, done)
+  }
+
+  /** The same as bytes. */
+  #serve(request: ScanRequest, epoch: number, done: ReplicaDone<Uint8Array>): void {
+    this.#enter(request, epoch, (page, slices) => slices.run(pageEncoding(page)), done)
+  }
+
+  #enter<T>(
+    request: ScanRequest,
+    epoch: number,
+    form: (page: ScanPage, slices: Slices) => Promise<T>,
+    done: ReplicaDone<T>
+  ): void {
     const { topology, catchUp, clock } = this.#deps
     const enter = (): void => {
-      const go = (): void => this.#start(request, epoch, done)
+      const go = (): void => this.#start(() => this.#formed(request, epoch, form), done)
       if (this.#reading < PAGES_AT_ONCE) return go()
       const waiting = { sinceMs: clock.monotonicMs(), go, refuse: (error: KilovoltError) => done(error, undefined) }
       if (!this.#waiting.push(waiting)) done(overloaded(), undefined)
@@ -81,11 +97,11 @@ export class ScanServer {
     catchUp(epoch, this.#requestTimeoutMs).then(enter, (error: unknown) => done(asError(error), undefined))
   }
 
-  #start(request: ScanRequest, epoch: number, done: ReplicaDone<ScanPage>): void {
+  #start<T>(read: () => Promise<T>, done: ReplicaDone<T>): void {
     this.#reading++
-    this.#read(request, epoch)
+    read()
       .then(
-        page => done(undefined, page),
+        result => done(undefined, result),
         (error: unknown) => done(asError(error), undefined)
       )
       .finally(() => {
@@ -102,13 +118,24 @@ export class ScanServer {
     }
   }
 
-  async #read(request: ScanRequest, epoch: number): Promise<ScanPage> {
+  async #formed<T>(
+    request: ScanRequest,
+    epoch: number,
+    form: (page: ScanPage, slices: Slices) => Promise<T>
+  ): Promise<T> {
+    const waiting = (): number => this.#waiting.size
+    const slices = this.#deps.slicer.begin({ restMaxMs: request.restMaxMs, waiting })
+    return form(await this.#read(request, epoch, slices), slices)
+  }
+
+  async #read(request: ScanRequest, epoch: number, slices: Slices): Promise<ScanPage> {
     const before = this.#topology()
     const owns = (partition: PartitionId): boolean => this.#owns(before, partition, epoch, request.exempt)
     const whole = request.whole.filter(owns)
     const heads = request.heads.filter(owns)
     const refused = [...request.whole, ...request.heads].filter(partition => !owns(partition))
-    const { rows, last } = await new PageReader(this.#deps, { ...request, whole, heads }).read()
+    const { records } = this.#deps
+    const { rows, last } = await new PageReader({ records, slices }, { ...request, whole, heads }).read()
     const now = this.#topology()
     if (now === before) return { epoch: now.epoch, refused, rows, last }
     const moved = new Set(

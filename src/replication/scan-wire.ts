@@ -5,14 +5,15 @@ import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import type { ByteRange } from '../model/key-range.ts'
 import { type PartitionId, PARTITIONS_MAX } from '../model/partition.ts'
 import { assertRecordHead, type RecordBytes } from '../model/record.ts'
+import { atOnce, type Steps } from '../runtime/slices.ts'
 import { readRecord } from './wire.ts'
 
 /**
  * A page of a scan, asked of one node: the next rows of some of its partitions, merged.
  *
- *     SCAN   flags u8 (1: reverse, 2: bounded above, 4: exempt from the epoch fence) · keyspace · from · [to] ·
+ *     SCAN   flags u8 (1: reverse, 2: bounded above, 4: exempt from the epoch fence, 8: rests) · keyspace · from · [to] ·
  *            rows varint · bytes varint · count · partitions u16 whose records are wanted whole ·
- *            count · partitions u16 of whose records the head is enough; in rising order, and each once
+ *            count · partitions u16 of whose records the head is enough; in rising order, and each once · [rests varint]
  *     reply  epoch varint · count · partitions u16 that are refused · flags u8 (1: more follows) · [last key looked at] ·
  *            count · rows: key · 2 × length of what follows, + 1 for a head · record or head; nothing, as a head, for a
  *            record that is damaged
@@ -20,6 +21,7 @@ import { readRecord } from './wire.ts'
 const REVERSE = 1
 const BOUNDED = 2
 const EXEMPT = 4
+const RESTS = 8
 const MORE = 1
 /** The size of a head of nothing. */
 const DAMAGED = 1
@@ -29,7 +31,11 @@ const BOUND_BYTES_MAX = KEY_BYTES_MAX + 1
 export const PAGE_ROWS_MAX = 16_384
 /** Most bytes of keys and records of a page; one row is always let in. */
 export const PAGE_BYTES_MAX: number = 4 * 1024 * 1024
+/** Most that a node rests over a page, ms. */
+export const PAGE_REST_MAX_MS: number = 250
 const ROW_BYTES_MIN = 2
+/** Rows that are encoded or decoded in one step. */
+const ROWS_AT_ONCE = 128
 
 /** What of a keyspace is asked of a node. */
 export interface ScanRequest {
@@ -46,6 +52,8 @@ export interface ScanRequest {
   readonly whole: readonly PartitionId[]
   /** and those of which all but the values is enough. */
   readonly heads: readonly PartitionId[]
+  /** How long the node may rest in the midst of it for the sake of other requests, ms. */
+  readonly restMaxMs: number
 }
 
 /** One record as a node has it; of some the head alone. */
@@ -70,16 +78,19 @@ export interface ScanPage {
 }
 
 export function encodeScan(request: ScanRequest): Uint8Array {
-  const { keyspace, range, isReverse, exempt, rows, bytes, whole, heads } = request
+  const { keyspace, range, isReverse, exempt, rows, bytes, whole, heads, restMaxMs } = request
   const { from, to } = range
   const writer = new Writer(64 + keyspace.length + from.length + (to?.length ?? 0) + 2 * (whole.length + heads.length))
-    .u8((isReverse ? REVERSE : 0) | (to === undefined ? 0 : BOUNDED) | (exempt ? EXEMPT : 0))
+    .u8(
+      (isReverse ? REVERSE : 0) | (to === undefined ? 0 : BOUNDED) | (exempt ? EXEMPT : 0) | (restMaxMs > 0 ? RESTS : 0)
+    )
     .bytes(keyspace)
     .bytes(from)
   if (to !== undefined) writer.bytes(to)
   writer.varint(rows).varint(bytes)
   writePartitions(writer, whole)
   writePartitions(writer, heads)
+  if (restMaxMs > 0) writer.varint(restMaxMs)
   return writer.finish()
 }
 
@@ -107,11 +118,17 @@ export function decodeScan(body: Uint8Array): ScanRequest {
     rows: Math.min(rows, PAGE_ROWS_MAX),
     bytes: Math.min(bytes, PAGE_BYTES_MAX),
     whole,
-    heads
+    heads,
+    restMaxMs: (flags & RESTS) === 0 ? 0 : Math.min(reader.varint(), PAGE_REST_MAX_MS)
   }
 }
 
-export function encodePage({ epoch, refused, rows, last }: ScanPage): Uint8Array {
+export function encodePage(page: ScanPage): Uint8Array {
+  return atOnce(pageEncoding(page))
+}
+
+/** As {@link encodePage}, step by step: a whole page takes a millisecond and more. */
+export function* pageEncoding({ epoch, refused, rows, last }: ScanPage): Steps<Uint8Array> {
   let bytes = 32 + 2 * refused.length + (last?.length ?? 0)
   for (const { key, record } of rows) bytes += key.length + (record?.length ?? 0) + 6
   const writer = new Writer(bytes).varint(epoch)
@@ -119,7 +136,7 @@ export function encodePage({ epoch, refused, rows, last }: ScanPage): Uint8Array
   writer.u8(last === undefined ? 0 : MORE)
   if (last !== undefined) writer.bytes(last)
   writer.varint(rows.length)
-  for (const { key, record, isHead } of rows) {
+  for (const [i, { key, record, isHead }] of rows.entries()) {
     if (record === undefined) {
       writer.bytes(key).varint(DAMAGED)
       continue
@@ -127,18 +144,31 @@ export function encodePage({ epoch, refused, rows, last }: ScanPage): Uint8Array
     writer.bytes(key).varint(record.length * 2 + (isHead ? 1 : 0))
     if (record.length > 64) writer.raw(record)
     else writer.range(record, 0, record.length)
+    if ((i + 1) % ROWS_AT_ONCE === 0) yield
   }
   return writer.finish()
 }
 
-/** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
+/**
+ * The page that the bytes are, of which it keeps views.
+ *
+ * @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT`
+ */
 export function decodePage(body: Uint8Array): ScanPage {
+  return atOnce(pageDecoding(body))
+}
+
+/** As {@link decodePage}, step by step. */
+export function* pageDecoding(body: Uint8Array): Steps<ScanPage> {
   const reader = new Reader(body)
   const epoch = reader.varint()
   const refused = readPartitions(reader)
   const last = (reader.u8() & MORE) === 0 ? undefined : reader.bytes(KEY_BYTES_MAX)
   const rows: ScanRow[] = []
-  for (let left = reader.count(PAGE_ROWS_MAX, ROW_BYTES_MIN); left > 0; left--) rows.push(readRow(reader))
+  for (let left = reader.count(PAGE_ROWS_MAX, ROW_BYTES_MIN); left > 0; left--) {
+    rows.push(readRow(reader))
+    if (rows.length % ROWS_AT_ONCE === 0) yield
+  }
   return { epoch, refused, rows, last }
 }
 

@@ -6,16 +6,19 @@ import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { type RecordBytes, recordHlc } from '../model/record.ts'
+import type { Slices } from '../runtime/slices.ts'
 import { Deadline } from '../runtime/timer-wheel.ts'
 import type { Gathered } from './gather.ts'
 import { type MergedRow, ScanMerge } from './scan-merge.ts'
-import { type ScanDeps, ScanRound } from './scan-round.ts'
+import { restMaxMs, type ScanDeps, ScanRound } from './scan-round.ts'
 
 /** In which form a scan wants what it finds. */
 export interface ScanForm {
   readonly isReverse: boolean
   /** Whether records are wanted with their values. */
   readonly wantsValues: boolean
+  /** Whether it rests while requests come. */
+  readonly rests: boolean
 }
 
 /** What a scan is asked for. */
@@ -57,8 +60,8 @@ interface Settled {
 const NOTHING: Gathered<never> = { results: [], failures: new Map() }
 /** Bytes of records that a page is meant to have, for all nodes together. */
 const PAGE_BYTES = 1024 * 1024
-/** Rows that are merged before the event loop has its turn. */
-const MERGED_AT_ONCE = 512
+/** Rows that are merged in one go, and entries that are made of them. */
+const ROWS_AT_ONCE = 256
 
 /**
  * A scan over the whole cluster, page by page. All that it knows between two pages is which keys are left: every page is
@@ -72,10 +75,13 @@ export class Scanner {
   #left: ByteRange | undefined
   #wait: PageWait | undefined
   #isClosed = false
+  /** Of handing out what was found: the app's own work, so it does not rest. */
+  readonly #handing: Slices
 
   constructor(deps: ScannerDeps, options: ScanOptions) {
     this.#deps = deps
     this.#options = options
+    this.#handing = deps.slicer.begin({ restMaxMs: 0 })
     this.#left = isEmptyRange(options.range) ? undefined : options.range
     const only = partitionOfRange(deps.ring, options.range)
     this.#partitions = only === undefined ? Array.from({ length: deps.ring.partitions }, (_, i) => i) : [only]
@@ -93,6 +99,11 @@ export class Scanner {
       if (entries.length > 0) return entries
     }
     return []
+  }
+
+  /** To be called while entries are handed out: what to wait for first, so that others have the event loop in between. */
+  breathe(): Promise<void> | undefined {
+    return this.#handing.breathe()
   }
 
   /** Nobody wants any more of it. The page that is being fetched is dropped, and its call rejects. */
@@ -123,17 +134,19 @@ export class Scanner {
 
   async #fetch(range: ByteRange, rows: number, wait: PageWait): Promise<readonly ScanEntry[]> {
     const { clock, rules, ring, stamps } = this.#deps
-    const { keyspace, isReverse, requirement, wantsValues, timeoutMs } = this.#options
+    const { keyspace, isReverse, requirement, wantsValues, rests, timeoutMs } = this.#options
     const deadlineMs = clock.monotonicMs() + timeoutMs
     const remainingMs = (): number => deadlineMs - clock.monotonicMs()
     const partitions = this.#partitions
+    const slices = this.#deps.slicer.begin({ restMaxMs: rests ? restMaxMs(timeoutMs) : 0 })
     const round = new ScanRound(
       this.#deps,
-      { keyspace, range, isReverse, requirement, wantsValues, partitions, rows, bytes: PAGE_BYTES },
-      { avoided: this.#avoided, remainingMs, stop: wait.signal }
+      { keyspace, range, isReverse, requirement, wantsValues, rests, partitions, rows, bytes: PAGE_BYTES },
+      { avoided: this.#avoided, remainingMs, stop: wait.signal, slices }
     )
     await round.run()
     if (wait.signal.aborted) return []
+    slices.resume()
     const merge = new ScanMerge(round.streams, {
       isReverse,
       wantsValues,
@@ -143,7 +156,7 @@ export class Scanner {
       copiesOfAll: round.copiesOfAll,
       waitForAll: rules.waitForAllStreams
     })
-    const { entries, failure } = await this.#settle(await this.#merged(merge), remainingMs)
+    const { entries, failure } = await this.#settle(await merged(merge, slices), remainingMs, slices)
     if (failure !== undefined && entries.length === 0) throw failure
     const passed = failure === undefined ? merge.passed : entries.at(-1)!.key
     if (!wait.signal.aborted)
@@ -151,23 +164,15 @@ export class Scanner {
     return entries
   }
 
-  async #merged(merge: ScanMerge): Promise<MergedRow[]> {
-    let rows = merge.take(MERGED_AT_ONCE)
-    while (!merge.isDone) {
-      await new Promise<void>(resolve => this.#deps.clock.soon(resolve))
-      rows = rows.concat(merge.take(MERGED_AT_ONCE))
-    }
-    return rows
-  }
-
   /** Reads by themselves the keys on which the replicas do not agree, and ends where that fails. */
-  async #settle(rows: MergedRow[], remainingMs: () => number): Promise<Settled> {
+  async #settle(rows: readonly MergedRow[], remainingMs: () => number, slices: Slices): Promise<Settled> {
     const disputed = rows.filter(({ record }) => record === undefined).map(({ key }) => key)
     let found: Gathered<RecordBytes | undefined> = NOTHING
     if (disputed.length > 0) {
       const { keyspace, requirement } = this.#options
       const options = { requirement, timeoutMs: Math.max(1, remainingMs()), signal: undefined }
       found = await this.#deps.getMany(keyspace, disputed, options)
+      slices.resume()
     }
     const entries: ScanEntry[] = []
     let failure: unknown
@@ -182,6 +187,7 @@ export class Scanner {
       if (record === undefined) continue
       latest = Math.max(latest, recordHlc(record))
       entries.push({ key, record })
+      if (entries.length % ROWS_AT_ONCE === 0) await slices.breathe()
     }
     // What has been read is in the past of what is stamped here from now on.
     if (latest > 0) this.#deps.stamps.observe(latest)
@@ -225,6 +231,16 @@ function failedAt(key: Uint8Array, error: unknown): unknown {
     retryable,
     details: { ...details, key }
   })
+}
+
+/** All rows of a merge. */
+async function merged(merge: ScanMerge, slices: Slices): Promise<readonly MergedRow[]> {
+  const rows: MergedRow[] = []
+  while (!merge.isDone) {
+    for (const row of merge.take(ROWS_AT_ONCE)) rows.push(row)
+    await slices.breathe()
+  }
+  return rows
 }
 
 function nonEmpty(range: ByteRange): ByteRange | undefined {

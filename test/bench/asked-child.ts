@@ -32,6 +32,13 @@ export class AskedChild<Command extends { readonly kind: string }, Answers exten
     }
   }
 
+  /** Ends the process with SIGKILL; resolves when it is gone. */
+  async kill(): Promise<void> {
+    const gone = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await gone
+  }
+
   stop(): void {
     if (this.#child.connected) this.#child.disconnect()
   }

@@ -11,12 +11,26 @@ export interface ScanWay {
   readonly by: 'entry' | 'page'
 }
 
+/** How far the one scan of everything has come that is gone on with again and again. */
+export interface ScannedSoFar {
+  readonly keys: number
+  readonly isDone: boolean
+  /** Entries that were not the ones that had to come next, as the records were filled in. */
+  readonly wrong: number
+  /** Seconds it has taken, without those for looking at the memory. */
+  readonly seconds: number
+  /** Most bytes in use, after collecting garbage, beyond what there was before it began. */
+  readonly held: number
+}
+
 /** What the parent asks for. */
 export type ScanCommand =
   | { readonly kind: 'start'; readonly bootstrap: readonly string[] }
   | { readonly kind: 'settled' }
   | { readonly kind: 'fill'; readonly records: number }
   | { readonly kind: 'scan'; readonly way: ScanWay; readonly seconds: number }
+  | { readonly kind: 'scanOn'; readonly keys: number }
+  | { readonly kind: 'epoch' }
   | { readonly kind: 'watchMemory' }
   | { readonly kind: 'heldMemory' }
   | { readonly kind: 'heldByScan' }
@@ -32,6 +46,9 @@ export interface ScanAnswers {
   readonly fill: undefined
   /** Keys a second. */
   readonly scan: number
+  readonly scanOn: ScannedSoFar
+  /** Of the topology that it knows. */
+  readonly epoch: number
   readonly watchMemory: undefined
   /** Most bytes in use beyond what there was when watching began. */
   readonly heldMemory: number
@@ -52,6 +69,7 @@ const LOADED_KEYS = 1000
 const WATCH_EVERY_MS = 2000
 const COLLECT_EVERY = 8
 const PAGE_TIMEOUT_MS = 60_000
+const LOOK_EVERY_KEYS = 50_000
 
 let node: Node | undefined
 let load: OpenLoop<'get' | 'put'> | undefined
@@ -76,11 +94,11 @@ async function fill(records: number): Promise<void> {
 
 /** Scans from the beginning again and again for so long, at least once. */
 async function scan({ level, what, by }: ScanWay, seconds: number): Promise<number> {
+  const options = { consistency: level, timeoutMs: PAGE_TIMEOUT_MS }
   const startMs = performance.now()
   let count = 0
   do {
-    const scanned =
-      what === 'keys' ? keyspace().keys({ consistency: level }) : keyspace().entries({ consistency: level })
+    const scanned = what === 'keys' ? keyspace().keys(options) : keyspace().entries(options)
     if (by === 'page') for await (const page of scanned.pages()) count += page.length
     else for await (const _ of scanned) count++
   } while (performance.now() - startMs < seconds * 1000)
@@ -115,6 +133,30 @@ async function heldByScan(): Promise<number> {
     if (page.length > 0 && ++pages % COLLECT_EVERY === 2) most = Math.max(most, bytesInUse() - before)
   }
   return most
+}
+
+let tour:
+  { readonly pages: AsyncIterator<[string, Uint8Array][]>; readonly before: number; at: ScannedSoFar } | undefined
+
+/** Goes on with the one scan of everything until it has come so far, or to the end; looks at the memory now and then. */
+async function scanOn(keys: number): Promise<ScannedSoFar> {
+  tour ??= {
+    pages: keyspace().entries({ timeoutMs: PAGE_TIMEOUT_MS }).pages(),
+    before: bytesInUse(),
+    at: { keys: 0, isDone: false, wrong: 0, seconds: 0, held: 0 }
+  }
+  while (tour.at.keys < keys) {
+    const startMs = performance.now()
+    const { value: page, done } = await tour.pages.next()
+    let { keys: count, wrong } = tour.at
+    for (const [key] of page ?? []) if (key !== nameOf(count++)) wrong++
+    const seconds = tour.at.seconds + (performance.now() - startMs) / 1000
+    const isLook = Math.floor(count / LOOK_EVERY_KEYS) > Math.floor(tour.at.keys / LOOK_EVERY_KEYS)
+    const held = isLook ? Math.max(tour.at.held, bytesInUse() - tour.before) : tour.at.held
+    tour.at = { keys: count, isDone: done === true, wrong, seconds, held }
+    if (done === true) break
+  }
+  return tour.at
 }
 
 async function startLoad(perSecond: number): Promise<void> {
@@ -173,6 +215,10 @@ async function perform(command: ScanCommand): Promise<unknown> {
       return fill(command.records)
     case 'scan':
       return scan(command.way, command.seconds)
+    case 'scanOn':
+      return scanOn(command.keys)
+    case 'epoch':
+      return node!.status().epoch
     case 'watchMemory':
       return watchMemory()
     case 'heldMemory':

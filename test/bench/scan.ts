@@ -6,8 +6,8 @@ import { figure } from './table.ts'
 /** Requests beside the scan: a light load. */
 const PER_SECOND = 200
 const WINDOW_SECONDS = 6
-const WANTED_PER_SECOND = 100_000
-const WANTED_MIB = 32
+export const WANTED_PER_SECOND = 100_000
+export const WANTED_MIB = 32
 const WANTED_P99 = 2
 const MIB = 1024 * 1024
 const WAYS: readonly ScanWay[] = [
@@ -18,7 +18,7 @@ const WAYS: readonly ScanWay[] = [
 ]
 
 /** A process with a node, or with bare databases. */
-class ScanProcess extends AskedChild<ScanCommand, ScanAnswers> {
+export class ScanProcess extends AskedChild<ScanCommand, ScanAnswers> {
   constructor() {
     super('scan-child')
   }

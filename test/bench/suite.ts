@@ -14,6 +14,7 @@ import { benchRates } from './rates.ts'
 import { benchPromises, benchRatios } from './ratios.ts'
 import { formatSection, type Report } from './report.ts'
 import { benchScan } from './scan.ts'
+import { benchScanChurn } from './scan-churn.ts'
 import { benchSoak } from './soak.ts'
 import { benchStartUp } from './start-up.ts'
 import { benchWatch } from './watch.ts'
@@ -56,6 +57,8 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
       return [await benchCache(Number(argument ?? 200_000), rounds)]
     case 'scan':
       return [await benchScan(Number(argument ?? 1_000_000))]
+    case 'scan-churn':
+      return [await benchScanChurn(Number(argument ?? 1_000_000))]
     case 'watch':
       return [await benchWatch(Number(argument ?? 100_000), rounds)]
     case 'soak':
@@ -87,7 +90,7 @@ const reports = await reportsOf(args)
 if (reports === undefined) {
   console.error(
     `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, cache, compression, soak, start-up, ` +
-      'membership, control-plane, moving, growing, scan, watch and profile'
+      'membership, control-plane, moving, growing, scan, scan-churn, watch and profile'
   )
   process.exitCode = 2
 } else {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { ProcessNode } from '../support/process-node.ts'
+import { ProcessNode, until } from '../support/process-node.ts'
 import type { ScannedPart } from '../support/scan.ts'
 
 const KEYS = 2000
+const MANY = 50_000
 const ALL = Array.from({ length: KEYS }, (_, i) => `key-${String(i).padStart(5, '0')}`)
 
 describe('a scan over real processes', () => {
@@ -49,4 +50,37 @@ describe('a scan over real processes', () => {
     assert.deepEqual((await staying).keys, ALL)
     assert.deepEqual(await tour(true, async () => {}), ALL.toReversed())
   }).timeout(60_000)
+
+  it('returns 50,000 keys, each once and in order, while a node joins and takes its share, and another is killed', async () => {
+    const keys = Array.from({ length: MANY }, (_, i) => `key-${String(i).padStart(5, '0')}`)
+    const first = await ProcessNode.start()
+    nodes = [
+      first,
+      ...(await Promise.all([1, 2].map(() => ProcessNode.start({ bootstrap: first.addresses, warmUpMs: 0 }))))
+    ]
+    await Promise.all(nodes.map(node => node.settled()))
+    for (let i = 0; i < MANY; i += 5000) {
+      const batch = keys.slice(i, i + 5000).map(key => ({ type: 'put', key, value: i }))
+      await first.call('batch', batch)
+    }
+    const { epoch } = await nodes[1]!.status()
+    const found: string[] = []
+    let isDone = false
+    const scanOn = async (most: number): Promise<void> => {
+      const part = (await nodes[1]!.call('scanOn', {}, most)) as ScannedPart
+      found.push(...part.keys)
+      isDone = part.isDone
+    }
+    await scanOn(MANY / 5)
+    const joining = ProcessNode.start({ bootstrap: nodes[1]!.addresses, warmUpMs: 0 })
+    await scanOn(MANY / 5)
+    nodes.push(await joining)
+    // Some of the rows have moved to it when the scan goes on.
+    await until('rows move', 20_000, async () => (await nodes[1]!.status()).epoch > epoch + 2)
+    await scanOn(MANY / 5)
+    await nodes[2]!.kill()
+    await scanOn(MANY)
+    assert.equal(isDone, true)
+    assert.deepEqual(found, keys)
+  }).timeout(120_000)
 })

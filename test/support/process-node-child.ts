@@ -6,12 +6,13 @@ import {
   type Node,
   type NodeEvents,
   type NodeOptions,
+  type Scan,
   type ScanOptions
 } from 'kilovolt'
 import { CounterLoad, type LoadOptions } from './counter-load.ts'
 import { detour } from './detour.ts'
 import { FillableLevel } from './fillable-level.ts'
-import { scan } from './scan.ts'
+import { scan, scanOn } from './scan.ts'
 import type { ChildCall, ChildOptions, FromChild } from './process-node.ts'
 
 const EVENTS = [
@@ -26,6 +27,7 @@ const EVENTS = [
 let node: Node | undefined
 let disk: FillableLevel | undefined
 let load: CounterLoad | undefined
+let openScan: Scan<string> | undefined
 
 function send(message: FromChild): void {
   process.send?.(message)
@@ -59,6 +61,10 @@ const METHODS: Readonly<Record<ChildCall['method'], (...args: never[]) => unknow
   scan: (options: ScanOptions, most: number) => {
     if (node === undefined) throw new Error('not started')
     return scan(node, options, most)
+  },
+  scanOn: (options: ScanOptions, most: number) => {
+    if (node === undefined) throw new Error('not started')
+    return scanOn((openScan ??= node.keys(options)), most)
   },
   members: () => node?.members(),
   status: () => node?.status(),

@@ -36,6 +36,7 @@ export interface ChildCall {
     | 'getMany'
     | 'batch'
     | 'scan'
+    | 'scanOn'
     | 'members'
     | 'status'
     | 'shares'

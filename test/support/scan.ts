@@ -1,4 +1,4 @@
-import { isKilovoltError, type Node, type ScanOptions } from 'kilovolt'
+import { isKilovoltError, type Node, type Scan, type ScanOptions } from 'kilovolt'
 
 /** A part of a scan, as far as one process has come. */
 export interface ScannedPart {
@@ -11,6 +11,13 @@ export interface ScannedPart {
 /** The next keys of a scan, at most so many; fewer at the end, or when a page fails that may succeed another time. */
 export async function scan(node: Node, options: ScanOptions, most: number): Promise<ScannedPart> {
   const scanned = node.keys(options)
+  const part = await scanOn(scanned, most)
+  if (!part.isDone) await scanned.return()
+  return part
+}
+
+/** The same of a scan that stays open, to be gone on with. */
+export async function scanOn(scanned: Scan<string>, most: number): Promise<ScannedPart> {
   const keys: string[] = []
   try {
     while (keys.length < most) {
@@ -18,7 +25,6 @@ export async function scan(node: Node, options: ScanOptions, most: number): Prom
       if (done === true) return { keys, token: scanned.token, isDone: true }
       keys.push(value)
     }
-    await scanned.return()
   } catch (error) {
     if (!isKilovoltError(error) || !error.retryable) throw error
   }

@@ -140,8 +140,10 @@ const scan: ScanRequest = {
   rows: 2048,
   bytes: 1024 * 1024,
   whole: [258, 259],
-  heads: [260]
+  heads: [260],
+  restMaxMs: 0
 }
+const rests: ScanRequest = { ...scan, restMaxMs: 250 }
 const page: ScanPage = {
   epoch: 300,
   refused: [259],
@@ -200,6 +202,7 @@ const bundles: Readonly<Record<string, Bundled>> = {
     content: unitAnswer
   },
   scan: { bytes: () => encodeScan(scan), decode: decodeScan, content: scan },
+  'scan-rests': { bytes: () => encodeScan(rests), decode: decodeScan, content: rests },
   'scan-reply': { bytes: () => encodePage(page), decode: decodePage, content: page }
 }
 

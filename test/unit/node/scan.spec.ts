@@ -21,6 +21,9 @@ class RowsBackend {
   closed = 0
   /** What fetching a page after so many pages fails with. */
   failAfter = Infinity
+  /** How often it was asked whether others are to have the event loop first, and what to wait for then. */
+  looks = 0
+  breath: (() => Promise<void> | undefined) | undefined
   /** What deletions fail with. */
   deletesFail: KilovoltError | undefined
   readonly #rows: Map<string, RecordBytes>
@@ -53,6 +56,10 @@ class RowsBackend {
           .slice(0, rows)
         if (found.length > 0) left = restAfter(left, found.at(-1)!.key, form.isReverse)
         return found
+      },
+      breathe: () => {
+        this.looks++
+        return this.breath?.()
       },
       close: () => {
         this.closed++
@@ -143,6 +150,38 @@ describe('a scan of a keyspace', () => {
     for await (const page of scan.pages()) pages.push(page)
     assert.deepEqual(pages, [letters('bcd'), letters('efgh'), letters('ij')])
     assert.deepEqual(await scan.next(), { value: undefined, done: true })
+  })
+
+  it('lets others have the event loop within a page, entry by entry or page by page', async () => {
+    const keys = Array.from({ length: 50 }, (_, i) => String(i).padStart(2, '0'))
+    for (const by of ['entry', 'page', 'calls at once']) {
+      const backend = new RowsBackend(keys)
+      let breaths = 0
+      let isFresh = false
+      backend.breath = () => {
+        isFresh = !isFresh
+        return isFresh ? turn().then(() => void breaths++) : undefined
+      }
+      const scan = backend.keyspace().keys()
+      const got: (string | undefined)[] = []
+      if (by === 'entry') for await (const key of scan) got.push(key)
+      else if (by === 'page') for await (const page of scan.pages()) got.push(...page)
+      else {
+        got.push((await scan.next()).value)
+        got.push(...(await Promise.all(keys.slice(1).map(() => scan.next()))).map(({ value }) => value))
+      }
+      assert.deepEqual(got, keys, by)
+      assert.ok(breaths >= 3 && backend.looks === 2 * breaths, `${breaths} breaths, ${backend.looks} looks, ${by}`)
+    }
+  })
+
+  it('ends while it waits for others when it is left', async () => {
+    const backend = new RowsBackend(LETTERS)
+    const scan = backend.keyspace().keys()
+    backend.breath = () => new Promise(resolve => setImmediate(resolve))
+    const waiting = scan.next()
+    await scan.return()
+    assert.deepEqual(await waiting, { value: undefined, done: true })
   })
 
   it('answers calls that do not wait for each other in order', async () => {
@@ -302,6 +341,18 @@ describe('a keyspace', () => {
     assert.equal((await keyspace.keys().all()).join(''), 'cdefg')
     assert.equal(await keyspace.clear(), 5)
     assert.equal(await keyspace.clear(), 0)
+  })
+
+  it('rests for requests in scans and counts, and not for its own deletions when it clears', async () => {
+    const backend = new RowsBackend(LETTERS)
+    const keyspace = backend.keyspace()
+    await keyspace.keys().all()
+    await keyspace.count()
+    await keyspace.clear()
+    assert.deepEqual(
+      backend.forms.map(({ rests }) => rests),
+      [true, true, false]
+    )
   })
 
   it('says how far it came when it could not clear everything', async () => {

@@ -96,12 +96,12 @@ export interface BenchOptions {
   readonly spread?: boolean
 }
 
-/** The part of a node in scans, for what has nothing to do with them. */
-export const NO_SCANS = {
-  page: (): never => {
-    throw new Error('scans are tried elsewhere')
-  }
+function noScans(): never {
+  throw new Error('scans are tried elsewhere')
 }
+
+/** The part of a node in scans, for what has nothing to do with them. */
+export const NO_SCANS = { scans: { page: noScans }, slicer: { begin: noScans } }
 
 const MEMBERS = [1, 2, 3, 4, 5, 9].map(n => ({ n }))
 
@@ -197,7 +197,7 @@ export class Bench {
       this.clock.soon(() => done?.(this.keepFails))
     }
     this.coordinator = new Coordinator(
-      { ...common, replica: this.replica, scans: NO_SCANS, transport: this.#transport(), isDead, ring, keepFor },
+      { ...common, replica: this.replica, ...NO_SCANS, transport: this.#transport(), isDead, ring, keepFor },
       1000
     )
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
+import { ALL_KEYS } from '../../../src/model/key-range.ts'
 import type { StoreId } from '../../../src/model/node-id.ts'
 import { Ring } from '../../../src/model/partition.ts'
 import { compareRecords, type RecordBytes, recordValue } from '../../../src/model/record.ts'
@@ -17,7 +18,9 @@ import {
 import { Replica } from '../../../src/replication/replica.ts'
 import type { GetRequest, PutReply, PutRequest } from '../../../src/replication/wire.ts'
 import type { Clock } from '../../../src/runtime/clock.ts'
+import { Slicer } from '../../../src/runtime/slices.ts'
 import type { ApplyResult, Read, RecordKey, RecordStore } from '../../../src/storage/record-store.ts'
+import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { MessageHandler, Transport } from '../../../src/transport/transport.ts'
 import { peer, store, topology } from '../cluster/fixtures.ts'
@@ -415,7 +418,7 @@ describe('a coordinator', () => {
       {
         ...deps,
         replica,
-        scans: NO_SCANS,
+        ...NO_SCANS,
         transport: {} as Transport,
         topology: () => undefined,
         isDead: () => false,
@@ -429,6 +432,33 @@ describe('a coordinator', () => {
     assert.equal(coordinator.stats().failed, 2)
   })
 
+  it('does not take the pages of scans for requests that others are to make room for', async () => {
+    const { replica, ...deps } = setUp()
+    const coordinator = new Coordinator(
+      {
+        ...deps,
+        replica,
+        ...NO_SCANS,
+        slicer: new Slicer(new SimWorld().clock('a'), () => 0),
+        transport: {} as Transport,
+        topology: () => undefined,
+        isDead: () => false,
+        keepFor: () => {},
+        ring: new Ring(64, () => 0n)
+      },
+      1000
+    )
+    const scan = coordinator.scan(KEY.keyspace, ALL_KEYS, call('quorum'), {
+      isReverse: false,
+      wantsValues: true,
+      rests: true
+    })
+    await assert.rejects(scan.next(10), { code: 'KV_NOT_JOINED' })
+    assert.deepEqual([coordinator.operations, coordinator.requests], [1, 0])
+    await assert.rejects(async () => coordinator.get(KEY.keyspace, KEY.key, call('quorum')), { code: 'KV_NOT_JOINED' })
+    assert.deepEqual([coordinator.operations, coordinator.requests], [2, 1])
+  })
+
   it('copies a value before it waits for anything, a stamp included', async () => {
     for (const stamp of [{ hlc: 1, actor: ACTOR }, Promise.resolve({ hlc: 1, actor: ACTOR })]) {
       const { replica, applied, ...deps } = setUp(undefined, topology([{ n: 1 }]))
@@ -439,7 +469,7 @@ describe('a coordinator', () => {
           ...deps,
           stamps,
           replica,
-          scans: NO_SCANS,
+          ...NO_SCANS,
           transport: {} as Transport,
           isDead: () => false,
           keepFor: () => {},

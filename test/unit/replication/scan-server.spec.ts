@@ -8,9 +8,12 @@ import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { ScanServer } from '../../../src/replication/scan-server.ts'
 import type { ScanPage, ScanRequest } from '../../../src/replication/scan-wire.ts'
+import { pause } from '../../../src/runtime/clock.ts'
+import { Slicer } from '../../../src/runtime/slices.ts'
 import { systemClock } from '../../../src/runtime/system-clock.ts'
 import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
 import { LevelStore } from '../../../src/storage/level-store.ts'
+import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { apply } from '../../conformance/record-store-suite.ts'
 import { store, topology } from '../cluster/fixtures.ts'
 import { ACTOR, record, tombstone } from './bench.ts'
@@ -46,6 +49,7 @@ describe('a node that is asked for pages', () => {
           }
         },
         clock: systemClock,
+        slicer: new Slicer(systemClock, () => 0),
         rules: SOUND_RULES,
         topology: () => here,
         catchUp: async epoch => {
@@ -75,6 +79,7 @@ describe('a node that is asked for pages', () => {
       bytes: 1e6,
       whole: [0, 1, 2, 3, 4, 5, 6, 7],
       heads: [],
+      restMaxMs: 0,
       ...more
     }
     return new Promise((resolve, reject) => {
@@ -190,6 +195,45 @@ describe('a node that is asked for pages', () => {
     const answers = await Promise.all(asked)
     const refused = answers.filter(answer => isKilovoltError(answer, 'KV_OVERLOADED'))
     assert.equal(refused.length, 70 - 2 - 64)
+  })
+
+  it('rests in the midst of a page while requests come, as long as it may, and hands it out whole all the same', async () => {
+    await hold(200)
+    const world = new SimWorld()
+    const clock = world.clock('a')
+    let requests = 0
+    server = new ScanServer(
+      {
+        self: store(1),
+        records: {
+          get: key => records.get(key),
+          range: async (...where) => {
+            // The database of a machine on which reading takes its time.
+            await pause(clock, 1)
+            return records.range(...where)
+          }
+        },
+        clock,
+        slicer: new Slicer(clock, () => requests),
+        rules: SOUND_RULES,
+        topology: () => here,
+        catchUp: async () => {}
+      },
+      { requestTimeoutMs: 1000 }
+    )
+    const tookMs = async (restMaxMs: number): Promise<number> => {
+      const sinceMs = clock.monotonicMs()
+      const { rows } = await world.settle(ask({ restMaxMs, rows: 200 }))
+      assert.equal(rows.length, 200)
+      return clock.monotonicMs() - sinceMs
+    }
+    const aloneMs = await tookMs(250)
+    requests++
+    const besideMs = await tookMs(250)
+    requests++
+    const hurriedMs = await tookMs(2)
+    assert.ok(besideMs >= 7 * aloneMs, `${aloneMs} ms alone, ${besideMs} ms beside a request`)
+    assert.ok(hurriedMs <= aloneMs + 2, `${hurriedMs} ms`)
   })
 
   it('refuses partitions that there are not, and everything before it is a member', async () => {

@@ -7,6 +7,7 @@ import {
   encodePage,
   encodeScan,
   PAGE_BYTES_MAX,
+  PAGE_REST_MAX_MS,
   PAGE_ROWS_MAX,
   type ScanPage,
   type ScanRequest,
@@ -40,7 +41,8 @@ const question: fc.Arbitrary<Omit<ScanRequest, 'whole' | 'heads'>> = fc.record({
   isReverse: fc.boolean(),
   exempt: fc.boolean(),
   rows: fc.integer({ min: 1, max: PAGE_ROWS_MAX }),
-  bytes: fc.integer({ min: 1, max: PAGE_BYTES_MAX })
+  bytes: fc.integer({ min: 1, max: PAGE_BYTES_MAX }),
+  restMaxMs: fc.nat(PAGE_REST_MAX_MS)
 })
 const request: fc.Arbitrary<ScanRequest> = fc.tuple(question, wanted).map(([some, which]) => ({ ...some, ...which }))
 const page: fc.Arbitrary<ScanPage> = fc.record({
@@ -55,10 +57,10 @@ describe('the messages of a scan', () => {
   itTravels('a page', page, encodePage, decodePage)
 
   it('cannot ask for more than a page, nor for nothing', () => {
-    const some = { keyspace: new Uint8Array(), isReverse: false, exempt: false, whole: [1], heads: [] }
+    const some = { keyspace: new Uint8Array(), isReverse: false, exempt: false, whole: [1], heads: [], restMaxMs: 1e9 }
     const range = { from: new Uint8Array(), to: undefined }
     const large = decodeScan(encodeScan({ ...some, range, rows: 1e9, bytes: 1e12 }))
-    assert.deepEqual([large.rows, large.bytes], [PAGE_ROWS_MAX, PAGE_BYTES_MAX])
+    assert.deepEqual([large.rows, large.bytes, large.restMaxMs], [PAGE_ROWS_MAX, PAGE_BYTES_MAX, PAGE_REST_MAX_MS])
     for (const nothing of [
       { rows: 0, bytes: 1 },
       { rows: 1, bytes: 0 }
@@ -69,7 +71,9 @@ describe('the messages of a scan', () => {
   it('ask for each partition once, in rising order: each costs a read', () => {
     const some = { keyspace: new Uint8Array(), range: { from: new Uint8Array(), to: undefined } }
     const asked = (whole: number[], heads: number[]): ScanRequest =>
-      decodeScan(encodeScan({ ...some, isReverse: false, exempt: false, rows: 1, bytes: 1, whole, heads }))
+      decodeScan(
+        encodeScan({ ...some, isReverse: false, exempt: false, rows: 1, bytes: 1, whole, heads, restMaxMs: 0 })
+      )
     assert.deepEqual(asked([0, 2, 5], [1, 3]).whole, [0, 2, 5])
     for (const [whole, heads] of [
       [[1, 1], []],

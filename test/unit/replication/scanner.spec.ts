@@ -6,8 +6,9 @@ import { ALL_KEYS } from '../../../src/model/key-range.ts'
 import type { Ring } from '../../../src/model/partition.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import { Routes } from '../../../src/replication/routes.ts'
-import { Scanner, type ScannerDeps } from '../../../src/replication/scanner.ts'
+import { Scanner, type ScannerDeps, type ScanOptions } from '../../../src/replication/scanner.ts'
 import type { ScanPage, ScanRequest, ScanRow } from '../../../src/replication/scan-wire.ts'
+import { Slicer } from '../../../src/runtime/slices.ts'
 import { systemClock } from '../../../src/runtime/system-clock.ts'
 import { TimerWheel } from '../../../src/runtime/timer-wheel.ts'
 import { store, topology } from '../cluster/fixtures.ts'
@@ -19,18 +20,29 @@ const dead = (key: string): ScanRow => ({ key: utf8(key), record: tombstone(1), 
 
 /** A scan of one partition that this node alone owns; each of its pages waits to be answered. */
 describe('a scan', () => {
+  /** The time by which its slices are cut. */
+  let nowMs: number
   let pages: Deferred<Pick<ScanPage, 'rows' | 'last'>>[]
   let scanner: Scanner
+  let asked: ScanRequest[]
+  let breaths: number
 
-  beforeEach(open)
+  beforeEach(() => open())
 
-  function open(): void {
+  function open(more: Partial<ScanOptions> = {}): void {
     pages = []
+    asked = []
+    breaths = nowMs = 0
     const here = topology([{ n: 1 }], { slots: [1], epoch: EPOCH })
     const routes = new Routes({ ...here, rows: here.rows.slice(0, 1) }, store(1), SOUND_RULES)
+    const soon = (fn: () => void): void => {
+      breaths++
+      systemClock.soon(fn)
+    }
     const deps = {
       self: store(1),
       clock: systemClock,
+      slicer: new Slicer({ ...systemClock, monotonicMs: () => nowMs, soon }, () => 0),
       wheel: new TimerWheel(systemClock),
       rules: SOUND_RULES,
       routes: () => routes,
@@ -39,9 +51,10 @@ describe('a scan', () => {
       ring: { partitions: 1, partitionOf: () => 0 } as unknown as Ring,
       track: () => () => {},
       scans: {
-        page: (_request: ScanRequest, _epoch: number, done: (error: undefined, page: ScanPage) => void) => {
+        page: (request: ScanRequest, _epoch: number, done: (error: undefined, page: ScanPage) => void) => {
           const page = createDeferred<Pick<ScanPage, 'rows' | 'last'>>()
           pages.push(page)
+          asked.push(request)
           void page.promise.then(found => done(undefined, { epoch: EPOCH, refused: [], ...found }))
         }
       }
@@ -51,9 +64,11 @@ describe('a scan', () => {
       range: ALL_KEYS,
       isReverse: false,
       wantsValues: true,
+      rests: true,
       requirement: 'quorum',
       timeoutMs: 5000,
-      signal: undefined
+      signal: undefined,
+      ...more
     })
   }
 
@@ -92,5 +107,31 @@ describe('a scan', () => {
       assert.deepEqual(await scanner.next(2), [], 'it has ended')
       assert.equal(pages.length, empty + 1)
     }
+  })
+
+  it('lets whom it asks rest for an eighth of its deadline, a quarter of a second at most, or not at all', async () => {
+    for (const [options, restMaxMs] of [
+      [{ timeoutMs: 5000 }, 250],
+      [{ timeoutMs: 80 }, 10],
+      [{ timeoutMs: 5000, rests: false }, 0]
+    ] as const) {
+      open(options)
+      const entries = scanner.next(2)
+      await asking(1)
+      const most = asked[0]!.restMaxMs
+      // Some of the deadline may have passed until it was asked.
+      assert.ok(most <= restMaxMs && most >= restMaxMs / 2, `${most} ms of ${options.timeoutMs}`)
+      pages[0]!.resolve({ rows: [], last: undefined })
+      assert.deepEqual(await entries, [])
+    }
+  })
+
+  it('does not take waiting for a page for work of its own', async () => {
+    const entries = scanner.next(2)
+    await asking(1)
+    nowMs += 1000
+    pages[0]!.resolve({ rows: [row('a'), row('b')], last: undefined })
+    assert.equal((await entries).length, 2)
+    assert.equal(breaths, 0)
   })
 })
