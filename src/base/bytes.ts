@@ -94,3 +94,19 @@ function digit(code: number): number {
   const lower = code | 0x20
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : NaN
 }
+
+/** Writes a number as so many bytes, big-endian. */
+export function writeUint(bytes: Uint8Array, at: number, width: number, value: number): void {
+  let rest = value
+  for (let i = at + width - 1; i >= at; i--) {
+    bytes[i] = rest % 256
+    rest = Math.floor(rest / 256)
+  }
+}
+
+/** The number that so many bytes are, big-endian; exact up to six of them, and to 2^53. */
+export function readUint(bytes: Uint8Array, at: number, width: number): number {
+  let value = 0
+  for (let i = at; i < at + width; i++) value = value * 256 + bytes[i]!
+  return value
+}

@@ -1,22 +1,38 @@
-import { compareBytes, EMPTY_BYTES, fromHex, toHex } from '../base/bytes.ts'
-import { KilovoltError } from '../base/errors.ts'
+import { compareBytes, EMPTY_BYTES, fromHex, readUint, toHex, writeUint } from '../base/bytes.ts'
+import { KilovoltError, messageOf } from '../base/errors.ts'
 import { hlcToMs } from './hlc.ts'
 import { VALUE_BYTES_MAX } from './key.ts'
 import { ACTOR_BYTES, type Actor } from './node-id.ts'
-import type { Stamp } from './stamp.ts'
+import {
+  clockBytes,
+  DIGEST_BYTES,
+  hasDigest,
+  readSiblings,
+  siblingBytes,
+  type SiblingSet,
+  summaryOf,
+  writeDigest,
+  writeSiblings
+} from './sibling-form.ts'
+import { compareStamps, type Stamp } from './stamp.ts'
 
 /**
  * A record is its bytes, the same on the wire and on disk, so that replicas compare and store without decoding:
  *
  *     offset  bytes  field
- *     0       1      flags: bits 0–1 format (1), bit 2 tombstone, bit 3 expiry present, bit 4 value packed; the other bits
- *                    must be zero
+ *     0       1      flags: bits 0–1 format (1), bit 2 tombstone, bit 3 expiry present, bit 4 value packed, bit 5 siblings;
+ *                    the other bits must be zero
  *     1       7      hybrid time, big-endian
  *     8       8      actor
  *     16      6      expiry, Unix ms, big-endian; only when flagged
- *     16/22   …      value; empty in a tombstone; when packed, what `codec/packed.ts` makes of it
+ *     16/22   8      digest of the siblings; only when flagged
+ *     16 … 30 …      value; empty in a tombstone; when packed, what `codec/packed.ts` makes of it; the siblings when flagged
  *
  * 16 bytes of overhead, 22 with expiry. A packed value begins with its length, 3 bytes, and is shorter than that.
+ *
+ * The head of a record with siblings speaks for all of them: the stamp is that of the latest write that was seen, it is a
+ * tombstone when no sibling is left, and has an expiry, the last of theirs, when each of them has one. Two sets may have the
+ * same stamp and differ, as a write that is older than the latest may come late: the digest tells, wherever heads are compared.
  */
 export type RecordBytes = Uint8Array & { readonly __brand?: 'RecordBytes' }
 
@@ -25,7 +41,8 @@ const FORMAT = 1
 const TOMBSTONE = 0b100
 const EXPIRY = 0b1000
 const PACKED = 0b1_0000
-const KNOWN_FLAGS = FORMAT_MASK | TOMBSTONE | EXPIRY | PACKED
+const SIBLINGS = 0b10_0000
+const KNOWN_FLAGS = FORMAT_MASK | TOMBSTONE | EXPIRY | PACKED | SIBLINGS
 
 const HLC_AT = 1
 const ACTOR_AT = 8
@@ -42,7 +59,7 @@ export const STAMP_BYTES: number = STAMP_END - STAMP_START
 export const RECORD_BYTES_MIN: number = VALUE_AT
 
 /** Length of the longest head of a record: all but its value. */
-export const RECORD_HEAD_BYTES_MAX: number = VALUE_AT_WITH_EXPIRY
+export const RECORD_HEAD_BYTES_MAX: number = VALUE_AT_WITH_EXPIRY + DIGEST_BYTES
 
 /** Bytes at the beginning of a packed value: its length. */
 export const PACKED_HEAD_BYTES = 3
@@ -68,6 +85,29 @@ export function encodeRecord({ stamp, value, expiresAt, packed }: RecordParts): 
   if (expiresAt !== undefined) writeUint(bytes, EXPIRY_AT, 6, Math.max(0, Math.floor(expiresAt)))
   if (value !== undefined) bytes.set(value, valueAt)
   return bytes
+}
+
+/** The bytes of a record with siblings. */
+export function encodeSiblings(set: SiblingSet): RecordBytes {
+  const { stamp, isEmpty, expiresAt } = summaryOf(set)
+  const digestAt = expiresAt === undefined ? VALUE_AT : VALUE_AT_WITH_EXPIRY
+  const bodyAt = digestAt + DIGEST_BYTES
+  const bytes = new Uint8Array(bodyAt + siblingBytes(set))
+  bytes[0] = FORMAT | SIBLINGS | (isEmpty ? TOMBSTONE : 0) | (expiresAt === undefined ? 0 : EXPIRY)
+  writeStamp(bytes, stamp)
+  if (expiresAt !== undefined) writeUint(bytes, EXPIRY_AT, 6, expiresAt)
+  writeSiblings(bytes, bodyAt, set)
+  writeDigest(bytes, digestAt, bodyAt, bodyAt + clockBytes(set))
+  return bytes
+}
+
+/**
+ * What a record with siblings holds; values are views.
+ *
+ * @throws KilovoltError `KV_CORRUPT` for one that did not pass {@link assertRecord}
+ */
+export function siblingsIn(record: RecordBytes): SiblingSet {
+  return readSiblings(record, recordHeadBytes(record))
 }
 
 /** A copy of the record under another stamp. What it expires at stays. */
@@ -97,7 +137,7 @@ export function restampWrite(record: RecordBytes, stamp: Stamp): RecordBytes {
  * @throws KilovoltError `KV_CORRUPT`
  */
 export function assertRecord(bytes: Uint8Array): void {
-  const problem = headProblem(bytes) ?? packedProblem(bytes)
+  const problem = headProblem(bytes) ?? bodyProblem(bytes)
   if (problem !== undefined) throw new KilovoltError('KV_CORRUPT', `not a record: ${problem}`)
 }
 
@@ -118,17 +158,43 @@ function headProblem(bytes: Uint8Array): string | undefined {
   if ((flags & ~KNOWN_FLAGS) !== 0) return `flags 0x${flags.toString(16)} are unknown`
   // Seven bytes hold 56 bits; a safe integer holds 53.
   if (bytes[HLC_AT]! > 0x1f) return 'its time is out of range'
-  const valueAt = (flags & EXPIRY) === 0 ? VALUE_AT : VALUE_AT_WITH_EXPIRY
-  if (bytes.length < valueAt) return 'its expiry is cut off'
+  const valueAt = recordHeadBytes(bytes)
+  if (bytes.length < valueAt) return 'its head is cut off'
+  if ((flags & (SIBLINGS | PACKED)) === (SIBLINGS | PACKED)) return 'siblings that are packed together'
   if ((flags & TOMBSTONE) === 0) return undefined
   if ((flags & PACKED) !== 0) return 'a tombstone that is packed'
+  if ((flags & SIBLINGS) !== 0) return (flags & EXPIRY) === 0 ? undefined : 'nothing that expires'
   return bytes.length === valueAt ? undefined : 'a tombstone with a value'
 }
 
+function bodyProblem(bytes: Uint8Array): string | undefined {
+  const flags = bytes[0]!
+  if ((flags & (PACKED | SIBLINGS)) === 0) return undefined
+  return (flags & PACKED) === 0 ? siblingsProblem(bytes) : packedProblem(bytes.subarray(recordHeadBytes(bytes)))
+}
+
+/** What the head says must be so, or what is stored could not be told from what another has. */
+function siblingsProblem(bytes: Uint8Array): string | undefined {
+  try {
+    const set = siblingsIn(bytes)
+    for (const { packed, value } of set.siblings) {
+      const problem = packed ? packedProblem(value) : undefined
+      if (problem !== undefined) return problem
+    }
+    const { stamp, isEmpty, expiresAt } = summaryOf(set)
+    if (compareStamps(recordStamp(bytes), stamp) !== 0) return 'its stamp is not that of its siblings'
+    if (isTombstone(bytes) !== isEmpty) return 'its siblings are not what its head says'
+    if (recordExpiresAt(bytes) !== expiresAt) return 'its expiry is not that of its siblings'
+    const bodyAt = recordHeadBytes(bytes)
+    const isSame = hasDigest(bytes, bodyAt - DIGEST_BYTES, bodyAt, bodyAt + clockBytes(set))
+    return isSame ? undefined : 'its digest is not that of its siblings'
+  } catch (error) {
+    return messageOf(error)
+  }
+}
+
 /** Nothing may come out of a record that is larger than a value, and nothing is packed that does not get smaller by it. */
-function packedProblem(bytes: Uint8Array): string | undefined {
-  if ((bytes[0]! & PACKED) === 0) return undefined
-  const packed = bytes.subarray(recordHeadBytes(bytes))
+function packedProblem(packed: Uint8Array): string | undefined {
   if (packed.length <= PACKED_HEAD_BYTES) return 'its packed value is cut off'
   const length = packedBytesOf(packed)
   if (length > VALUE_BYTES_MAX) return `a packed value of ${length} bytes, where the limit is ${VALUE_BYTES_MAX}`
@@ -155,6 +221,16 @@ export function recordExpiresAt(record: RecordBytes): number | undefined {
   return (record[0]! & EXPIRY) === 0 ? undefined : readUint(record, EXPIRY_AT, 6)
 }
 
+/** Whether the record holds siblings, and not one value. */
+export function hasSiblings(record: RecordBytes): boolean {
+  return (record[0]! & SIBLINGS) !== 0
+}
+
+/** Whether one of two records holds siblings: then they are joined, and neither takes the place of the other. */
+export function hasEitherSiblings(a: RecordBytes, b: RecordBytes): boolean {
+  return ((a[0]! | b[0]!) & SIBLINGS) !== 0
+}
+
 /** Whether the value of the record is packed. */
 export function isPacked(record: RecordBytes): boolean {
   return (record[0]! & PACKED) !== 0
@@ -165,7 +241,10 @@ export function packedBytesOf(packed: Uint8Array): number {
   return readUint(packed, 0, PACKED_HEAD_BYTES)
 }
 
-/** The value as it is stored (see {@link isPacked}), as a view into the record; `undefined` for a tombstone. */
+/**
+ * The value as it is stored (see {@link isPacked}), as a view into the record; `undefined` for a tombstone. Of a record with
+ * siblings it is all of them: `sibling-set.ts` knows their values.
+ */
 export function recordValue(record: RecordBytes): Uint8Array | undefined {
   if (isTombstone(record)) return undefined
   return record.subarray(recordHeadBytes(record))
@@ -178,7 +257,16 @@ export function recordHead(record: RecordBytes): Uint8Array {
 
 /** Length of {@link recordHead}. */
 export function recordHeadBytes(record: RecordBytes): number {
-  return (record[0]! & EXPIRY) === 0 ? VALUE_AT : VALUE_AT_WITH_EXPIRY
+  const flags = record[0]! & (EXPIRY | SIBLINGS)
+  if (flags === 0) return VALUE_AT
+  return ((flags & EXPIRY) === 0 ? VALUE_AT : VALUE_AT_WITH_EXPIRY) + ((flags & SIBLINGS) === 0 ? 0 : DIGEST_BYTES)
+}
+
+/** A copy of a record's head that is a record by itself, without a value: how that was kept says nothing then. */
+export function bareHead(record: RecordBytes): RecordBytes {
+  const bytes = record.slice(0, (record[0]! & EXPIRY) === 0 ? VALUE_AT : VALUE_AT_WITH_EXPIRY)
+  bytes[0]! &= ~(PACKED | SIBLINGS)
+  return bytes
 }
 
 /** Whether a reader sees a value: neither deleted nor expired at `nowMs`. */
@@ -225,7 +313,7 @@ export function compareRecords(a: RecordBytes, b: RecordBytes): number {
   return compareRecordStamps(a, b) || compareBytes(a, b)
 }
 
-/** The newer of two records: commutative, associative, idempotent. */
+/** The newer of two records without siblings: commutative, associative, idempotent. Others are joined: see `sibling-set.ts`. */
 export function newest(a: RecordBytes | undefined, b: RecordBytes | undefined): RecordBytes | undefined {
   if (a === undefined) return b
   if (b === undefined) return a
@@ -242,18 +330,4 @@ function writeStamp(bytes: Uint8Array, { hlc, actor }: Stamp): void {
 let lastActor: { readonly actor: Actor | undefined; readonly bytes: Uint8Array } = {
   actor: undefined,
   bytes: EMPTY_BYTES
-}
-
-function writeUint(bytes: Uint8Array, at: number, width: number, value: number): void {
-  let rest = value
-  for (let i = at + width - 1; i >= at; i--) {
-    bytes[i] = rest % 256
-    rest = Math.floor(rest / 256)
-  }
-}
-
-function readUint(bytes: Uint8Array, at: number, width: number): number {
-  let value = 0
-  for (let i = at; i < at + width; i++) value = value * 256 + bytes[i]!
-  return value
 }

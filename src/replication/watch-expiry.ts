@@ -1,6 +1,13 @@
 import { Heap } from '../base/heap.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { compareRecordStamps, isTombstone, type RecordBytes, recordExpiresAt, recordHead } from '../model/record.ts'
+import {
+  bareHead,
+  compareRecordStamps,
+  isTombstone,
+  type RecordBytes,
+  recordExpiresAt,
+  recordHead
+} from '../model/record.ts'
 import type { Clock, Timer } from '../runtime/clock.ts'
 import type { Pace } from '../runtime/pace.ts'
 import type { RecordKey, RecordStore } from '../storage/record-store.ts'
@@ -151,7 +158,7 @@ export class WatchExpiry {
       const due: Mortal[] = []
       while (due.length < DUE_MAX && (this.#heap.peek()?.expiresAt ?? Infinity) <= nowMs) due.push(this.#heap.pop()!)
       for (const mortal of due) {
-        const isRead = await this.#tellOne(mortal, life)
+        const isRead = await this.#tellOne(mortal, life, nowMs)
         if (life !== this.#life) return
         if (!isRead) unread.push(mortal)
       }
@@ -166,7 +173,7 @@ export class WatchExpiry {
   }
 
   /** False when it cannot be read: as long as that is so nobody knows whether it ended. */
-  async #tellOne(mortal: Mortal, life: number): Promise<boolean> {
+  async #tellOne(mortal: Mortal, life: number, nowMs: number): Promise<boolean> {
     let record: RecordBytes | undefined
     try {
       record = await this.#deps.records.get(mortal)
@@ -174,8 +181,10 @@ export class WatchExpiry {
       return false
     }
     // Only what still lies there: what took its place was told of itself.
-    const isThere = record !== undefined && !isTombstone(record) && compareRecordStamps(record, mortal.head) === 0
-    if (isThere && life === this.#life) this.#deps.onExpired(mortal, new Uint8Array(recordHead(record!)))
+    if (record === undefined || isTombstone(record) || compareRecordStamps(record, mortal.head) !== 0) return true
+    // Siblings with the same latest write may have come to live longer: they have been noted again.
+    if ((recordExpiresAt(record) ?? Infinity) > nowMs) return true
+    if (life === this.#life) this.#deps.onExpired(mortal, bareHead(record))
     return true
   }
 

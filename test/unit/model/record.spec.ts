@@ -4,6 +4,7 @@ import { isKilovoltError } from '../../../src/base/errors.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import {
   assertRecord,
+  bareHead,
   compareRecords,
   compareRecordStamps,
   encodeRecord,
@@ -47,6 +48,24 @@ const sign = (n: number): number => Math.sign(n) + 0
 const runs = { numRuns: 2000 }
 
 describe('records', () => {
+  it('are still records when nothing but their head is left', () => {
+    const packed = new Uint8Array([0, 0, 100, 1, 2, 3])
+    for (const expiresAt of [undefined, 12345]) {
+      const whole = encodeRecord({
+        stamp: { hlc: 5, actor: '00000000000000aa' as Actor },
+        value: packed,
+        packed: true,
+        expiresAt
+      })
+      assertRecord(whole)
+      const bare = bareHead(whole)
+      assertRecord(bare)
+      assert.equal(isPacked(bare), false)
+      assert.equal(recordExpiresAt(bare), expiresAt)
+      assert.deepEqual(recordStamp(bare), recordStamp(whole))
+    }
+  })
+
   it('give back what they were made of', () => {
     fc.assert(
       fc.property(parts(stamp, 60), made => {
