@@ -57,13 +57,14 @@ export function createStores(
   })
   const horizonOf = rules.refusePast ? { horizonOf: horizons.horizonOf.bind(horizons) } : {}
   const torn = rules.keepUnits ? {} : { keepsUnits: false, batchMax: 1 }
+  const { joinSiblings: joinsSiblings } = rules
   const arrivals = new ArrivalLog({
     wallMs: () => clock.wallMs(),
     horizonOf: partition => horizons.horizonOf(partition)
   })
   const records = new ApplyLoop(
     { store: guard, cache: createCache(store, cacheBytes), clock, trees, damage, tap: arrivals, ...horizonOf },
-    { durability, ...torn }
+    { durability, joinsSiblings, ...torn }
   )
   const kept = { store: guard, clock, onDamage: reports.onDamage }
   const hints = new HintStore(

@@ -35,6 +35,14 @@ export interface PlacementRules {
   readonly keepAge: boolean
   /** U: whether a replica stores the writes of one call that lie in one partition together. */
   readonly keepUnits: boolean
+  /** S1: whether records with siblings are joined, instead of the newer one taking the place of the other. */
+  readonly joinSiblings: boolean
+  /** S2: whether only an owner mints a sibling, upon all that it holds of the key. */
+  readonly mintAtOwner: boolean
+  /** S3: whether a write that is sent again, as its answer was lost, is known for the same. */
+  readonly mintOnce: boolean
+  /** S4: whether an owner that may have forgotten what it has minted mints under another name from then on. */
+  readonly renameMint: boolean
   /** W2: whether a watch that changes to another copy looks there for what the former one never had. */
   readonly rewindWatches: boolean
   /** Whether a watch that goes on where an earlier one stood is told what came since. */
@@ -62,6 +70,10 @@ export const SOUND_RULES: PlacementRules = {
   closeFirst: true,
   keepAge: true,
   keepUnits: true,
+  joinSiblings: true,
+  mintAtOwner: true,
+  mintOnce: true,
+  renameMint: true,
   rewindWatches: true,
   resumeWatches: true
 }

@@ -1,21 +1,22 @@
 import { equalBytes } from '../base/bytes.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { compareRecords, isMortal, isSpent, type RecordBytes, recordHlc } from '../model/record.ts'
+import { compareRecords, hasSiblings, isMortal, isSpent, type RecordBytes, recordHlc } from '../model/record.ts'
 import type { Damage } from './damage.ts'
 import type { FenceGroup } from './flush-fence.ts'
 import { partitionOfKey } from './key-layout.ts'
 import type { RecordForm } from './record-form.ts'
 import type { ApplyResult } from './record-store.ts'
+import { isForSiblings, letIn, type Mint, settledRecord } from './sibling-door.ts'
 import type { RecordChange } from './tree-index.ts'
 
 /**
  * What is to be done with a record: `offer` it; `copy` it, which is to offer it to a copy that is being made, where what
  * is missing need not have been overwritten; `heal` a damaged one with it; `mend` one, if it is damaged, with what this
- * store itself had written there; `remove` it, if it is still this one; or `clear`, whatever was given, what lies there
- * if that is damaged.
+ * store itself had written there; `remove` it, if it is still this one; `clear`, whatever was given, what lies there if that
+ * is damaged; or `mint` another of what lies there.
  */
-export type MutationKind = 'offer' | 'copy' | 'heal' | 'mend' | 'remove' | 'clear'
+export type MutationKind = 'offer' | 'copy' | 'heal' | 'mend' | 'remove' | 'clear' | 'mint'
 
 /** Hybrid time up to which the past of the partition of a key is settled. */
 export type HorizonOf = (partition: PartitionId) => number
@@ -25,6 +26,7 @@ export interface ApplyRules {
   readonly form: RecordForm
   readonly damage: Damage
   readonly horizonOf: HorizonOf | undefined
+  readonly joinsSiblings: boolean
 }
 
 /** One record on its way into the store. */
@@ -37,6 +39,8 @@ export interface Mutation {
   readonly group: FenceGroup
   /** How many of those that come after it are written with it or not at all; the last of such a unit has 0, as has one alone. */
   readonly following: number
+  /** Makes the record, when it is to be minted. */
+  readonly mint?: Mint | undefined
 }
 
 /** One key of a batch, which may be the target of several mutations. */
@@ -116,15 +120,13 @@ export class ApplyBatch {
    * (`heal`), or what lay there itself (`mend`). Else a record that was acknowledged by this copy and one other could lose its place to an older one, and a
    * later quorum, of this copy and a third, would not find it.
    */
-  decide(
-    values: readonly (Uint8Array | undefined)[],
-    { form, damage, horizonOf }: ApplyRules
-  ): readonly (ApplyResult | KilovoltError)[] {
+  decide(values: readonly (Uint8Array | undefined)[], rules: ApplyRules): readonly (ApplyResult | KilovoltError)[] {
+    const { form, damage, horizonOf } = rules
     for (let i = 0; i < this.#unknown.length; i++) load(this.#unknown[i]!, values[i], form, damage)
     // Why the rest of a unit is not taken, and how many that concerns.
     let refusal: KilovoltError | undefined
     let refused = 0
-    return this.mutations.map(({ record, kind, following }, i) => {
+    return this.mutations.map(({ record, kind, following, mint }, i) => {
       if (refused > 0) {
         refused--
         return refusal!
@@ -139,8 +141,9 @@ export class ApplyBatch {
       const slot = this.#targets[i]!
       if (kind === 'remove') return remove(slot, record)
       if (kind === 'clear') return clear(slot)
+      if (mint !== undefined) return minted(slot, mint, horizonOf)
       if (kind === 'mend' && slot.corrupt === undefined) return { outcome: 'stale', current: slot.current }
-      return slot.corrupt === undefined ? offer(slot, record, kind, horizonOf) : replace(slot, record, kind, horizonOf)
+      return slot.corrupt === undefined ? offer(slot, record, kind, rules) : replace(slot, record, kind, horizonOf)
     })
   }
 
@@ -163,13 +166,10 @@ export class ApplyBatch {
   }
 }
 
-function offer(
-  slot: Slot,
-  record: RecordBytes,
-  kind: MutationKind,
-  horizonOf: HorizonOf | undefined
-): ApplyResult | KilovoltError {
+function offer(slot: Slot, record: RecordBytes, kind: MutationKind, rules: ApplyRules): ApplyResult | KilovoltError {
   const { current } = slot
+  const { horizonOf } = rules
+  if (isForSiblings(current, record)) return join(slot, record, kind, rules)
   if (current === undefined && horizonOf !== undefined) {
     const horizon = horizonOf(partitionOfKey(slot.key))
     const isSettled = kind === 'copy' ? isSpent(record, horizon) : recordHlc(record) <= horizon
@@ -183,6 +183,30 @@ function offer(
   return current === undefined ? APPLIED_TO_NOTHING : { outcome: 'applied', current }
 }
 
+/** Of records with siblings neither takes the place of the other. */
+function join(slot: Slot, record: RecordBytes, kind: MutationKind, rules: ApplyRules): ApplyResult {
+  const { current } = slot
+  const { horizonOf, joinsSiblings: joins } = rules
+  const horizon = horizonOf?.(partitionOfKey(slot.key)) ?? 0
+  const joined = letIn(current, record, { horizon, isCopy: kind === 'copy', joins })
+  if (joined === undefined) return SETTLED
+  if (joined === current) return { outcome: equalBytes(record, current) ? 'same' : 'stale', current }
+  put(slot, joined, horizonOf)
+  slot.isCopy = kind === 'copy'
+  return joined === record ? { outcome: 'applied', current } : { outcome: 'applied', current, stored: joined }
+}
+
+/** Nothing is minted upon what cannot be read: it may hold what must not be lost. */
+function minted(slot: Slot, mint: Mint, horizonOf: HorizonOf | undefined): ApplyResult | KilovoltError {
+  const { current, corrupt } = slot
+  if (corrupt !== undefined) return corrupt
+  const made = mint(settledRecord(current, horizonOf?.(partitionOfKey(slot.key)) ?? 0))
+  if (made instanceof Error) return made
+  if (current !== undefined && equalBytes(made, current)) return { outcome: 'same', current, stored: current }
+  put(slot, made, horizonOf)
+  return { outcome: 'applied', current, stored: made }
+}
+
 /** Rule G1 is of what is missing. What lies here damaged is not, so that what others have of it may lie below the horizon. */
 function replace(
   slot: Slot,
@@ -190,7 +214,9 @@ function replace(
   kind: MutationKind,
   horizonOf: HorizonOf | undefined
 ): ApplyResult | KilovoltError {
-  if (kind !== 'heal' && kind !== 'mend' && recordHlc(record) <= slot.bound) return slot.corrupt!
+  const isProven = kind === 'heal' || kind === 'mend'
+  // What is stamped later than all that was here has no part of it, where it has siblings.
+  if (!isProven && (recordHlc(record) <= slot.bound || hasSiblings(record))) return slot.corrupt!
   put(slot, record, horizonOf)
   return APPLIED_TO_NOTHING
 }

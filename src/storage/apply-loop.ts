@@ -5,12 +5,13 @@ import { BoundedQueue } from '../base/queue.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
-import { ApplyBatch, type HorizonOf, type Mutation, type MutationKind } from './apply-batch.ts'
+import { ApplyBatch, type ApplyRules, type Mutation, type MutationKind } from './apply-batch.ts'
 import type { ApplyLoopDeps, ApplyLoopOptions } from './apply-options.ts'
 import type { ChangeTap } from './arrival-log.ts'
 import { Damage } from './damage.ts'
 import { FlushFence } from './flush-fence.ts'
 import { dataKey, decodeDataKey, partitionRange } from './key-layout.ts'
+import { Pending } from './pending.ts'
 import type { RecordCache } from './record-cache.ts'
 import { formFor, PLAIN, type RecordForm } from './record-form.ts'
 import { RecordReader } from './record-reader.ts'
@@ -25,17 +26,15 @@ import {
   type RecordStoreStats,
   type StoredRecord
 } from './record-store.ts'
+import type { Mint } from './sibling-door.ts'
 import { storageError } from './storage-error.ts'
 import type { Store, StoreChange } from './store.ts'
 import type { RecordChange, TreeIndex } from './tree-index.ts'
 
 type Done = Mutation['done']
 
-const MIB = 1024 * 1024
-const PENDING_MAX = 65_536
 const BATCH_MAX = 512
-const SYNC = { sync: true } as const
-const NO_SYNC = { sync: false } as const
+const BATCH_BYTES_MAX = 4 * 1024 * 1024
 
 /**
  * The single writer of a store. Whatever is offered during a turn of the event loop, or while a batch is being written,
@@ -49,15 +48,13 @@ export class ApplyLoop implements RecordStore {
   readonly #store: Store
   readonly #clock: Pick<Clock, 'soon'>
   readonly #trees: TreeIndex | undefined
-  readonly #horizonOf: HorizonOf | undefined
+  readonly #rules: ApplyRules
   readonly #tap: ChangeTap | undefined
   readonly #form: RecordForm
   readonly #damage: Damage
   readonly #cache: RecordCache | undefined
   readonly #reader: RecordReader
-  readonly #durability: typeof SYNC | typeof NO_SYNC
-  readonly #pendingMax: number
-  readonly #pendingBytesMax: number
+  readonly #durability: { readonly sync: boolean }
   readonly #batchMax: number
   readonly #batchBytesMax: number
   readonly #keepsUnits: boolean
@@ -70,8 +67,8 @@ export class ApplyLoop implements RecordStore {
   #busy = false
   #isWritingUnit = false
   #closed = false
-  #pending = 0
-  #pendingBytes = 0
+  readonly #pending: Pending
+  #dropped = 0
   #applied = 0
   #stale = 0
   #batches = 0
@@ -80,18 +77,17 @@ export class ApplyLoop implements RecordStore {
     this.#store = store
     this.#clock = clock
     this.#trees = trees
-    this.#horizonOf = horizonOf
     this.#tap = tap
     this.#form = formFor(store)
     this.#damage = damage ?? new Damage()
     this.#cache = cache
-    this.#durability = options.durability === 'fsync' ? SYNC : NO_SYNC
-    this.#pendingMax = options.pendingMax ?? PENDING_MAX
-    this.#pendingBytesMax = options.pendingBytesMax ?? 64 * MIB
+    this.#durability = { sync: options.durability === 'fsync' }
+    this.#pending = new Pending(options.pendingMax, options.pendingBytesMax)
     this.#batchMax = options.batchMax ?? BATCH_MAX
-    this.#batchBytesMax = options.batchBytesMax ?? 4 * MIB
+    this.#batchBytesMax = options.batchBytesMax ?? BATCH_BYTES_MAX
     this.#keepsUnits = options.keepsUnits ?? true
-    this.#queue = new BoundedQueue(this.#pendingMax)
+    this.#rules = { form: this.#form, damage: this.#damage, horizonOf, joinsSiblings: options.joinsSiblings ?? true }
+    this.#queue = new BoundedQueue(this.#pending.countMax)
     this.#reader = new RecordReader({
       store,
       form: this.#form,
@@ -158,6 +154,16 @@ export class ApplyLoop implements RecordStore {
     }
   }
 
+  mint(key: RecordKey, bytes: number, mint: Mint, done: Done): void {
+    const refusal = this.#refusal(key.key.length + bytes, 1)
+    if (refusal !== undefined) return done(refusal, undefined)
+    this.#take(key.partition, dataKey(key.partition, key.keyspace, key.key), EMPTY_BYTES, 'mint', done, 0, mint)
+  }
+
+  get forgotten(): number {
+    return this.#dropped + this.#damage.found
+  }
+
   copy(key: RecordKey, record: RecordBytes, done: Done): void {
     this.#enter(key, record, 'copy', done)
   }
@@ -183,11 +189,11 @@ export class ApplyLoop implements RecordStore {
     record: RecordBytes,
     kind: MutationKind,
     done: Done,
-    following: number
+    following: number,
+    mint?: Mint
   ): void {
-    this.#pending++
-    this.#pendingBytes += key.length + record.length
-    const mutation = { key, record, kind, done, group: this.#fence.enter(), following }
+    this.#pending.enter(key.length + record.length)
+    const mutation = { key, record, kind, done, group: this.#fence.enter(), following, mint }
     const held = this.#held.size === 0 ? undefined : this.#held.get(partition)
     if (held !== undefined) held.push(mutation)
     else this.#offer(mutation)
@@ -211,7 +217,7 @@ export class ApplyLoop implements RecordStore {
       applied: this.#applied,
       stale: this.#stale,
       batches: this.#batches,
-      pending: this.#pending,
+      pending: this.#pending.count,
       corrupt: this.#damage.found,
       corruptLeft: this.#damage.left,
       cache: this.#cache?.stats() ?? NO_CACHE
@@ -233,14 +239,7 @@ export class ApplyLoop implements RecordStore {
   }
 
   #refusal(bytes: number, count: number): KilovoltError | undefined {
-    if (this.#closed) return stopped()
-    const isLong = this.#pending + count > this.#pendingMax
-    if (!isLong && (this.#pending === 0 || this.#pendingBytes + bytes <= this.#pendingBytesMax)) return undefined
-    return new KilovoltError(
-      'KV_OVERLOADED',
-      `the store has ${this.#pending} writes of ${this.#pendingBytes} bytes before this one and takes no more`,
-      { retryable: true, details: { pending: this.#pending, pendingBytes: this.#pendingBytes } }
-    )
+    return this.#closed ? stopped() : this.#pending.refusal(bytes, count)
   }
 
   #offer(mutation: Mutation): void {
@@ -292,7 +291,7 @@ export class ApplyLoop implements RecordStore {
   }
 
   #write(batch: ApplyBatch, values: readonly (Uint8Array | undefined)[]): void {
-    const results = batch.decide(values, { form: this.#form, damage: this.#damage, horizonOf: this.#horizonOf })
+    const results = batch.decide(values, this.#rules)
     const changes = batch.changes()
     if (changes.length === 0) {
       this.#settle(batch, results)
@@ -347,8 +346,7 @@ export class ApplyLoop implements RecordStore {
     for (let i = 0; i < results.length; i++) {
       const { key, record, done, group } = batch.mutations[i]!
       const result = results[i]!
-      this.#pending--
-      this.#pendingBytes -= key.length + record.length
+      this.#pending.leave(key.length + record.length)
       try {
         if (result instanceof Error) {
           done(result, undefined)
@@ -381,6 +379,7 @@ export class ApplyLoop implements RecordStore {
       await this.#drops.get(partition)?.catch(() => {})
       await before
       this.#cache?.dropping(partition)
+      this.#dropped++
       await this.#store.clear(partitionRange(partition)).finally(() => this.#cache?.dropped(partition))
       this.#damage.dropped(partition)
       this.#trees?.dropped(partition)

@@ -36,4 +36,6 @@ export interface ApplyLoopOptions {
   readonly batchBytesMax?: number
   /** Whether the records of a unit are written in one batch; not so only to show what that would do. Default true. */
   readonly keepsUnits?: boolean
+  /** Whether records with siblings are joined; not so only to show what that would do. Default true. */
+  readonly joinsSiblings?: boolean
 }

@@ -175,7 +175,8 @@ export class HintStore {
   }
 
   /** Counts what has become of a record; whether it is kept. */
-  #kept(shelf: Shelf, stored: StoredRecord, { outcome, current }: ApplyResult): boolean {
+  #kept(shelf: Shelf, offered: StoredRecord, { outcome, current, stored: joined }: ApplyResult): boolean {
+    const stored = joined === undefined ? offered : { ...offered, record: joined }
     if (outcome !== 'applied') return outcome === 'same'
     this.#stats.added++
     if (current !== undefined) this.#count(shelf, { ...stored, record: current }, -1)

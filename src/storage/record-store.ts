@@ -4,6 +4,7 @@ import type { ByteRange } from '../model/key-range.ts'
 import type { Stamp } from '../model/stamp.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { PartitionId } from '../model/partition.ts'
+import type { Mint } from './sibling-door.ts'
 
 /** Where a record lives. */
 export interface RecordKey {
@@ -34,6 +35,8 @@ export interface ApplyResult {
   readonly outcome: 'applied' | 'same' | 'stale' | 'settled'
   /** What the store held before. */
   readonly current: RecordBytes | undefined
+  /** What it holds now, where that is not simply the record that was offered: siblings were joined, or minted. */
+  readonly stored?: RecordBytes
 }
 
 /** What a key of several was found to hold. */
@@ -66,7 +69,7 @@ export interface StoredRecord extends RecordKey {
 }
 
 /**
- * The records of a node: one writer, newest wins. All mutations that have arrived are looked up, decided and written
+ * The records of a node: one writer; the newest wins, and siblings are joined. All mutations that have arrived are looked up, decided and written
  * together, and acknowledged when their batch is durable (to the degree the node was configured for).
  */
 export interface RecordStore {
@@ -96,6 +99,24 @@ export interface RecordStore {
     record: RecordBytes,
     done: (error: Error | undefined, result: ApplyResult | undefined) => void
   ): void
+  /**
+   * Writes a record that is made of what is held, in one turn: nothing comes between. `done` as for {@link RecordStore.apply}:
+   * `applied`, or `same` when it has made nothing new, with what is `stored` now; or with the error that it has made, or
+   * `KV_CORRUPT` where what is held cannot be read.
+   *
+   * @param bytes - about how many bytes come to what is held
+   */
+  mint(
+    key: RecordKey,
+    bytes: number,
+    mint: Mint,
+    done: (error: Error | undefined, result: ApplyResult | undefined) => void
+  ): void
+  /**
+   * How often something that was stored here may have been lost since the store was opened, other than to what took its
+   * place: a partition was dropped, a record damaged. Whoever has minted before must not count on having seen all of it.
+   */
+  readonly forgotten: number
   /**
    * As {@link RecordStore.apply}, of several records of one partition and keyspace, no two of one key: they are written
    * together or not at all, and no reader sees a part of them. Of each the newer one stays, as ever. `done` is told what

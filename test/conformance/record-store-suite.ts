@@ -3,6 +3,7 @@ import { toHex, utf8 } from '../../src/base/bytes.ts'
 import { encodeRecord, recordValue, type RecordBytes } from '../../src/model/record.ts'
 import type { Actor } from '../../src/model/node-id.ts'
 import type { ByteRange } from '../../src/model/key-range.ts'
+import { minted, valuesIn } from '../support/siblings.ts'
 import type { ApplyResult, Read, RecordKey, RecordStore } from '../../src/storage/record-store.ts'
 
 /** A record store to test. */
@@ -154,6 +155,35 @@ export function describeRecordStore(create: () => Promise<RecordStoreUnderTest>)
       assert.equal(valueOf(await records.get(place(3, 'k'))), String(i))
       assert.deepEqual((await records.getMany([place(3, 'k')])).map(bytesOf), [bytesOf(record(i, String(i)))])
     }
+  })
+
+  it('mints a record upon what is held, one after the other', async () => {
+    const mint = (hlc: number, value: string): Promise<ApplyResult> =>
+      new Promise((resolve, reject) => {
+        const make = (held: RecordBytes | undefined): RecordBytes => minted(held, hlc, value)
+        records.mint(place(1, 'k'), value.length, make, (error, result) => {
+          if (error === undefined) resolve(result!)
+          else reject(error)
+        })
+      })
+    const results = await Promise.all([mint(1, 'a'), mint(2, 'b'), mint(3, 'c')])
+    assert.deepEqual(
+      results.map(({ outcome, stored }) => [outcome, valuesIn(stored)]),
+      [
+        ['applied', ['a']],
+        ['applied', ['a', 'b']],
+        ['applied', ['a', 'b', 'c']]
+      ]
+    )
+    assert.deepEqual(valuesIn(await records.get(place(1, 'k'))), ['a', 'b', 'c'])
+  })
+
+  it('tells when what was held may have been forgotten', async () => {
+    const { forgotten } = records
+    await apply(records, place(5, 'k'), record(1, 'a'))
+    assert.equal(records.forgotten, forgotten)
+    await records.dropPartition(5)
+    assert.ok(records.forgotten > forgotten)
   })
 
   it('pages through a partition in order, strictly after a place', async () => {

@@ -10,7 +10,7 @@ import { dataKey } from '../../../src/storage/key-layout.ts'
 import { PLAIN } from '../../../src/storage/record-form.ts'
 import { record, valueOf } from '../../conformance/record-store-suite.ts'
 
-const RULES = { form: PLAIN, damage: new Damage(), horizonOf: undefined }
+const RULES = { form: PLAIN, damage: new Damage(), horizonOf: undefined, joinsSiblings: true }
 
 function mutation(key: Uint8Array, hlc: number, value: string): Mutation {
   return {

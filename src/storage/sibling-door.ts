@@ -1,0 +1,57 @@
+import { equalBytes } from '../base/bytes.ts'
+import type { KilovoltError } from '../base/errors.ts'
+import {
+  encodeSiblings,
+  hasEitherSiblings,
+  hasSiblings,
+  isSpent,
+  newest,
+  type RecordBytes,
+  recordHlc
+} from '../model/record.ts'
+import { joinSets, prunedSet, settledSet, siblingsOf } from '../model/sibling-set.ts'
+
+/**
+ * Makes a record of what is held; the held one itself when there is nothing to do. Called in the turn in which the record is
+ * decided on, so that nothing comes between.
+ */
+export type Mint = (held: RecordBytes | undefined) => RecordBytes | KilovoltError
+
+/** How records with siblings are let in. */
+export interface SiblingRules {
+  /** Hybrid time up to which the past of the partition is settled. */
+  readonly horizon: number
+  /** Whether it only comes from another copy: there what is missing need not have been overwritten. */
+  readonly isCopy: boolean
+  /** Whether siblings are joined. The simulator shows what happens otherwise. */
+  readonly joins: boolean
+}
+
+/**
+ * What is held when a record comes to another, one of which has siblings; `undefined` when all that comes lies in the settled
+ * past and nothing is held (rule G1, for each sibling). One of the two themselves when nothing else comes of it.
+ */
+export function letIn(
+  held: RecordBytes | undefined,
+  offered: RecordBytes,
+  { horizon, isCopy, joins }: SiblingRules
+): RecordBytes | undefined {
+  if (held === undefined && (isCopy ? isSpent(offered, horizon) : recordHlc(offered) <= horizon)) return undefined
+  if (!joins && held !== undefined) return newest(held, offered)
+  const before = held && siblingsOf(held)
+  const all = siblingsOf(offered)
+  const some = isCopy ? all : settledSet(all, before, horizon)
+  const joined = encodeSiblings(prunedSet(before === undefined ? some : joinSets(before, some), horizon))
+  return held !== undefined && equalBytes(joined, held) ? held : equalBytes(joined, offered) ? offered : joined
+}
+
+/** What is minted upon: a record whose past is settled forgets who has minted it. */
+export function settledRecord(held: RecordBytes | undefined, horizon: number): RecordBytes | undefined {
+  if (held === undefined || !hasSiblings(held) || recordHlc(held) > horizon) return held
+  return encodeSiblings(prunedSet(siblingsOf(held), horizon))
+}
+
+/** Whether the two are joined, rather than that one takes the place of the other. */
+export function isForSiblings(held: RecordBytes | undefined, offered: RecordBytes): boolean {
+  return held === undefined ? hasSiblings(offered) : hasEitherSiblings(held, offered)
+}
