@@ -12,6 +12,7 @@ import { Mending } from '../repair/mending.ts'
 import { Purger } from '../repair/purger.ts'
 import { Transfer } from '../repair/transfer.ts'
 import { Coordinator } from '../replication/coordinator.ts'
+import { Minter } from '../replication/minter.ts'
 import { Replica } from '../replication/replica.ts'
 import { ScanServer } from '../replication/scan-server.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -128,9 +129,10 @@ class Assembly implements NodeCore {
     const purger = new Purger(common)
     const healer = (this.#healer = new Healer({ ...common, damage }))
     const replica = new Replica(common, config)
+    const minter = new Minter({ ...common, replica }, config.maxClockDriftMs)
     const slicer = (this.#slicer = new Slicer(clock, () => this.#coordinator.requests + replica.requests))
     const scans = new ScanServer({ ...common, slicer }, config)
-    this.#coordinator = new Coordinator({ ...common, replica, scans, slicer }, config.requestTimeoutMs)
+    this.#coordinator = new Coordinator({ ...common, replica, minter, scans, slicer }, config.requestTimeoutMs)
     this.#pace = new Pace(clock, () => this.#coordinator.operations + replica.requests)
     this.#transfer = new Transfer({ ...common, purger, healer, pace: this.#pace })
     this.cluster = this.#createCluster(random.fork('cluster'), logger)
@@ -150,7 +152,7 @@ class Assembly implements NodeCore {
       repair: { everyMs: config.repairIntervalMs },
       purge: { everyMs: config.purgeIntervalMs, lagMs: config.purgeLagMs }
     })
-    for (const served of [replica, scans]) served.listen(this.transport)
+    for (const served of [replica, minter, scans]) served.listen(this.transport)
     this.#watching = new Watching(this.#stores.arrivals)
     this.#watching.listen({ ...common, pace: this.#pace, random: random.fork('watch'), events: this.#events })
     this.#transfer.listen()

@@ -2,7 +2,7 @@ import { compareBytes, toHex } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import type { PeerId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { compareRecordStamps, type RecordBytes, recordHead } from '../model/record.ts'
+import { compareRecordStamps, hasEitherSiblings, type RecordBytes, recordHead } from '../model/record.ts'
 import type { Replica } from '../replication/replica.ts'
 import {
   decodeGetReply,
@@ -250,7 +250,11 @@ function compareHeads(
     const own = held.get(name)
     held.delete(name)
     const order = own === undefined ? 1 : compareRecordStamps(head, own.head) || compareBytes(head, own.head)
-    if (order !== 0) (order > 0 ? there : here).push({ partition, keyspace, key })
+    if (order === 0) continue
+    // Of siblings each side may have some that the other has not.
+    const isBoth = own !== undefined && hasEitherSiblings(head, own.head)
+    if (order > 0 || isBoth) there.push({ partition, keyspace, key })
+    if (order < 0 || isBoth) here.push({ partition, keyspace, key })
   }
   for (const { keyspace, key } of held.values()) here.push({ partition, keyspace, key })
   return { here, there }

@@ -2,7 +2,8 @@ import { toHex } from '../base/bytes.ts'
 import { messageOf } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { compareRecords, type RecordBytes, recordHlc } from '../model/record.ts'
+import type { RecordBytes } from '../model/record.ts'
+import { joinRecords, unsettled } from '../model/sibling-set.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import { isRowReplica, rowReplicas, type Topology } from '../placement/topology.ts'
 import { decodeGetReply, encodeGet } from '../replication/wire.ts'
@@ -29,7 +30,7 @@ export interface HealerDeps {
 
 /** What the other copies of a record hold, when enough of them say so. */
 interface Verdict {
-  /** The newest; `undefined` when all copies that have answered hold nothing. */
+  /** The newest, or what their siblings come to; `undefined` when all copies that have answered hold nothing. */
   readonly record: RecordBytes | undefined
 }
 
@@ -160,7 +161,8 @@ export class Healer {
     let record: RecordBytes | undefined
     for (const other of held) {
       // As for a read: what another owner has purged does not count.
-      if (recordHlc(other) > horizon && (record === undefined || compareRecords(other, record) > 0)) record = other
+      const left = unsettled(other, horizon)
+      if (left !== undefined) record = record === undefined ? left : joinRecords(record, left)
     }
     return { record }
   }

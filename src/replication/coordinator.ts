@@ -1,48 +1,31 @@
-import { copyBytes } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { hlcToMs } from '../model/hlc.ts'
 import type { ByteRange } from '../model/key-range.ts'
-import type { PartitionId, Ring } from '../model/partition.ts'
+import type { PartitionId } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
-import { compareRecordStamps, isLive, recordHlc, type RecordBytes, restamp, restampWrite } from '../model/record.ts'
+import { isLive, recordHlc, type RecordBytes } from '../model/record.ts'
 import { majority } from '../placement/rules.ts'
 import { TimerWheel } from '../runtime/timer-wheel.ts'
-import type { KeyedRecord, RecordKey, RecordStore } from '../storage/record-store.ts'
+import type { RecordKey } from '../storage/record-store.ts'
+import { Bringing } from './bringing.ts'
 import { type CallOptions, ownersOf } from './call.ts'
+import type { Coordination, CoordinatorDeps } from './coordination.ts'
 import { type Gathered, gatherMany, Single } from './gather.ts'
 import { GetOperation, type Repair } from './get-operation.ts'
 import { lookUpMany } from './look-up.ts'
-import type { CoordinatorStats, Operation, OperationDeps, OperationOptions } from './operation.ts'
-import { type PutKind, PutOperation, type PutResult } from './put-operation.ts'
+import type { CoordinatorStats, OperationDeps, OperationOptions } from './operation.ts'
+import type { PutResult } from './put-operation.ts'
 import type { ReadBundle } from './read-bundle.ts'
 import { Routes } from './routes.ts'
 import { sendRepair } from './repair-sender.ts'
-import type { ScanDeps } from './scan-round.ts'
 import { type ScanForm, Scanner } from './scanner.ts'
+import { type SiblingWriteOf, SiblingWrites } from './sibling-writes.ts'
 import { Snitch } from './snitch.ts'
 import { type InTime, stampedInTime } from './stamp-wait.ts'
-import { type PlannedWrite, plannedRecord, recordOf, type WriteOf } from './stamped.ts'
-import { BUNDLED_BYTES_MAX, TurnBundles } from './turn-bundles.ts'
-import {
-  drawStamps,
-  recordsOf,
-  restampRest,
-  restOf,
-  type Unit,
-  unitBytes,
-  unitsOf,
-  unitsToBegin,
-  UnitWaiter
-} from './units.ts'
-import type { LoneWrite, Stored, WriteBundle } from './write-bundle.ts'
-
-/** What a coordinator needs. */
-export interface CoordinatorDeps
-  extends Omit<OperationDeps, 'wheel' | 'routes' | 'snitch'>, Pick<ScanDeps, 'scans' | 'slicer'> {
-  readonly ring: Ring
-  /** The local copies. */
-  readonly records: Pick<RecordStore, 'get' | 'getMany' | 'readsAtOnce'>
-}
+import type { PlannedWrite, WriteOf } from './stamped.ts'
+import { TurnBundles } from './turn-bundles.ts'
+import type { Stored } from './write-bundle.ts'
+import { Writes } from './writes.ts'
 
 /** Runs the operations of this node's app over the replicas of each key. */
 export class Coordinator {
@@ -52,6 +35,9 @@ export class Coordinator {
   /** Operations under way, so that a stop can end them. */
   readonly #running = new Set<{ cancel(error: KilovoltError): void }>()
   readonly #turn: TurnBundles
+  readonly #writes: Writes
+  readonly #siblings: SiblingWrites
+  readonly #bringing: Bringing
   /** Why nothing is begun any more. */
   #stopped: KilovoltError | undefined
   #pages = 0
@@ -73,8 +59,21 @@ export class Coordinator {
       visible: record => this.#visible(record),
       failed: error => this.#failed(error),
       readAlone: (place, options) => this.#getAlone(place, options),
-      writeAlone: (write, options) => this.#goOnWriting(write, options)
+      writeAlone: (write, options) => this.#writes.goOn(write, options)
     })
+    const shared: Coordination = {
+      deps: this.#deps,
+      turn: this.#turn,
+      stats: this.#stats,
+      repair: this.#repair,
+      options: call => this.#options(call),
+      inTime: (stamped, options, isRepeat) => this.#inTime(stamped, options, isRepeat),
+      track: operation => this.#track(operation),
+      failed: error => this.#failed(error)
+    }
+    this.#writes = new Writes(shared)
+    this.#siblings = new SiblingWrites(shared)
+    this.#bringing = new Bringing(shared, this.#siblings)
   }
 
   /** How many operations were begun since the node started. */
@@ -183,35 +182,7 @@ export class Coordinator {
 
   /** Stores a value, or a tombstone when it is `undefined`. The value is copied before this returns. */
   put(keyspace: Uint8Array, key: Uint8Array, value: Uint8Array | undefined, options: CallOptions): Promise<Stored> {
-    this.#stats.writes++
-    const place = { partition: this.#deps.ring.partitionOf(key), keyspace, key }
-    const { packed } = options
-    const stamp = this.#deps.stamps.next()
-    const { ttl } = options
-    if (!(stamp instanceof Promise)) return this.#store(place, recordOf(stamp, { value, ttl, packed }), options)
-    // The caller's memory is the caller's again as soon as it is waited for anything.
-    const own = value && copyBytes(value)
-    return this.#inTime(stamp, options).then(({ stamped, left }) =>
-      this.#store(place, recordOf(stamped, { value: own, ttl, packed }), left)
-    )
-  }
-
-  #store(place: RecordKey, record: RecordBytes, options: CallOptions): Promise<Stored> {
-    const bundle = this.#turn.writesFor(options, record.length)
-    if (bundle === undefined) return this.#storeAlone(place, record, options)
-    const single = new Single<Stored>()
-    bundle.add(place, record, single, 0)
-    return single.promise
-  }
-
-  #storeAlone(
-    place: RecordKey,
-    record: RecordBytes,
-    options: CallOptions,
-    rest?: readonly KeyedRecord[]
-  ): Promise<Stored> {
-    const kind = options.requirement === 'any' ? 'any' : 'write'
-    return this.#putAlone(place, record, this.#options(options), kind, rest)
+    return this.#writes.put(keyspace, key, value, options)
   }
 
   /**
@@ -220,50 +191,23 @@ export class Coordinator {
    *
    * @throws KilovoltError `KV_BATCH_TOO_LARGE`, when nothing was sent
    */
-  async putMany(keyspace: Uint8Array, writes: readonly WriteOf[], options: CallOptions): Promise<Gathered<Stored>> {
-    const units = unitsOf(writes, this.#deps.ring)
-    this.#stats.writes += writes.length
-    const stamps = drawStamps(this.#deps.stamps, units.length)
-    if (!(stamps instanceof Promise))
-      return this.#storeMany(keyspace, units, writes, recordsOf(units, writes, stamps), options)
-    // The caller's memory is the caller's again as soon as it is waited for anything.
-    const own = writes.map(write => ({ ...write, value: write.value && copyBytes(write.value) }))
-    const { stamped, left } = await this.#inTime(stamps, options)
-    return this.#storeMany(keyspace, units, own, recordsOf(units, own, stamped), left)
-  }
-
-  #storeMany(
-    keyspace: Uint8Array,
-    units: readonly Unit[],
-    writes: readonly WriteOf[],
-    records: readonly RecordBytes[],
-    options: CallOptions
-  ): Promise<Gathered<Stored>> {
-    return gatherMany<WriteBundle, Stored>(writes.length, options.signal, {
-      open: () => this.#turn.writes(options),
-      add: (bundle, gather, number) => {
-        const unit = units[number]!
-        const { key } = writes[unit.first]!
-        const record = records[unit.first]!
-        const place = { partition: unit.partition, keyspace, key }
-        const rest = restOf(unit, writes, records)
-        const waiter = rest === undefined ? gather : new UnitWaiter(unit, gather)
-        const bytes = rest === undefined ? record.length : unitBytes(key, record, rest)
-        if (bundle !== undefined && bytes <= BUNDLED_BYTES_MAX) bundle.add(place, record, waiter, unit.first, rest)
-        else waiter.resolve(unit.first, this.#storeAlone(place, record, options, rest))
-      },
-      units: unitsToBegin(units)
-    })
+  putMany(keyspace: Uint8Array, writes: readonly WriteOf[], options: CallOptions): Promise<Gathered<Stored>> {
+    return this.#writes.putMany(keyspace, writes, options)
   }
 
   /** One write by itself, of what was made of a record that was read; the value is copied before this returns. */
-  async write(keyspace: Uint8Array, key: Uint8Array, plan: PlannedWrite, options: CallOptions): Promise<PutResult> {
-    this.#stats.writes++
-    const place = { partition: this.#deps.ring.partitionOf(key), keyspace, key }
-    const { ttl, requirement } = options
-    const { stamped: record, left } = await this.#inTime(plannedRecord(plan, ttl, this.#deps), options)
-    const kind = plan.after !== undefined ? 'extended' : requirement === 'any' ? 'any' : 'write'
-    return this.#putAlone(place, record, { ...this.#options(left), keepsExpiry: ttl === undefined }, kind)
+  write(keyspace: Uint8Array, key: Uint8Array, plan: PlannedWrite, options: CallOptions): Promise<PutResult> {
+    return this.#writes.write(keyspace, key, plan, options)
+  }
+
+  /** Adds a sibling to a key, in the place of those that its author has seen; the value is copied before this returns. */
+  mint(keyspace: Uint8Array, key: Uint8Array, write: SiblingWriteOf, options: CallOptions): Promise<Stored> {
+    return this.#siblings.mint(keyspace, key, write, options)
+  }
+
+  /** Gives the owners a record of another cluster that this node was in; see {@link Bringing.bring}. */
+  bring(place: RecordKey, record: RecordBytes): Promise<void> {
+    return this.#bringing.bring(place, record)
   }
 
   #inTime<T, Options extends CallOptions>(stamped: Promise<T>, options: Options, isRepeat = false): InTime<T, Options> {
@@ -273,53 +217,7 @@ export class Coordinator {
     })
   }
 
-  async #putAlone(
-    place: RecordKey,
-    record: RecordBytes,
-    options: OperationOptions,
-    kind: PutKind,
-    rest?: readonly KeyedRecord[]
-  ): Promise<PutResult> {
-    try {
-      const result = await this.#track(new PutOperation(this.#deps, place, record, options, kind, rest))
-      this.#stats.restamped += result.restamps
-      return result
-    } catch (error) {
-      throw this.#failed(error)
-    }
-  }
-
-  /** A write of a bundle goes on by itself. */
-  async #goOnWriting({ place, record, rest, behind }: LoneWrite, options: OperationOptions): Promise<Stored> {
-    // Else it stays the same record: who has it already takes it for that, and not for a second write of the value.
-    if (behind === undefined) return this.#putAlone(place, record, options, 'write', rest)
-    this.#stats.restamped++
-    const drawn = this.#deps.stamps.next(behind)
-    const { stamped, left } =
-      drawn instanceof Promise
-        ? await this.#inTime(drawn, options, options.isRepeat)
-        : { stamped: drawn, left: options }
-    const again = restampRest(rest, stamped, restampWrite)
-    return this.#putAlone(place, restampWrite(record, stamped), left, 'write', again)
-  }
-
-  /**
-   * Gives the owners a record of another cluster that this node was in, unless they have something at least as new
-   * (rule G4). A deletion too: somebody may still bring an older value. Nothing that is written at the same time, or was
-   * written since, loses to it: what is too old to be taken gets the earliest stamp that is. Idempotent.
-   *
-   * @throws KilovoltError as {@link Coordinator.put}; it can be tried again
-   */
-  async bring(place: RecordKey, record: RecordBytes): Promise<void> {
-    const options = this.#options({ requirement: 'quorum', timeoutMs: undefined, signal: undefined })
-    const held = await this.#track(new GetOperation(this.#deps, place, options, this.#repair, false))
-    if (held !== undefined && compareRecordStamps(held, record) >= 0) return
-    const { rules, stamps } = this.#deps
-    const aged = rules.keepAge ? record : restamp(record, await stamps.next())
-    await this.#track(new PutOperation(this.#deps, place, aged, options, 'brought'))
-  }
-
-  async #track<Result>(operation: Operation<unknown, Result>): Promise<Result> {
+  async #track<Result>(operation: { run(): Promise<Result>; cancel(error: KilovoltError): void }): Promise<Result> {
     this.#running.add(operation)
     // It has waited for its stamp, or was one of a bundle, while the node stopped.
     if (this.#stopped !== undefined) operation.cancel(this.#stopped)

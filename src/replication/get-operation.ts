@@ -1,7 +1,16 @@
 import type { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { Tally } from '../model/quorum.ts'
-import { compareRecords, type RecordBytes, recordHlc, STAMP_END, STAMP_START } from '../model/record.ts'
+import {
+  hasEitherSiblings,
+  compareRecords,
+  hasSiblings,
+  newest,
+  type RecordBytes,
+  STAMP_END,
+  STAMP_START
+} from '../model/record.ts'
+import { holdsAll, joinRecords, unsettled } from '../model/sibling-set.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Outcome } from '../transport/transport.ts'
@@ -23,7 +32,8 @@ export type Repair = (
 
 /**
  * One read; what it finds is the newest record, tombstones included. As many replicas are asked as the level needs, others
- * when those fail or are slow; when the level is met the newest record wins. If some of those that answered are behind, the read first sees to it that a quorum holds what it is going to return (blocking read repair): otherwise a
+ * when those fail or are slow; when the level is met the newest record wins; siblings are
+ * joined. If some of those that answered are behind, the read first sees to it that a quorum holds what it is going to return (blocking read repair): otherwise a
  * later read, through another quorum, could return something older. Replicas that hold it already count, so that a slow
  * or failing one delays nothing as long as a quorum is there. A replica that answers later is mended in the background.
  *
@@ -68,7 +78,11 @@ export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
   protected encode(): Uint8Array {
     // The local copy is asked first and answers at once where the database reads synchronously; then its stamp travels,
     // and replicas that have nothing newer answer in a byte.
-    return encodeGet(this.#request(this.#own?.subarray(STAMP_START, STAMP_END)))
+    const own = this.#own
+    // Of siblings the stamp does not tell all.
+    return encodeGet(
+      this.#request(own === undefined || hasSiblings(own) ? undefined : own.subarray(STAMP_START, STAMP_END))
+    )
   }
 
   protected decode(body: Uint8Array): GetReply {
@@ -125,8 +139,10 @@ export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
     this.#won = true
     let winner: RecordBytes | undefined
     for (const record of this.#held) {
-      if (record === undefined || recordHlc(record) <= this.#horizon) continue
-      if (winner === undefined || compareRecords(record, winner) > 0) winner = record
+      const left = record && unsettled(record, this.#horizon)
+      if (left === undefined) continue
+      winner =
+        winner === undefined ? left : this.deps.rules.joinSiblings ? joinRecords(winner, left) : newest(winner, left)!
     }
     if (winner === undefined) return this.succeed(undefined)
     if (this.#held.every(record => record === winner || holds(record, winner))) {
@@ -171,6 +187,8 @@ export class GetOperation extends Operation<GetReply, RecordBytes | undefined> {
   }
 }
 
-function holds(record: RecordBytes | undefined, winner: RecordBytes): boolean {
-  return record !== undefined && compareRecords(record, winner) >= 0
+/** Whether a winner has nothing to add to a record. */
+export function holds(record: RecordBytes | undefined, winner: RecordBytes): boolean {
+  if (record === undefined) return false
+  return hasEitherSiblings(record, winner) ? holdsAll(record, winner) : compareRecords(record, winner) >= 0
 }

@@ -135,6 +135,11 @@ export abstract class Operation<Reply, Result> extends Deadline {
   /** A replica has answered, or not, in the last phase, but after the operation's end. */
   protected onLate(_store: StoreId, _outcome: Outcome): void {}
 
+  /** Whether a replica is known to have done it in this epoch, and need not be asked. */
+  protected isHeldBy(_store: StoreId): boolean {
+    return false
+  }
+
   /** Ends it at once, because the node stops or the caller wants it no more. */
   cancel(error: KilovoltError): void {
     if (this.#end()) this.#deferred.reject(error)
@@ -189,6 +194,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
     this.#tried |= 1 << at
     const store = this.route.replicas[at]!
     const phase = this.#phase
+    if (this.isHeldBy(store)) return
     const { self, isDead } = this.deps
     if (store === self) {
       this.askSelf((error, reply) => {

@@ -28,9 +28,16 @@ export interface PutResult {
  * `write`: what the app asks for. `any`: the same, and a hint on this node counts as an acknowledgement when no owner can be
  * had. `brought`: a record of another cluster that this node was in: it keeps its stamp, or gets the earliest that is still
  * taken, so that nothing that was written since loses to it. `extended`: what a quorum holds, with another expiry, stamped right
- * after that; otherwise as `brought`.
+ * after that; otherwise as `brought`. `minted`: what an owner has minted and stored already: nothing is stamped any more.
  */
-export type PutKind = 'write' | 'any' | 'brought' | 'extended'
+export type PutKind = 'write' | 'any' | 'brought' | 'extended' | 'minted'
+
+/** Who has minted a record, and holds it. */
+export interface Holder {
+  readonly store: StoreId
+  /** In which epoch. */
+  readonly epoch: number
+}
 
 /** Times a write may be stamped again. */
 const RESTAMPS_MAX = 5
@@ -46,6 +53,7 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   protected readonly atOnce: number = Infinity
   readonly #kind: PutKind
   readonly #keepsExpiry: boolean
+  readonly #holder: Holder | undefined
   #record: RecordBytes
   /** The rest of its unit. */
   #rest: readonly KeyedRecord[] | undefined
@@ -62,9 +70,11 @@ export class PutOperation extends Operation<PutReply, PutResult> {
     record: RecordBytes,
     options: OperationOptions,
     kind: PutKind = 'write',
-    rest?: readonly KeyedRecord[]
+    rest?: readonly KeyedRecord[],
+    holder?: Holder
   ) {
     super(deps, key, options)
+    this.#holder = holder
     this.#record = record
     this.#rest = rest
     this.#kind = kind
@@ -74,6 +84,17 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   /** Whether it is no new write: it takes no part in the order of those. */
   get #isOld(): boolean {
     return this.#kind === 'brought' || this.#kind === 'extended'
+  }
+
+  /** Whoever has minted it counts without being asked again, unless owners may have changed since. */
+  protected override phase(): void {
+    super.phase()
+    const holder = this.#holder
+    if (holder !== undefined && this.isHeldBy(holder.store)) this.yesOf(holder.store)
+  }
+
+  protected override isHeldBy(store: StoreId): boolean {
+    return store === this.#holder?.store && this.epoch === this.#holder.epoch && this.route.replicas.includes(store)
   }
 
   /** Who may fall back on itself must have the time for it. */
@@ -105,12 +126,20 @@ export class PutOperation extends Operation<PutReply, PutResult> {
     this.deps.replica.put(this.#request(), this.epoch, done)
   }
 
+  /** It is held there. */
+  protected yesOf(store: StoreId): void {
+    if (this.yes(store)) this.#acknowledge()
+  }
+
   protected onReply(store: StoreId, reply: PutReply): void {
+    // What an owner holds already is given to the others as it is.
+    if (this.#kind === 'minted' && (reply.kind === 'stale' || reply.kind === 'late'))
+      return this.no(store, reply.kind, true)
     switch (reply.kind) {
       case 'stored':
         this.#existed ||= reply.existed
         if (reply.rest !== undefined) this.#restExisted = mergedRest(this.#restExisted, reply.rest)
-        if (this.yes(store)) this.#acknowledge()
+        this.yesOf(store)
         break
       case 'stale':
         if (this.requirement === 'one' || this.#isOld) {
@@ -184,6 +213,6 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   #request(): PutRequest {
     const { partition, keyspace, key } = this.key
     const exempt = this.requirement === 'one'
-    return { partition, keyspace, key, record: this.#record, exempt, repair: false, rest: this.#rest }
+    return { partition, keyspace, key, record: this.#record, exempt, repair: this.#kind === 'minted', rest: this.#rest }
   }
 }

@@ -1,8 +1,8 @@
 import type { KilovoltError } from '../base/errors.ts'
-import { compareRecords, type RecordBytes } from '../model/record.ts'
+import { compareRecords, hasSiblings, type RecordBytes } from '../model/record.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
-import type { Repair } from './get-operation.ts'
+import { holds, type Repair } from './get-operation.ts'
 import { Bundle, type BundleOptions } from './bundle.ts'
 import { decodeReadAnswers, encodeGets, type ReadAnswer } from './bundle-wire.ts'
 import type { Waiter } from './gather.ts'
@@ -95,7 +95,7 @@ export class ReadBundle extends Bundle<Read, Found, ReadAnswer> {
   /** Whoever answers when the level is met already, and is behind, is mended. */
   #onLate(item: Read, at: number, record: Found): void {
     const { route, found, state } = item
-    if (state !== 'done' || found === undefined || (record !== undefined && compareRecords(record, found) >= 0)) return
+    if (state !== 'done' || found === undefined || holds(record, found)) return
     const epoch = this.deps.routes()?.topology.epoch ?? 0
     this.#options.repair(item, route!.replicas[at]!, found, epoch, this.remainingMs, () => {})
   }
@@ -105,7 +105,8 @@ export class ReadBundle extends Bundle<Read, Found, ReadAnswer> {
 function noteOwn(items: readonly Read[], answers: readonly ReadAnswer[]): void {
   for (let i = 0; i < items.length; i++) {
     const answer = answers[i]
-    if (answer?.kind === 'record') items[i]!.own = answer.record
+    // Of siblings the stamp does not tell all.
+    if (answer?.kind === 'record' && !hasSiblings(answer.record)) items[i]!.own = answer.record
   }
 }
 

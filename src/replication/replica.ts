@@ -1,12 +1,12 @@
-import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { HLC_COUNTERS_PER_MS, hlcFromMs, hlcToMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { compareRecordStamps, hasStamp, isLive, type RecordBytes, recordHlc } from '../model/record.ts'
+import { compareRecordStamps, hasSiblings, hasStamp, isLive, type RecordBytes, recordHlc } from '../model/record.ts'
 import type { PlacementRules } from '../placement/rules.ts'
 import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Horizons } from '../storage/horizons.ts'
-import type { KeyedRecord, RecordStore, StampSource } from '../storage/record-store.ts'
+import type { ApplyResult, KeyedRecord, RecordKey, RecordStore, StampSource } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import {
   decodeGets,
@@ -17,6 +17,7 @@ import {
   writeAnswerOf
 } from './bundle-wire.ts'
 import type { IncomingMessage, Responder, Transport } from '../transport/transport.ts'
+import { asError, driftError, overError } from './replica-error.ts'
 import {
   decodeGet,
   decodePut,
@@ -83,25 +84,42 @@ export class Replica {
   /** Answers PUT and GET, PUTS and GETS. */
   listen(transport: Transport): void {
     transport.handle(MessageType.PUT, (message, respond) => {
-      this.#serve(message, respond, decodePut, encodePutReply, (request, done) =>
-        this.put(request, message.epoch, done)
-      )
+      this.serve(message, respond, decodePut, encodePutReply, (request, done) => this.put(request, message.epoch, done))
     })
     transport.handle(MessageType.GET, (message, respond) => {
-      this.#serve(message, respond, decodeGet, encodeGetReply, (request, done) =>
-        this.get(request, message.epoch, done)
-      )
+      this.serve(message, respond, decodeGet, encodeGetReply, (request, done) => this.get(request, message.epoch, done))
     })
     transport.handle(MessageType.PUTS, (message, respond) => {
-      this.#serve(message, respond, decodePuts, encodeWriteReplies, (requests, done) =>
+      this.serve(message, respond, decodePuts, encodeWriteReplies, (requests, done) =>
         this.putMany(requests, message.epoch, done)
       )
     })
     transport.handle(MessageType.GETS, (message, respond) => {
-      this.#serve(message, respond, decodeGets, encodeReadAnswers, (requests, done) =>
+      this.serve(message, respond, decodeGets, encodeReadAnswers, (requests, done) =>
         this.getMany(requests, message.epoch, done)
       )
     })
+  }
+
+  /**
+   * Does something else with a key that is bound to an epoch as writes are: when this node has that epoch, if the key is for
+   * this node. Counts as one fresh write.
+   */
+  admit<T>(
+    request: RecordKey & { readonly exempt: boolean },
+    epoch: number,
+    done: ReplicaDone<T | Fenced>,
+    run: () => void
+  ): void {
+    this.#requests++
+    const go = (): void => {
+      const refusal = this.#refusal(request, epoch)
+      if (refusal === undefined) run()
+      else if (refusal instanceof KilovoltError) done(refusal, undefined)
+      else done(undefined, refusal)
+    }
+    if (this.#isAhead(request, epoch)) return this.#catchUp(epoch, done, go)
+    go()
   }
 
   /** One write. */
@@ -237,9 +255,9 @@ export class Replica {
   #storeOne(request: PutRequest, done: ReplicaDone<PutReply>): void {
     this.#deps.records.apply(request, request.record, (error, result) => {
       if (error !== undefined || result === undefined) return fail(request, error, done)
-      const { outcome, current } = result
-      if (outcome === 'stale' && current !== undefined) return done(undefined, { kind: 'stale', current })
-      done(undefined, { kind: 'stored', existed: this.#isLive(current) })
+      const newer = newerThan(request, result)
+      if (newer !== undefined) return done(undefined, { kind: 'stale', current: newer })
+      done(undefined, { kind: 'stored', existed: this.#isLive(result.current) })
     })
   }
 
@@ -277,7 +295,7 @@ export class Replica {
   }
 
   /** Whether the request is bound to an epoch that this node does not have yet. */
-  #isAhead({ exempt }: PutRequest | GetRequest, epoch: number): boolean {
+  #isAhead({ exempt }: Pick<GetRequest, 'exempt'>, epoch: number): boolean {
     return !exempt && epoch > (this.#deps.topology()?.epoch ?? Infinity)
   }
 
@@ -292,7 +310,10 @@ export class Replica {
   }
 
   /** Why the request is not for this node, as it knows the world now; `undefined` when it is. */
-  #refusal({ partition, exempt }: PutRequest | GetRequest, epoch: number): KilovoltError | Fenced | undefined {
+  #refusal(
+    { partition, exempt }: Pick<GetRequest, 'partition' | 'exempt'>,
+    epoch: number
+  ): KilovoltError | Fenced | undefined {
     const { self, topology, rules } = this.#deps
     const here = topology()
     if (here === undefined) return new KilovoltError('KV_NOT_JOINED', 'the replica is no member yet')
@@ -302,7 +323,8 @@ export class Replica {
     return late || !isRowReplica(row, self) ? { kind: 'fenced', epoch: here.epoch } : undefined
   }
 
-  #serve<Req, Rep>(
+  /** Answers a message by what comes of the request in it. */
+  serve<Req, Rep>(
     message: IncomingMessage,
     respond: Responder,
     decode: (bytes: Uint8Array) => Req,
@@ -334,9 +356,20 @@ function sizeOf({ rest }: PutRequest): number {
 }
 
 function answer(record: RecordBytes, known: Uint8Array | undefined): GetReply {
-  // Nothing newer than what the coordinator has: it need not travel.
-  if (known !== undefined && hasStamp(record, known)) return SAME
+  // Nothing newer than what the coordinator has: it need not travel. Of siblings the stamp does not tell all.
+  if (known !== undefined && hasStamp(record, known) && !hasSiblings(record)) return SAME
   return { kind: 'record', record }
+}
+
+/**
+ * What a write has to come after, if it does not yet. Siblings are joined: whatever was stored before, what is offered of them
+ * is part of it then. A write without siblings that comes to some must be the latest, as it is meant to be what is read.
+ */
+function newerThan({ record, repair }: PutRequest, { outcome, current, stored }: ApplyResult): RecordBytes | undefined {
+  if (hasSiblings(record)) return undefined
+  if (outcome === 'stale') return current
+  if (stored === undefined || repair || compareRecordStamps(stored, record) <= 0) return undefined
+  return stored
 }
 
 function fail(request: PutRequest, error: Error | undefined, done: ReplicaDone<PutReply>): void {
@@ -351,20 +384,4 @@ function boundOf(error: Error): number | undefined {
   if (!isKilovoltError(error, 'KV_CORRUPT')) return undefined
   const { newerThan } = error.details
   return typeof newerThan === 'number' ? newerThan : undefined
-}
-
-function driftError(): KilovoltError {
-  return new KilovoltError(
-    'KV_CLOCK_DRIFT',
-    'the write is stamped too far ahead of this replica’s clock: one of the clocks is wrong'
-  )
-}
-
-function asError(error: unknown): KilovoltError {
-  return isKilovoltError(error) ? error : new KilovoltError('KV_STORAGE', messageOf(error), { cause: error })
-}
-
-function overError(): KilovoltError {
-  const message = 'this cluster is about to become part of another: writes are taken again in a moment'
-  return new KilovoltError('KV_NOT_JOINED', message, { retryable: true })
 }

@@ -1,6 +1,6 @@
-import { compareBytes } from '../base/bytes.ts'
+import { compareBytes, equalBytes } from '../base/bytes.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { compareRecordStamps, isLive, type RecordBytes } from '../model/record.ts'
+import { compareRecordStamps, hasEitherSiblings, isLive, type RecordBytes, recordHead } from '../model/record.ts'
 import type { ScanRow } from './scan-wire.ts'
 
 /** What one node has sent for a page. */
@@ -136,7 +136,7 @@ export class ScanMerge {
       count++
       isAnyLive ||= isLive(record, nowMs)
       const order = bestRecord === undefined ? 0 : compareRecordStamps(record, bestRecord)
-      if (order !== 0) isSame = false
+      if (order !== 0 || (bestRecord !== undefined && !isSameSet(record, bestRecord))) isSame = false
       if (bestRecord === undefined || order > 0 || (order === 0 && best!.isHead)) {
         best = row
         bestRecord = record
@@ -147,4 +147,9 @@ export class ScanMerge {
     const isAgreed = isSame && count >= (copiesOfAll ?? copies(partitionOf(key))) && !(wantsValues && best.isHead)
     return { key, record: isAgreed ? bestRecord : undefined }
   }
+}
+
+/** Two records of one stamp are the same, but for siblings: of those the heads tell. */
+function isSameSet(a: RecordBytes, b: RecordBytes): boolean {
+  return !hasEitherSiblings(a, b) || equalBytes(recordHead(a), recordHead(b))
 }

@@ -2,7 +2,7 @@ import { KilovoltError } from '../base/errors.ts'
 import { Reader } from '../codec/reader.ts'
 import { Writer } from '../codec/writer.ts'
 import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX, VALUE_BYTES_MAX } from '../model/key.ts'
-import { assertRecord, compareRecordStamps, type RecordBytes, STAMP_BYTES } from '../model/record.ts'
+import { assertRecord, compareRecordStamps, hasSiblings, type RecordBytes, STAMP_BYTES } from '../model/record.ts'
 import type { KeyedRecord, RecordKey } from '../storage/record-store.ts'
 
 /**
@@ -19,6 +19,8 @@ const REPAIR = 2
 const UNIT = 4
 const KNOWN = 2
 const RECORD_BYTES_MAX = VALUE_BYTES_MAX + 64
+/** Of a record with siblings: a message has no room for more. Seven owners may mint all they may of one key. */
+const SIBLINGS_RECORD_BYTES_MAX = 15 * 1024 * 1024
 /** Most writes of a unit: they are stored in one turn of the event loop, some ms of it. */
 export const UNIT_MAX = 4096
 /** Most bytes of keys and values of a unit: it is one message, which has a bound. */
@@ -82,7 +84,8 @@ export interface Fenced {
   readonly epoch: number
 }
 
-const Status = {
+/** First byte of a reply. */
+export const Status = {
   STORED: 0,
   STORED_OVER: 1,
   STALE: 2,
@@ -91,7 +94,9 @@ const Status = {
   NONE: 5,
   SAME: 6,
   LATE: 7,
-  STORED_UNIT: 8
+  STORED_UNIT: 8,
+  MINTED: 9,
+  MINTED_OVER: 10
 } as const
 
 export function encodePut({ partition, keyspace, key, record, exempt, repair, rest }: PutRequest): Uint8Array {
@@ -206,11 +211,12 @@ export function decodeGetReply(bytes: Uint8Array): GetReply {
   }
 }
 
-function encodeFenced({ epoch }: Fenced): Uint8Array {
+export function encodeFenced({ epoch }: Fenced): Uint8Array {
   return new Writer(9).u8(Status.FENCED).varint(epoch).finish()
 }
 
-function place(more: number, partition: number, keyspace: Uint8Array, key: Uint8Array): Writer {
+/** The beginning of a request, with room for more. */
+export function place(more: number, partition: number, keyspace: Uint8Array, key: Uint8Array): Writer {
   return new Writer(2 + 2 + keyspace.length + 2 + key.length + 1 + more).u16(partition).bytes(keyspace).bytes(key)
 }
 
@@ -242,8 +248,11 @@ export function assertOneStamp(first: RecordBytes, rest: readonly KeyedRecord[])
 
 /** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */
 export function readRecord(reader: Reader, length: number = reader.remaining): RecordBytes {
-  if (length > RECORD_BYTES_MAX) throw new KilovoltError('KV_PROTOCOL', `a record of ${length} bytes`)
+  if (length > SIBLINGS_RECORD_BYTES_MAX) throw new KilovoltError('KV_PROTOCOL', `a record of ${length} bytes`)
   const record = reader.raw(length)
+  if (length > RECORD_BYTES_MAX && !hasSiblings(record)) {
+    throw new KilovoltError('KV_PROTOCOL', `a record of ${length} bytes`)
+  }
   assertRecord(record)
   return record
 }

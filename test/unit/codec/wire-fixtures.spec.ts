@@ -9,13 +9,16 @@ import { type Hash64, Ring } from '../../../src/model/partition.ts'
 import {
   assertRecord,
   encodeRecord,
+  encodeSiblings,
   isPacked,
   recordExpiresAt,
   recordHead,
   type RecordParts,
   recordStamp,
-  recordValue
+  recordValue,
+  siblingsIn
 } from '../../../src/model/record.ts'
+import type { SiblingSet } from '../../../src/model/sibling-form.ts'
 import {
   decodeGets,
   decodePuts,
@@ -29,6 +32,7 @@ import {
   type ReadToAsk,
   type WriteAnswer
 } from '../../../src/replication/bundle-wire.ts'
+import { decodeMint, decodeMintReply, encodeMint, encodeMintReply } from '../../../src/replication/mint-wire.ts'
 import {
   decodePage,
   decodeScan,
@@ -178,6 +182,26 @@ const rewound = {
   records: [{ ...other, partition: 258 }]
 }
 
+const later = { hlc: stamp.hlc + 1, actor: 'fedcba9876543210' as Actor }
+const seen = {
+  base: { ...stamp, hlc: stamp.hlc - 9 },
+  seen: new Map([
+    [stamp.actor, stamp.hlc],
+    [later.actor, later.hlc]
+  ])
+}
+const id = 'aabbccddeeff0011'
+const siblings: SiblingSet = {
+  ...seen,
+  siblings: [
+    { dot: stamp, id, expiresAt: undefined, packed: true, value: packed },
+    { dot: later, id: undefined, expiresAt, packed: false, value }
+  ]
+}
+const mint = { partition: 258, ...ks, exempt: true, id, context: seen, value, packed: false, ttl: 300, brought: false }
+const nothingLeft = encodeSiblings({ base: undefined, seen: new Map([[stamp.actor, stamp.hlc]]), siblings: [] })
+const mintReply = { kind: 'minted', existed: true, record: nothingLeft } as const
+
 const bundles: Readonly<Record<string, Bundled>> = {
   watch: { bytes: () => encodeWatch(watch), decode: decodeWatch, content: watch },
   'watch-reply': { bytes: () => encodeWatchReply(watched), decode: decodeWatchReply, content: watched },
@@ -203,6 +227,16 @@ const bundles: Readonly<Record<string, Bundled>> = {
   },
   scan: { bytes: () => encodeScan(scan), decode: decodeScan, content: scan },
   'scan-rests': { bytes: () => encodeScan(rests), decode: decodeScan, content: rests },
+  'record-siblings': {
+    bytes: () => encodeSiblings(siblings),
+    decode: bytes => {
+      assertRecord(bytes)
+      return siblingsIn(bytes)
+    },
+    content: siblings
+  },
+  mint: { bytes: () => encodeMint(mint), decode: decodeMint, content: mint },
+  'mint-reply': { bytes: () => encodeMintReply(mintReply), decode: decodeMintReply, content: mintReply },
   'scan-reply': { bytes: () => encodePage(page), decode: decodePage, content: page }
 }
 

@@ -5,6 +5,8 @@ import type { Actor, PeerId, StoreId } from '../../../src/model/node-id.ts'
 import { Ring } from '../../../src/model/partition.ts'
 import type { Requirement } from '../../../src/model/quorum.ts'
 import { compareRecords, encodeRecord, type RecordBytes, recordValue } from '../../../src/model/record.ts'
+import { joinRecords } from '../../../src/model/sibling-set.ts'
+import { isForSiblings } from '../../../src/storage/sibling-door.ts'
 import type { Stamp } from '../../../src/model/stamp.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Row, Topology } from '../../../src/placement/topology.ts'
@@ -17,6 +19,7 @@ import {
   type WriteAnswer
 } from '../../../src/replication/bundle-wire.ts'
 import type { CallOptions } from '../../../src/replication/call.ts'
+import { Minter } from '../../../src/replication/minter.ts'
 import { Coordinator } from '../../../src/replication/coordinator.ts'
 import type { OperationDeps } from '../../../src/replication/operation.ts'
 import type { ReplicaAnswer } from '../../../src/replication/out-of-reach.ts'
@@ -130,6 +133,7 @@ export class Bench {
   readonly dead = new Set<StoreId>()
   readonly coordinator: Coordinator
   readonly replica: Replica
+  readonly minter: Minter
   /** Epochs that were to be caught up with. */
   readonly caughtUp: number[] = []
   /** What catching up leads to. */
@@ -196,8 +200,18 @@ export class Bench {
       this.kept.push(rest === undefined ? [target, kept] : [target, kept, rest])
       this.clock.soon(() => done?.(this.keepFails))
     }
+    this.minter = new Minter({ ...common, replica: this.replica }, 1e15)
     this.coordinator = new Coordinator(
-      { ...common, replica: this.replica, ...NO_SCANS, transport: this.#transport(), isDead, ring, keepFor },
+      {
+        ...common,
+        replica: this.replica,
+        minter: this.minter,
+        ...NO_SCANS,
+        transport: this.#transport(),
+        isDead,
+        ring,
+        keepFor
+      },
       1000
     )
   }
@@ -349,9 +363,22 @@ export class Bench {
         if (this.readsLater !== undefined) return this.readsLater.then(() => found)
         return readsAtOnce ? found : Promise.resolve(found)
       },
+      forgotten: 0,
+      mint: ({ key }, _bytes, mint, done) => {
+        const current = this.held.get(toHex(key))
+        const made = mint(current)
+        if (made instanceof Error) return done(made, undefined)
+        this.held.set(toHex(key), made)
+        done(undefined, { outcome: made === current ? 'same' : 'applied', current, stored: made })
+      },
       apply: ({ key }, offered, done) => {
         if (this.writeFails !== undefined) return done(this.writeFails, undefined)
         const current = this.held.get(toHex(key))
+        if (isForSiblings(current, offered)) {
+          const stored = current === undefined ? offered : joinRecords(current, offered)
+          this.held.set(toHex(key), stored)
+          return done(undefined, { outcome: stored === current ? 'stale' : 'applied', current, stored })
+        }
         const order = current === undefined ? 1 : compareRecords(offered, current)
         if (order > 0) this.held.set(toHex(key), offered)
         const outcome = order > 0 ? 'applied' : order === 0 ? 'same' : 'stale'

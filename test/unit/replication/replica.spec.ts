@@ -15,6 +15,7 @@ import {
   encodePuts,
   type ReadAnswer
 } from '../../../src/replication/bundle-wire.ts'
+import { Minter } from '../../../src/replication/minter.ts'
 import { Replica } from '../../../src/replication/replica.ts'
 import type { GetRequest, PutReply, PutRequest } from '../../../src/replication/wire.ts'
 import type { Clock } from '../../../src/runtime/clock.ts'
@@ -73,6 +74,8 @@ function setUp(
         })
       )
     },
+    mint: () => {},
+    forgotten: 0,
     copy: () => {},
     heal: () => {},
     remove: () => {},
@@ -419,6 +422,7 @@ describe('a coordinator', () => {
         ...deps,
         replica,
         ...NO_SCANS,
+        minter: new Minter({ ...deps, replica }, DRIFT_MS),
         transport: {} as Transport,
         topology: () => undefined,
         isDead: () => false,
@@ -470,6 +474,7 @@ describe('a coordinator', () => {
           stamps,
           replica,
           ...NO_SCANS,
+          minter: new Minter({ ...deps, replica }, DRIFT_MS),
           transport: {} as Transport,
           isDead: () => false,
           keepFor: () => {},

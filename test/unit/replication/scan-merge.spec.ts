@@ -3,6 +3,8 @@ import fc from 'fast-check'
 import { compareBytes, utf8 } from '../../../src/base/bytes.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import { encodeRecord, type RecordBytes, recordHead, recordValue } from '../../../src/model/record.ts'
+import { joinRecords } from '../../../src/model/sibling-set.ts'
+import { minted } from '../../support/siblings.ts'
 import { type MergeOptions, ScanMerge, type ScanStream } from '../../../src/replication/scan-merge.ts'
 import type { ScanRow } from '../../../src/replication/scan-wire.ts'
 import { record, tombstone } from './bench.ts'
@@ -44,6 +46,15 @@ describe('a merge of what several nodes have sent', () => {
     assert.deepEqual(merged([one, other]), ['a=v1', 'c=v3'])
     const up = [stream(undefined, row('c', record(3)), row('a', record(1)))]
     assert.deepEqual(merged(up, { isReverse: true, copies: () => 1 }), ['c=v3', 'a=v1'])
+  })
+
+  it('leaves siblings to a read where the copies have not the same of them, though the latest is', () => {
+    const b = minted(undefined, 7, 'b', { actor: 2 })
+    const both = joinRecords(b, minted(undefined, 5, 'a'))
+    const keys = (...streams: ScanStream[]): string[] => merged(streams).map(text => text.slice(0, 3))
+    assert.deepEqual(keys(stream(undefined, row('a', b)), stream(undefined, row('a', both))), ['a=?'])
+    assert.deepEqual(keys(stream(undefined, row('a', both, true)), stream(undefined, row('a', b))), ['a=?'])
+    assert.notDeepEqual(keys(stream(undefined, row('a', both)), stream(undefined, row('a', both, true))), ['a=?'])
   })
 
   it('takes the value from whoever has sent it', () => {
