@@ -9,6 +9,7 @@ export type { ErrorCode, KilovoltErrorOptions } from './base/errors.ts'
 export type { ClusterPhase } from './cluster/cluster.ts'
 export type { ConsistencyLevel } from './model/quorum.ts'
 export type { Liveness } from './model/view.ts'
+export type { Conflicts, Resolver } from './node/conflicts.ts'
 export { createNode } from './node/create-node.ts'
 export type {
   BytesEncoding,
@@ -23,6 +24,7 @@ export type {
   BatchOperation,
   ClearOptions,
   CountOptions,
+  DeleteOptions,
   Entry,
   KeyRange,
   Keyspace,
@@ -33,11 +35,15 @@ export type {
   Scan,
   ScanOptions,
   SchemaKeyspaceOptions,
+  SinglePutOptions,
   WriteOptions
 } from './node/keyspace.ts'
 export type { MemberInfo } from './node/members.ts'
 export type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, WaitOptions } from './node/node.ts'
 export type { NodeOptions } from './node/options.ts'
+export { PnCounter } from './node/pn-counter.ts'
+export type { PnCounterOptions, PnCounts } from './node/pn-counter.ts'
+export { resolvers } from './node/resolvers.ts'
 export type { RingShare, RingView } from './node/ring-view.ts'
 export type {
   SchemaInput,

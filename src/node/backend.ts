@@ -1,3 +1,4 @@
+import type { Causality } from '../model/causality.ts'
 import type { ByteRange } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
@@ -48,6 +49,19 @@ export interface KeyspaceBackend {
     },
     options: BackendOptions
   ): Promise<{ readonly record: RecordBytes; readonly isOutrun: boolean }>
+  /**
+   * A write of a keyspace with siblings: it takes the place of what its author has seen. Copies the value before it returns.
+   */
+  mint(
+    keyspace: Uint8Array,
+    key: Uint8Array,
+    write: {
+      readonly value: Uint8Array | undefined
+      readonly packed?: boolean | undefined
+      readonly context: Causality | undefined
+    },
+    options: BackendOptions
+  ): Promise<{ readonly existed: boolean }>
   /** Nothing is asked before the first page. `signal` and `timeoutMs` are those of each page. */
   scan(keyspace: Uint8Array, range: ByteRange, options: BackendOptions, form: BackendScanForm): BackendScan
   /** The time by which it is judged whether a value has expired, Unix ms. */
@@ -62,6 +76,8 @@ export interface BackendWrite {
   readonly ttl?: number | undefined
   /** Whether the value is packed. */
   readonly packed?: boolean | undefined
+  /** In a keyspace with siblings: what its author has seen. */
+  readonly context?: Causality | undefined
 }
 
 /** In which form a scan wants what it finds. */
@@ -114,4 +130,6 @@ export interface BackendOptions {
   readonly wantsDead?: boolean | undefined
   /** Whether the value of a put is packed. */
   readonly packed?: boolean | undefined
+  /** In a keyspace with siblings: what the author of a put or a deletion has seen. */
+  readonly context?: Causality | undefined
 }

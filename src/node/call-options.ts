@@ -18,11 +18,16 @@ const KEYSPACE_OPTIONS = new Set([
   'consistency',
   'r',
   'w',
-  'ttl'
+  'ttl',
+  'conflicts'
 ])
 const OPERATION_OPTIONS = new Set(['consistency', 'timeoutMs', 'signal', 'r', 'w'])
 /** Of an operation that stores values. */
 export const STORE_OPTIONS: ReadonlySet<string> = new Set([...OPERATION_OPTIONS, 'ttl'])
+/** Of one that deletes, in a keyspace with siblings; */
+export const SEEN_OPTIONS: ReadonlySet<string> = new Set([...OPERATION_OPTIONS, 'context'])
+/** and of one that stores values there. */
+export const SEEN_STORE_OPTIONS: ReadonlySet<string> = new Set([...STORE_OPTIONS, 'context'])
 
 /**
  * Refuses names and options that no keyspace can have.
@@ -38,7 +43,12 @@ export function assertKeyspaceOptions(name: string, options: object): void {
 
 function checkedOptions(options: OperationOptions, known: ReadonlySet<string>): OperationOptions {
   for (const option in options) {
-    if (!known.has(option)) throw config(unknownOption(option, 'an operation', known))
+    if (known.has(option)) continue
+    if (option === 'context') {
+      if ((options as { readonly context?: unknown }).context === undefined) continue
+      throw contextless()
+    }
+    throw config(unknownOption(option, 'an operation', known))
   }
   const { timeoutMs } = options
   if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs <= 600_000)) {
@@ -70,6 +80,12 @@ export function lifetime(ttl: number | undefined): number | undefined {
     throw config(`"ttl" is whole milliseconds from 1 to ${TTL_MAX_MS}, or Infinity, not ${show(ttl)}`)
   }
   return ttl
+}
+
+/** The error for a context where it would be passed over. */
+export function contextless(): KilovoltError {
+  const where = 'that of put(), delete() and the operations of a batch, in keyspaces with "conflicts"'
+  return config(`"context" means nothing here: it is ${where} other than 'newest'`)
 }
 
 /** What a level or a number of copies comes to; `undefined` when neither is given. */

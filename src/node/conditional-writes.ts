@@ -12,6 +12,7 @@ import {
   recordStamp,
   recordValue
 } from '../model/record.ts'
+import { newestAlone } from '../model/sibling-set.ts'
 import { isNextTo } from '../model/stamp.ts'
 import type { BackendOptions, BackendSource, KeyspaceBackend } from './backend.ts'
 import type { Turn } from './key-turns.ts'
@@ -137,7 +138,9 @@ export class ConditionalWrites {
     turn: Turn
   ): Promise<RecordBytes | undefined> {
     const level = requirement === 'all' ? 'all' : 'quorum'
-    return data.get(this.#keyspace, key, { requirement: level, timeoutMs: turn.leftMs, signal, wantsDead: true })
+    const options = { requirement: level, timeoutMs: turn.leftMs, signal, wantsDead: true } as const
+    const record = await data.get(this.#keyspace, key, options)
+    return record && newestAlone(record, data.nowMs)
   }
 
   #inTurn<T>(

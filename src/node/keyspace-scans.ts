@@ -17,7 +17,7 @@ export interface ScannedKeyspace<V, K> {
   readonly encodeKey: (key: K) => Uint8Array
   readonly decodeKey: (bytes: Uint8Array) => K
   /** The value of a live record; a promise only where it has to be waited for. */
-  readonly decodeValue: (record: RecordBytes) => V | Promise<V>
+  readonly decodeValue: (record: RecordBytes, key: Uint8Array) => V | Promise<V>
   /** What is asked for unless a call says else. */
   readonly read: Requirement | 'any'
   readonly write: Requirement | 'any'
@@ -37,7 +37,7 @@ export class KeyspaceScans<V, K> {
   entries(options: ScanOptions<K>): Scan<[key: K, value: V]> {
     const { decodeKey, decodeValue } = this.#keyspace
     return this.#scan<[K, V]>(options, true, ({ key, record }) => {
-      const value = decodeValue(record)
+      const value = decodeValue(record, key)
       return value instanceof Promise ? value.then(later => [decodeKey(key), later]) : [decodeKey(key), value]
     })
   }
@@ -49,7 +49,7 @@ export class KeyspaceScans<V, K> {
 
   values(options: ScanOptions<K>): Scan<V> {
     const { decodeValue } = this.#keyspace
-    return this.#scan(options, true, ({ record }) => decodeValue(record))
+    return this.#scan(options, true, ({ key, record }) => decodeValue(record, key))
   }
 
   async count(options: CountOptions<K>): Promise<number> {

@@ -1,6 +1,8 @@
 import { copyBytes, utf8 } from '../base/bytes.ts'
 import { assertValue } from '../model/key.ts'
-import { isPacked, type RecordBytes, recordValue } from '../model/record.ts'
+import { hasSiblings, isPacked, type RecordBytes, recordValue } from '../model/record.ts'
+import type { Sibling } from '../model/sibling-form.ts'
+import { latestValue } from '../model/sibling-set.ts'
 import type { BackendSource } from './backend.ts'
 import { type Codec, createCodec } from './encodings.ts'
 import type { KeyspaceOptions } from './keyspace.ts'
@@ -9,7 +11,7 @@ import { assertSchema, type StandardSchema, validated } from './schema.ts'
 
 /** The values of a keyspace on their way into records and out of them: validated, encoded, packed. */
 export class KeyspaceValues<V, In> {
-  readonly #source: Pick<BackendSource, 'packing'>
+  readonly #source: Pick<BackendSource, 'packing' | 'data'>
   readonly #keyspace: string
   readonly #codec: Codec<V>
   readonly #schema: StandardSchema<In, V> | undefined
@@ -18,9 +20,11 @@ export class KeyspaceValues<V, In> {
 
   /** @throws KilovoltError `KV_CONFIG` for bad options */
   constructor(
-    source: Pick<BackendSource, 'packing'>,
+    source: Pick<BackendSource, 'packing' | 'data'>,
     keyspace: string,
-    options: Omit<KeyspaceOptions<V, unknown>, 'keyEncoding'> & { readonly schema?: StandardSchema<In, V> }
+    options: Omit<KeyspaceOptions<V, unknown>, 'keyEncoding' | 'conflicts'> & {
+      readonly schema?: StandardSchema<In, V>
+    }
   ) {
     this.#source = source
     this.#keyspace = keyspace
@@ -60,8 +64,26 @@ export class KeyspaceValues<V, In> {
     return body.value === bytes ? { ...body, value: copyBytes(bytes) } : body
   }
 
-  /** The value of a record that is live; a promise only where unpacking has to be waited for. */
+  /** As {@link KeyspaceValues.encode}, of what was read, or made of that: it is not validated again. */
+  encodeOwn(value: V): Uint8Array {
+    const bytes = this.#codec.encode(value)
+    assertValue(bytes)
+    return bytes
+  }
+
+  /** The bytes of a value as they were before they were packed; a view, or a promise where that has to be waited for. */
+  plainBytes({ packed, value }: Pick<Sibling, 'packed' | 'value'>): Uint8Array | Promise<Uint8Array> {
+    return packed ? this.#source.packing.unpack(value) : value
+  }
+
+  /**
+   * The value of a record that is live, the newest where it has siblings; a promise only where unpacking has to be waited for.
+   */
   decode(record: RecordBytes): V | Promise<V> {
+    if (hasSiblings(record)) {
+      const bytes = this.plainBytes(latestValue(record, this.#source.data.nowMs))
+      return bytes instanceof Promise ? bytes.then(this.#codec.decode) : this.#codec.decode(bytes)
+    }
     const value = recordValue(record)!
     if (!isPacked(record)) return this.#codec.decode(value)
     const plain = this.#source.packing.unpack(value)

@@ -1,4 +1,5 @@
 import type { AbortOptions } from '../base/abort.ts'
+import type { Conflicts } from './conflicts.ts'
 import type { ConsistencyLevel } from '../model/quorum.ts'
 import type { Encoding, ValueEncoding } from './encodings.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
@@ -36,6 +37,24 @@ export interface PutOptions extends WriteOptions {
   readonly ttl?: number | undefined
 }
 
+/** What a put accepts, that of a keyspace with siblings a context besides. */
+export interface SinglePutOptions extends PutOptions {
+  /**
+   * What a read has seen of this key ({@link Entry.context}): the value takes the place of just that, and stands beside what was
+   * written since. Without it the value stands beside all that is there. Only with `conflicts` other than `'newest'`.
+   */
+  readonly context?: string | undefined
+}
+
+/** What a deletion accepts, that of a keyspace with siblings a context besides. */
+export interface DeleteOptions extends WriteOptions {
+  /**
+   * What a read has seen of this key ({@link Entry.context}): that is deleted, and what was written since stays. Without it the
+   * key is read first. Only with `conflicts` other than `'newest'`.
+   */
+  readonly context?: string | undefined
+}
+
 /** How a keyspace stores its keys and values, and what it promises by default. */
 export interface KeyspaceOptions<V, K> {
   /** How keys become bytes. Default `'utf8'`. */
@@ -58,6 +77,13 @@ export interface KeyspaceOptions<V, K> {
   readonly w?: number | undefined
   /** How long values live that are stored without a `ttl` of their own, ms; `Infinity` for ever. Default: for ever. */
   readonly ttl?: number | undefined
+  /**
+   * What becomes of values that were written to one key without having seen each other. `'newest'`: the one with the latest stamp
+   * wins. `'siblings'`: all are kept until a put or a deletion has seen them; reads give the newest, {@link Keyspace.getEntry} all
+   * of them. A function: reads give what it makes of them, and write that back. The same on all nodes; see the guide on
+   * conflicts for what it costs and for what cannot be had with it. Default `'newest'`.
+   */
+  readonly conflicts?: Conflicts<V, K> | undefined
 }
 
 /** Options of a keyspace whose values are validated. */
@@ -69,10 +95,19 @@ export interface SchemaKeyspaceOptions<S extends StandardSchema, K> extends Keys
   readonly schema: S
 }
 
-/** One operation of a batch; the `ttl` of a put takes the place of that of the call and the keyspace. */
+/**
+ * One operation of a batch; the `ttl` of a put takes the place of that of the call and the keyspace. The `context` is that of
+ * {@link SinglePutOptions} and {@link DeleteOptions}.
+ */
 export type BatchOperation<V, K = string> =
-  | { readonly type: 'put'; readonly key: K; readonly value: V; readonly ttl?: number | undefined }
-  | { readonly type: 'del'; readonly key: K }
+  | {
+      readonly type: 'put'
+      readonly key: K
+      readonly value: V
+      readonly ttl?: number | undefined
+      readonly context?: string | undefined
+    }
+  | { readonly type: 'del'; readonly key: K; readonly context?: string | undefined }
 
 /**
  * Part of a keyspace, in the byte order of its encoded keys; without bounds all of it. When both are given `gte` counts
@@ -162,6 +197,13 @@ export interface Entry<V> {
   readonly expiresAt?: number
   /** Time that is left to it now, ms, as this node sees it; absent as well. */
   readonly ttl?: number
+  /**
+   * All values that were written without having seen each other, the newest last; what is the same twice is one. Of keyspaces with
+   * `conflicts` other than `'newest'` alone.
+   */
+  readonly siblings?: readonly V[]
+  /** What this read has seen, as text: to be given to the put or the deletion that takes its place. Of those as well. */
+  readonly context?: string
 }
 
 /**
@@ -184,7 +226,8 @@ export interface Keyspace<V = unknown, K = string, In = V> {
   /**
    * The value of a key, or `undefined`.
    *
-   * @throws KilovoltError `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT`, `KV_ABORTED`, `KV_KEY_TOO_LARGE`, `KV_NODE_STOPPED`
+   * @throws KilovoltError `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT`, `KV_ABORTED`, `KV_KEY_TOO_LARGE`, `KV_NODE_STOPPED`;
+   *   `KV_RESOLVER` when the resolver of the keyspace fails
    */
   get(key: K, options?: ReadOptions): Promise<V | undefined>
   /** The value with its version, or `undefined`. Errors as for {@link Keyspace.get}. */
@@ -202,17 +245,19 @@ export interface Keyspace<V = unknown, K = string, In = V> {
    * Stores a value. Once it resolves, the value (or a newer one) is what reads of the same level return.
    *
    * @throws KilovoltError `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT` (the outcome is unknown: it may yet be stored),
-   *   `KV_VALUE_TOO_LARGE`, `KV_KEY_TOO_LARGE`, `KV_INVALID_VALUE`, `KV_CLOCK_DRIFT`, `KV_ABORTED`, `KV_NODE_STOPPED`
+   *   `KV_VALUE_TOO_LARGE`, `KV_KEY_TOO_LARGE`, `KV_INVALID_VALUE`, `KV_CLOCK_DRIFT`, `KV_ABORTED`, `KV_NODE_STOPPED`; in a
+   *   keyspace with siblings `KV_TOO_MANY_SIBLINGS`, and `KV_TOKEN` for a context of another key
    */
-  put(key: K, value: In, options?: PutOptions): Promise<void>
+  put(key: K, value: In, options?: SinglePutOptions): Promise<void>
   /**
    * Removes a key. Resolves with whether some acknowledging copy held a value before. Errors as for {@link Keyspace.put}.
    */
-  delete(key: K, options?: WriteOptions): Promise<boolean>
+  delete(key: K, options?: DeleteOptions): Promise<boolean>
   /**
    * Several operations. Those that lie in one partition, as keys with the same `{tag}` do, are stored by each copy together or
    * not at all, and fail together; nothing is promised between partitions, or between copies. When some fail the others are done
-   * all the same. Of several operations on one key the last one counts.
+   * all the same. Of several operations on one key the last one counts. In a keyspace with siblings each goes by itself: nothing
+   * is stored together there.
    *
    * @throws KilovoltError `KV_BATCH_FAILED`: `details.failures` lists each key that failed as `{ key, error }`; when an operation
    *   makes no sense (its key or value is too large, or cannot be encoded) nothing was sent. `KV_BATCH_TOO_LARGE`: more than 4,096
@@ -234,7 +279,8 @@ export interface Keyspace<V = unknown, K = string, In = V> {
    *
    * @param ttl - ms from now, `Infinity` for ever; default the keyspace's
    * @returns whether there was a value
-   * @throws KilovoltError as {@link Keyspace.put}, `KV_CONFIG` when there is no `ttl` to give, `KV_CONTENDED` when other nodes
+   * @throws KilovoltError as {@link Keyspace.put}, `KV_CONFIG` when there is no `ttl` to give and in a keyspace with siblings, whose
+   *   values are one by one not to be followed, `KV_CONTENDED` when other nodes
    *   came between 16 times, `KV_OVERLOADED` when 1,000 calls on this key wait for their turn
    *
    * @example
@@ -255,7 +301,7 @@ export interface Keyspace<V = unknown, K = string, In = V> {
    * time more than one may be.
    *
    * @returns whether this value was stored, and still found when it was read back
-   * @throws KilovoltError as {@link Keyspace.put}, and `KV_OVERLOADED` when 1,000 calls on this key wait for their turn
+   * @throws KilovoltError as {@link Keyspace.put}, `KV_CONFIG` in a keyspace with siblings, and `KV_OVERLOADED` when 1,000 calls on this key wait for their turn
    */
   putIfAbsent(key: K, value: In, options?: PutOptions): Promise<boolean>
   /**

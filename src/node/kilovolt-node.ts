@@ -4,7 +4,8 @@ import { onAbort, abortError, throwIfAborted } from '../base/abort.ts'
 import { copyBytes, fromUtf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { isLive, isPacked, recordExpiresAt, recordStamp, recordValue } from '../model/record.ts'
+import { recordExpiresAt, recordStamp } from '../model/record.ts'
+import { liveSiblings, siblingsOf } from '../model/sibling-set.ts'
 import { formatStamp } from '../model/stamp.ts'
 import { copiesLeft } from '../placement/topology.ts'
 import type { NodeCore } from './node-core.ts'
@@ -204,14 +205,12 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
   async *setAside(): AsyncGenerator<SetAsideEntry> {
     this.#assertRunning()
     for await (const { keyspace, key, record } of this.#core.setAside()) {
-      const value = isLive(record, this.#core.data.nowMs) ? recordValue(record) : undefined
-      const expiresAt = recordExpiresAt(record)
-      yield {
-        keyspace: fromUtf8(keyspace),
-        key: copyBytes(key),
-        value: value && (isPacked(record) ? await this.#core.packing.unpack(value) : copyBytes(value)),
-        version: formatStamp(recordStamp(record)),
-        ...(expiresAt === undefined ? {} : { expiresAt })
+      const place = { keyspace: fromUtf8(keyspace), key: copyBytes(key), version: formatStamp(recordStamp(record)) }
+      const live = liveSiblings(siblingsOf(record), this.#core.data.nowMs)
+      if (live.length === 0) yield { ...place, ...expiryOf(recordExpiresAt(record)), value: undefined }
+      for (const { value, packed, expiresAt } of live) {
+        const plain = packed ? await this.#core.packing.unpack(value) : copyBytes(value)
+        yield { ...place, ...expiryOf(expiresAt), value: plain }
       }
     }
   }
@@ -271,4 +270,8 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
 
 function stoppedError(): KilovoltError {
   return new KilovoltError('KV_NODE_STOPPED', 'this node is stopped')
+}
+
+function expiryOf(expiresAt: number | undefined): { readonly expiresAt?: number } {
+  return expiresAt === undefined ? {} : { expiresAt }
 }

@@ -7,7 +7,17 @@ import type { Requirement } from '../model/quorum.ts'
 import { type RecordBytes, recordExpiresAt, recordStamp } from '../model/record.ts'
 import { formatStamp } from '../model/stamp.ts'
 import type { BackendOptions, BackendSource, BackendWrite } from './backend.ts'
-import { assertKeyspaceOptions, backendOptions, lifetime, requirement, STORE_OPTIONS } from './call-options.ts'
+import {
+  assertKeyspaceOptions,
+  backendOptions,
+  contextless,
+  lifetime,
+  requirement,
+  SEEN_OPTIONS,
+  SEEN_STORE_OPTIONS,
+  STORE_OPTIONS
+} from './call-options.ts'
+import { assertConflicts, decodeContext } from './conflicts.ts'
 import { ConditionalWrites } from './conditional-writes.ts'
 import { type Codec, createCodec } from './encodings.ts'
 import { batchError, type KeyFailure, readError } from './key-failures.ts'
@@ -15,6 +25,7 @@ import type {
   BatchOperation,
   ClearOptions,
   CountOptions,
+  DeleteOptions,
   Entry,
   Keyspace,
   KeyspaceOptions,
@@ -22,6 +33,7 @@ import type {
   ReadOptions,
   Scan,
   ScanOptions,
+  SinglePutOptions,
   WriteOptions
 } from './keyspace.ts'
 import { KeyspaceScans } from './keyspace-scans.ts'
@@ -29,6 +41,7 @@ import { KeyspaceValues } from './keyspace-values.ts'
 import type { Body } from './packing.ts'
 import type { StandardSchema } from './schema.ts'
 import { NodeWatch } from './node-watch.ts'
+import { SiblingValues } from './sibling-values.ts'
 import type { Watch, WatchOptions } from './watch.ts'
 
 /** One operation of a batch in bytes. */
@@ -49,6 +62,8 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   readonly #write: Requirement | 'any'
   readonly #ttl: number | undefined
   readonly #conditional: ConditionalWrites
+  /** `undefined`: the newest wins. */
+  readonly #siblings: SiblingValues<V, K> | undefined
   /** What most calls come to, made once. */
   readonly #plainRead: BackendOptions
   readonly #plainWrite: BackendOptions
@@ -61,8 +76,9 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     options: KeyspaceOptions<V, K> & { readonly schema?: StandardSchema<In, V> } = {}
   ) {
     assertKeyspaceOptions(name, options)
+    const { conflicts = 'newest' } = options
+    assertConflicts(conflicts)
     this.name = name
-    this.#source = source
     this.#nameBytes = utf8(name)
     this.#keys = createCodec<K>(options.keyEncoding ?? 'utf8', 'keyEncoding', this.#nameBytes)
     this.#values = new KeyspaceValues<V, In>(source, name, options)
@@ -70,13 +86,21 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     this.#read = requirement(undefined, options.r) ?? level
     this.#write = requirement(undefined, options.w) ?? level
     this.#ttl = lifetime(options.ttl)
+    const { decode: decodeKey } = this.#keys
+    if (conflicts !== 'newest') {
+      this.#siblings = new SiblingValues(
+        { source, name, nameBytes: this.#nameBytes, values: this.#values, decodeKey, write: this.#write },
+        typeof conflicts === 'function' ? conflicts : undefined
+      )
+    }
+    this.#source = this.#siblings?.source ?? source
     this.#conditional = new ConditionalWrites(source, this.#nameBytes)
     this.#scans = new KeyspaceScans({
-      source,
+      source: this.#source,
       name: this.#nameBytes,
       encodeKey: this.#keyBytes,
-      decodeKey: this.#keys.decode,
-      decodeValue: record => this.#values.decode(record),
+      decodeKey,
+      decodeValue: this.#shown,
       read: this.#read,
       write: this.#write
     })
@@ -86,27 +110,32 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   }
 
   async get(key: K, options: ReadOptions = NO_OPTIONS): Promise<V | undefined> {
-    const found = this.#fetch(key, options)
+    const name = this.#keyBytes(key)
+    const found = this.#fetch(name, options)
     // What is known at once is spared a turn.
-    return this.#valueOf(found instanceof Promise ? await found : found)
+    return this.#valueOf(found instanceof Promise ? await found : found, name)
   }
 
   async getEntry(key: K, options: ReadOptions = NO_OPTIONS): Promise<Entry<V> | undefined> {
-    const record = await this.#fetch(key, options)
+    const name = this.#keyBytes(key)
+    const record = await this.#fetch(name, options)
     if (record === undefined) return undefined
-    const entry = { value: await this.#values.decode(record), version: formatStamp(recordStamp(record)) }
+    const version = formatStamp(recordStamp(record))
+    const found = await (this.#siblings?.entry(record, name) ?? this.#values.decode(record))
+    const entry = this.#siblings === undefined ? { value: found as V, version } : { ...(found as Entry<V>), version }
     const expiresAt = recordExpiresAt(record)
     if (expiresAt === undefined) return entry
     return { ...entry, expiresAt, ttl: Math.max(0, expiresAt - this.#source.data.nowMs) }
   }
 
   async has(key: K, options: ReadOptions = NO_OPTIONS): Promise<boolean> {
-    return (await this.#fetch(key, options)) !== undefined
+    return (await this.#fetch(this.#keyBytes(key), options)) !== undefined
   }
 
   async getMany(keys: readonly K[], options: ReadOptions = NO_OPTIONS): Promise<(V | undefined)[]> {
     const call = this.#readOptions(options, 'getMany')
-    const { results, failures } = await this.#source.data.getMany(this.#nameBytes, keys.map(this.#keyBytes), call)
+    const names = keys.map(this.#keyBytes)
+    const { results, failures } = await this.#source.data.getMany(this.#nameBytes, names, call)
     const values: (V | undefined)[] = []
     const failed: KeyFailure<K>[] = []
     for (let i = 0; i < keys.length; i++) {
@@ -114,7 +143,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
       try {
         if (failures.has(i)) failed.push({ key: keys[i]!, error: failures.get(i) })
         else {
-          const found = this.#valueOf(results[i])
+          const found = this.#valueOf(results[i], names[i]!)
           value = found instanceof Promise ? await found : found
         }
       } catch (error) {
@@ -126,20 +155,23 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     return values
   }
 
-  async put(key: K, value: In, options: PutOptions = NO_OPTIONS): Promise<void> {
-    const call = options === NO_OPTIONS ? this.#plainPut : this.#putOptions(options, 'put')
+  async put(key: K, value: In, options: SinglePutOptions = NO_OPTIONS): Promise<void> {
     const name = this.#keyBytes(key)
+    const call = options === NO_OPTIONS ? this.#plainPut : this.#seen(name, options, this.#putOptions(options, 'put'))
     const bytes = this.#values.encode(value)
     if (bytes.length > this.#values.packAbove) await this.#storePacked(name, bytes, call)
     else await this.#source.data.put(this.#nameBytes, name, bytes, call)
   }
 
-  async delete(key: K, options: WriteOptions = NO_OPTIONS): Promise<boolean> {
-    const call = options === NO_OPTIONS ? this.#plainWrite : this.#writeOptions(options, 'delete')
-    return (await this.#source.data.put(this.#nameBytes, this.#keyBytes(key), undefined, call)).existed
+  async delete(key: K, options: DeleteOptions = NO_OPTIONS): Promise<boolean> {
+    const name = this.#keyBytes(key)
+    const call =
+      options === NO_OPTIONS ? this.#plainWrite : this.#seen(name, options, this.#writeOptions(options, 'delete'))
+    return (await this.#source.data.put(this.#nameBytes, name, undefined, call)).existed
   }
 
   async touch(key: K, ttl?: number, options: WriteOptions = NO_OPTIONS): Promise<boolean> {
+    this.#assertSingle('touch')
     const wanted = ttl === undefined ? this.#ttl : lifetime(ttl)
     if (ttl === undefined && wanted === undefined) {
       throw new KilovoltError('KV_CONFIG', 'touch needs a "ttl": this keyspace has none of its own')
@@ -150,11 +182,13 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   }
 
   async persist(key: K, options: WriteOptions = NO_OPTIONS): Promise<boolean> {
+    this.#assertSingle('persist')
     const call = this.#writeOptions(options, 'persist')
     return (await this.#conditional.expire(this.#keyBytes(key), undefined, call)) === 'changed'
   }
 
   async putIfAbsent(key: K, value: In, options: PutOptions = NO_OPTIONS): Promise<boolean> {
+    this.#assertSingle('putIfAbsent')
     const call = this.#putOptions(options, 'putIfAbsent')
     const name = this.#keyBytes(key)
     return this.#conditional.putIfAbsent(name, await this.#values.ownBodyOf(this.#values.encode(value)), call)
@@ -165,6 +199,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     change: (current: V | undefined) => In | undefined | Promise<In | undefined>,
     options: PutOptions = NO_OPTIONS
   ): Promise<V | undefined> {
+    this.#assertSingle('update')
     if (typeof change !== 'function') throw new TypeError('update takes a function of the present value')
     const call = this.#putOptions(options, 'update')
     let latest: V | undefined
@@ -180,7 +215,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
 
   async batch(operations: readonly BatchOperation<In, K>[], options: PutOptions = NO_OPTIONS): Promise<void> {
     const call = this.#putOptions(options, 'batch')
-    for (const operation of operations) assertBatchOperation(operation)
+    for (const operation of operations) assertBatchOperation(operation, this.#siblings !== undefined)
     const encoded = this.#encodeBatch(operations, call.ttl)
     const packed = this.#values.packAbove === Infinity ? encoded : this.#packBatch(encoded)
     const writes = packed instanceof Promise ? await packed : packed
@@ -219,7 +254,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
       keyspace: this.#nameBytes,
       encodeKey: this.#keyBytes,
       decodeKey: this.#keys.decode,
-      valueOf: (record: RecordBytes) => this.#values.decode(record)
+      valueOf: this.#shown
     }
     return new NodeWatch(() => this.#source.watches, codec, options)
   }
@@ -232,13 +267,14 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     const failures: KeyFailure<K>[] = []
     const last = new Map<string, EncodedOperation<K>>()
     for (const operation of operations) {
-      const { key: name } = operation
+      const { key: name, context } = operation
       try {
         const key = this.#keyBytes(name)
         const isPut = operation.type === 'put'
         const value = isPut ? this.#values.encode(operation.value) : undefined
         const own = isPut && operation.ttl !== undefined ? lifetime(operation.ttl) : ttl
-        last.set(toLatin1(key), { name, key, value, ttl: own })
+        const seen = context === undefined ? undefined : decodeContext(this.#nameBytes, key, context)
+        last.set(toLatin1(key), { name, key, value, ttl: own, context: seen })
       } catch (error) {
         failures.push({ key: name, error })
       }
@@ -273,9 +309,9 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     await this.#source.data.put(this.#nameBytes, key, value, packed ? { ...call, packed } : call)
   }
 
-  #fetch(key: K, options: ReadOptions): RecordBytes | undefined | Promise<RecordBytes | undefined> {
+  #fetch(key: Uint8Array, options: ReadOptions): RecordBytes | undefined | Promise<RecordBytes | undefined> {
     const call = options === NO_OPTIONS ? this.#plainRead : this.#readOptions(options, 'get')
-    return this.#source.data.get(this.#nameBytes, this.#keyBytes(key), call)
+    return this.#source.data.get(this.#nameBytes, key, call)
   }
 
   readonly #keyBytes = (key: K): Uint8Array => {
@@ -284,8 +320,26 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     return bytes
   }
 
-  #valueOf(record: RecordBytes | undefined): V | undefined | Promise<V> {
-    return record === undefined ? undefined : this.#values.decode(record)
+  #valueOf(record: RecordBytes | undefined, key: Uint8Array): V | undefined | Promise<V> {
+    if (record === undefined) return undefined
+    return this.#siblings === undefined ? this.#values.decode(record) : this.#siblings.read(record, key)
+  }
+
+  /** The value of a record, where nothing is written back. */
+  readonly #shown = (record: RecordBytes, key: Uint8Array): V | Promise<V> =>
+    this.#siblings === undefined ? this.#values.decode(record) : this.#siblings.valueOf(record, key)
+
+  /** The options of a call with what its author has seen. */
+  #seen(key: Uint8Array, { context }: { readonly context?: string | undefined }, call: BackendOptions): BackendOptions {
+    return context === undefined ? call : { ...call, context: decodeContext(this.#nameBytes, key, context) }
+  }
+
+  #assertSingle(what: string): void {
+    if (this.#siblings === undefined) return
+    throw new KilovoltError(
+      'KV_CONFIG',
+      `there is no ${what}() in a keyspace with siblings: it follows one value. Read with getEntry(), and put with its context`
+    )
   }
 
   #readOptions(options: ReadOptions, what: string): BackendOptions {
@@ -293,19 +347,22 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   }
 
   #writeOptions(options: WriteOptions, what: string): BackendOptions {
-    return backendOptions(options, requirement(options.consistency, options.w) ?? this.#write, what)
+    const known = this.#siblings === undefined || what !== 'delete' ? undefined : SEEN_OPTIONS
+    return backendOptions(options, requirement(options.consistency, options.w) ?? this.#write, what, known)
   }
 
   #putOptions(options: PutOptions, what: string): BackendOptions {
     const level = requirement(options.consistency, options.w) ?? this.#write
-    const call = backendOptions(options, level, what, STORE_OPTIONS)
+    const known = this.#siblings === undefined || what !== 'put' ? STORE_OPTIONS : SEEN_STORE_OPTIONS
+    const call = backendOptions(options, level, what, known)
     const ttl = options.ttl === undefined ? this.#ttl : lifetime(options.ttl)
     return ttl === undefined ? call : { ...call, ttl }
   }
 }
 
 /** Wrong options are those of the call as a whole: nothing is done. */
-function assertBatchOperation({ type, ...more }: BatchOperation<unknown, unknown>): void {
+function assertBatchOperation({ type, ...more }: BatchOperation<unknown, unknown>, hasSiblings: boolean): void {
+  if (more.context !== undefined && !hasSiblings) throw contextless()
   if (type !== 'put' && type !== 'del') throw new TypeError(`a batch operation is 'put' or 'del', not ${show(type)}`)
   if (!('ttl' in more) || more.ttl === undefined) return
   if (type === 'del') throw new KilovoltError('KV_CONFIG', 'a batch operation that deletes has no "ttl"')

@@ -28,7 +28,7 @@ export interface WatchCodec<V, K> {
   readonly encodeKey: (key: K) => Uint8Array
   readonly decodeKey: (bytes: Uint8Array) => K
   /** The value of a record; a promise only where it has to be waited for. */
-  readonly valueOf: (record: RecordBytes) => V | Promise<V>
+  readonly valueOf: (record: RecordBytes, key: Uint8Array) => V | Promise<V>
 }
 
 /** An event that waits; without a change it is a reset. */
@@ -248,7 +248,7 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
         return token()
       }
     })
-    const value = valueOf(record)
+    const value = valueOf(record, change.key)
     return value instanceof Promise ? value.then(put) : put(value)
   }
 

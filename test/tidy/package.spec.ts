@@ -39,7 +39,8 @@ describe('tidy: the package', () => {
 
   it('exports what it says, and nothing by accident', async () => {
     const main = await import('kilovolt')
-    assert.deepEqual(Object.keys(main).toSorted(), ['KilovoltError', 'createNode', 'isKilovoltError'])
+    const names = ['KilovoltError', 'PnCounter', 'createNode', 'isKilovoltError', 'resolvers']
+    assert.deepEqual(Object.keys(main).toSorted(), names)
     const session = await import('kilovolt/session')
     assert.deepEqual(Object.keys(session), ['createSessionStore'])
     const faces = await Promise.all([import('kilovolt/keyv'), import('kilovolt/level'), import('kilovolt/unstorage')])

@@ -61,6 +61,10 @@ class MapBackend implements KeyspaceBackend, BackendSource {
     return { existed }
   }
 
+  async mint(): Promise<never> {
+    throw new KilovoltError('KV_INTERNAL', 'siblings are looked at where there are copies')
+  }
+
   async write(): Promise<never> {
     throw new KilovoltError('KV_INTERNAL', 'conditional writes are looked at where there are copies')
   }
@@ -366,7 +370,14 @@ describe('a keyspace that compresses', () => {
   })
 
   it('refuses options that make no sense', () => {
-    for (const wrong of [{ compression: 'gzip' }, { compressAbove: 5 }, { compression: 'zstd', compressAbove: -1 }]) {
+    for (const wrong of [
+      { compression: 'gzip' },
+      { compressAbove: 5 },
+      { compression: 'zstd', compressAbove: -1 },
+      { conflicts: 'all' },
+      { conflicts: 5 },
+      { conflicts: null }
+    ]) {
       assert.throws(() => new NodeKeyspace(new MapBackend(), '', wrong as object), { code: 'KV_CONFIG' })
     }
   })

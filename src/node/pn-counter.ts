@@ -1,0 +1,104 @@
+import { toHex } from '../base/bytes.ts'
+import { isKilovoltError } from '../base/errors.ts'
+import { systemRandom } from '../runtime/system-random.ts'
+import type { Keyspace, OperationOptions } from './keyspace.ts'
+
+/** What is stored of a counter: for each who counts, how much it has added and how much it has taken away. */
+export interface PnCounts {
+  readonly [counter: string]: readonly [added: number, removed: number]
+}
+
+/** Options of a {@link PnCounter}. */
+export interface PnCounterOptions {
+  /** Name of who counts; no two may ever have the same. Default: one of its own, by chance. */
+  readonly actor?: string | undefined
+}
+
+/** The join of two: a count only grows. */
+export function pnJoined(a: PnCounts, b: PnCounts): PnCounts {
+  const both = new Map<string, readonly [number, number]>()
+  for (const [actor, [added, removed]] of [...Object.entries(a), ...Object.entries(b)]) {
+    const [most, least] = both.get(actor) ?? [0, 0]
+    both.set(actor, [Math.max(most, added), Math.max(least, removed)])
+  }
+  return Object.fromEntries([...both].toSorted(([x], [y]) => (x < y ? -1 : 1)))
+}
+
+/** What counts come to. */
+export function pnTotal(counts: PnCounts | undefined): number {
+  return Object.values(counts ?? {}).reduce((sum, [added, removed]) => sum + added - removed, 0)
+}
+
+/**
+ * A number that many nodes add to at the same time, and that comes to the true sum: each counts for itself, and keeps its count in
+ * memory, so that nothing it has been told of is ever counted twice or not at all. Keep one for as long as the process lives: each
+ * one adds an entry of some 40 bytes to what is stored.
+ *
+ * @example
+ * ```ts
+ * const likes = node.keyspace<PnCounts>('likes', { conflicts: resolvers.pnCounter })
+ * const counter = new PnCounter(likes, 'post:1')
+ * await counter.add(1)
+ * console.log(await counter.value())
+ * ```
+ */
+export class PnCounter<K = string> {
+  readonly #keyspace: Keyspace<PnCounts, K>
+  readonly #key: K
+  readonly #actor: string
+  #added = 0
+  #removed = 0
+  #last: Promise<unknown> = Promise.resolve()
+
+  /**
+   * @param keyspace - one with `conflicts: resolvers.pnCounter`
+   * @param key - the counter's key
+   * @param options - who counts
+   */
+  constructor(keyspace: Keyspace<PnCounts, K>, key: K, options: PnCounterOptions = {}) {
+    this.#keyspace = keyspace
+    this.#key = key
+    this.#actor = options.actor ?? toHex(systemRandom.bytes(8))
+  }
+
+  /**
+   * Adds a number, which may be negative. Calls of one counter go one after the other. One that fails may count yet, with the next
+   * that succeeds, unless its error says that it was not executed (`details.outcome`).
+   *
+   * @param amount - a finite number
+   * @throws KilovoltError as `Keyspace.get` and `Keyspace.put`
+   */
+  add(amount: number, options: OperationOptions = {}): Promise<void> {
+    if (!Number.isFinite(amount)) return Promise.reject(new TypeError('a counter adds finite numbers'))
+    const turn = this.#last.then(() => this.#add(amount, options))
+    this.#last = turn.catch(() => {})
+    return turn
+  }
+
+  /**
+   * What all have added and taken away, as far as a read at the keyspace's level knows; 0 when nobody has.
+   *
+   * @throws KilovoltError as `Keyspace.get`
+   */
+  async value(options: OperationOptions = {}): Promise<number> {
+    return pnTotal(await this.#keyspace.get(this.#key, options))
+  }
+
+  async #add(amount: number, options: OperationOptions): Promise<void> {
+    const entry = await this.#keyspace.getEntry(this.#key, options)
+    if (amount >= 0) this.#added += amount
+    else this.#removed -= amount
+    const own: PnCounts = { [this.#actor]: [this.#added, this.#removed] }
+    const counts = entry === undefined ? own : pnJoined(entry.value, own)
+    try {
+      const context = entry?.context === undefined ? {} : { context: entry.context }
+      await this.#keyspace.put(this.#key, counts, { ...options, ...context })
+    } catch (error) {
+      if (isKilovoltError(error) && error.details['outcome'] === 'not-executed') {
+        if (amount >= 0) this.#added -= amount
+        else this.#removed += amount
+      }
+      throw error
+    }
+  }
+}

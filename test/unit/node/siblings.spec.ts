@@ -1,0 +1,289 @@
+import assert from 'node:assert/strict'
+import {
+  isKilovoltError,
+  type Keyspace,
+  type KeyspaceOptions,
+  PnCounter,
+  type PnCounts,
+  resolvers
+} from '../../../src/index.ts'
+import { createTestCluster, type TestCluster } from '../../../src/testing/index.ts'
+
+let cluster: TestCluster
+const clusters: TestCluster[] = []
+
+afterEach(async () => {
+  for (const made of clusters.splice(0)) await made.stop()
+})
+
+/** Nodes in one simulated world. */
+async function start(size: number): Promise<void> {
+  cluster = await createTestCluster(size, { seed: 3 })
+  clusters.push(cluster)
+}
+
+/** The same keyspace on each node. */
+async function keyspaces<V>(size: number, options: KeyspaceOptions<V, string>): Promise<Keyspace<V>[]> {
+  await start(size)
+  return Array.from({ length: size }, (_, i) => cluster.node(i).keyspace<V>('k', options))
+}
+
+const run = <T>(promise: Promise<T>): Promise<T> => cluster.run(promise)
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  return run(
+    promise.then(
+      () => 'none',
+      (error: unknown) => (isKilovoltError(error) ? error.code : String(error))
+    )
+  )
+}
+
+describe('a keyspace with siblings', () => {
+  it('keeps what was put without having seen each other, until somebody has seen all of it', async () => {
+    const [a, b, c] = (await keyspaces<string>(3, { conflicts: 'siblings' })) as [
+      Keyspace<string>,
+      Keyspace<string>,
+      Keyspace<string>
+    ]
+    await run(Promise.all([a.put('x', 'from a'), b.put('x', 'from b')]))
+    const entry = (await run(c.getEntry('x')))!
+    assert.deepEqual(new Set(entry.siblings), new Set(['from a', 'from b']))
+    assert.equal(entry.value, entry.siblings!.at(-1))
+    assert.equal(await run(c.get('x')), entry.value)
+    await run(a.put('x', 'beside'))
+    await run(c.put('x', 'merged', { context: entry.context! }))
+    assert.deepEqual((await run(b.getEntry('x')))!.siblings, ['beside', 'merged'])
+    const seen = (await run(b.getEntry('x')))!.context!
+    await run(b.put('x', 'one', { context: seen }))
+    const one = (await run(a.getEntry('x')))!
+    assert.deepEqual([one.value, one.siblings], ['one', ['one']])
+  })
+
+  it('deletes what was seen, and no more', async () => {
+    const [a, b] = (await keyspaces<string>(2, { conflicts: 'siblings' })) as [Keyspace<string>, Keyspace<string>]
+    await run(a.put('x', 'first'))
+    const { context } = (await run(a.getEntry('x')))!
+    await run(b.put('x', 'second'))
+    assert.equal(await run(a.delete('x', { context: context! })), true)
+    assert.deepEqual((await run(b.getEntry('x')))!.siblings, ['second'])
+    assert.equal(await run(b.delete('x')), true)
+    assert.equal(await run(a.get('x')), undefined)
+    assert.equal(await run(a.getEntry('x')), undefined)
+    assert.equal(await run(b.delete('x')), false)
+    await run(b.put('x', 'again'))
+    assert.equal(await run(a.get('x')), 'again')
+  })
+
+  it('is written by those who own nothing of a key through those who do', async () => {
+    const all = await keyspaces<string>(6, { conflicts: 'siblings' })
+    await run(Promise.all(all.map((keyspace, i) => keyspace.put('x', `from ${i}`))))
+    const entry = (await run(all[5]!.getEntry('x')))!
+    assert.deepEqual([...entry.siblings!].sort(), ['from 0', 'from 1', 'from 2', 'from 3', 'from 4', 'from 5'])
+    await run(all[0]!.put('x', 'all', { context: entry.context! }))
+    for (const keyspace of all) assert.deepEqual((await run(keyspace.getEntry('x')))!.siblings, ['all'])
+  })
+
+  it('keeps both sides of a split', async () => {
+    const all = await keyspaces<string>(3, { conflicts: 'siblings', consistency: 'one' })
+    await run(all[0]!.put('x', 'before', { consistency: 'all' }))
+    const { context } = (await run(all[0]!.getEntry('x')))!
+    cluster.split([0], [1, 2])
+    await run(
+      Promise.all([all[0]!.put('x', 'left', { context: context! }), all[1]!.put('x', 'right', { context: context! })])
+    )
+    assert.deepEqual((await run(all[0]!.getEntry('x')))!.siblings, ['left'])
+    cluster.heal()
+    await cluster.settled()
+    const entry = (await run(all[2]!.getEntry('x', { consistency: 'all' })))!
+    assert.deepEqual([...entry.siblings!].sort(), ['left', 'right'])
+  })
+
+  it('shows the newest wherever there is room for one', async () => {
+    const [a, b] = (await keyspaces<string>(2, { conflicts: 'siblings' })) as [Keyspace<string>, Keyspace<string>]
+    const watch = b.watch()
+    const first = watch.next()
+    await cluster.advance(100)
+    await run(
+      a.batch([
+        { type: 'put', key: 'x', value: 'one' },
+        { type: 'put', key: 'y', value: 'why' }
+      ])
+    )
+    assert.equal((await run(first)).value?.type, 'put')
+    await run(b.put('x', 'two'))
+    assert.deepEqual(await run(a.getMany(['x', 'y', 'z'])), ['two', 'why', undefined])
+    assert.deepEqual(await run(a.entries().all()), [
+      ['x', 'two'],
+      ['y', 'why']
+    ])
+    assert.deepEqual(await run(a.keys().all()), ['x', 'y'])
+    assert.equal(await run(b.count()), 2)
+    assert.equal(await run(a.has('x')), true)
+    const { context } = (await run(a.getEntry('x')))!
+    await run(
+      a.batch([
+        { type: 'put', key: 'x', value: 'three', context: context! },
+        { type: 'del', key: 'y' }
+      ])
+    )
+    assert.deepEqual((await run(b.getEntry('x')))!.siblings, ['three'])
+    assert.equal(await run(b.clear()), 1)
+    assert.equal(await run(a.count()), 0)
+    await run(watch.return())
+  })
+
+  it('expires each sibling at its time', async () => {
+    const [a] = (await keyspaces<string>(2, { conflicts: 'siblings' })) as [Keyspace<string>]
+    await run(a.put('x', 'stays'))
+    await run(a.put('x', 'goes', { ttl: 500 }))
+    assert.deepEqual((await run(a.getEntry('x')))!.siblings, ['stays', 'goes'])
+    await cluster.advance(1000)
+    assert.deepEqual((await run(a.getEntry('x')))!.siblings, ['stays'])
+    await run(a.put('y', 'goes', { ttl: 500 }))
+    assert.ok(((await run(a.getEntry('y')))!.ttl ?? 0) > 0)
+    await cluster.advance(1000)
+    assert.equal(await run(a.get('y')), undefined)
+  })
+
+  it('takes packed and structured values as any other', async () => {
+    const large = { at: new Date(7), text: 'kilovolt '.repeat(3000) }
+    await start(2)
+    const [a, b] = [0, 1].map(i =>
+      cluster.node(i).keyspace('k', { conflicts: 'siblings', valueEncoding: 'structured', compression: 'zstd' })
+    ) as [Keyspace, Keyspace]
+    await run(a.put('x', large))
+    await run(b.put('x', 'small'))
+    assert.deepEqual((await run(a.getEntry('x')))!.siblings, [large, 'small'])
+  })
+
+  it('refuses more siblings than there may be, and takes what sees them', async () => {
+    const [a] = (await keyspaces<number>(1, { conflicts: 'siblings' })) as [Keyspace<number>]
+    for (let i = 0; i < 64; i++) await run(a.put('x', i))
+    assert.equal(await codeOf(a.put('x', 64)), 'KV_TOO_MANY_SIBLINGS')
+    const entry = (await run(a.getEntry('x')))!
+    assert.equal(entry.siblings!.length, 64)
+    await run(a.put('x', 64, { context: entry.context! }))
+    assert.deepEqual((await run(a.getEntry('x')))!.siblings, [64])
+    assert.equal(await codeOf(a.put('y', 'x'.repeat(3 * 1024 * 1024) as never)), 'KV_TOO_MANY_SIBLINGS')
+  }).timeout(30_000)
+
+  it('refuses contexts that are none, of other keys, and from the future', async () => {
+    const [a] = (await keyspaces<number>(2, { conflicts: 'siblings' })) as [Keyspace<number>]
+    await run(a.put('x', 1))
+    const { context } = (await run(a.getEntry('x')))!
+    assert.equal(await codeOf(a.put('y', 1, { context: context! })), 'KV_TOKEN')
+    for (const bad of ['', 'nonsense', `${context!}AAAA`, context!.slice(0, -4), 5 as never]) {
+      assert.equal(await codeOf(a.put('x', 1, { context: bad })), 'KV_TOKEN')
+      assert.equal(await codeOf(a.delete('x', { context: bad })), 'KV_TOKEN')
+      assert.equal(await codeOf(a.batch([{ type: 'del', key: 'x', context: bad }])), 'KV_BATCH_FAILED')
+    }
+    const bytes = Buffer.from(context!, 'base64url')
+    // The time of the first and only actor, some three years ahead.
+    bytes[8]! += 1
+    assert.equal(await codeOf(a.put('x', 1, { context: bytes.toString('base64url') })), 'KV_CLOCK_DRIFT')
+  })
+
+  it('refuses what follows a single value, and contexts where they mean nothing', async () => {
+    const [a] = (await keyspaces<number>(1, { conflicts: 'siblings' })) as [Keyspace<number>]
+    assert.equal(await codeOf(a.touch('x', 5)), 'KV_CONFIG')
+    assert.equal(await codeOf(a.persist('x')), 'KV_CONFIG')
+    assert.equal(await codeOf(a.putIfAbsent('x', 1)), 'KV_CONFIG')
+    assert.equal(await codeOf(a.update('x', () => 1)), 'KV_CONFIG')
+    assert.equal(await codeOf(a.batch([], { context: 'x' } as never)), 'KV_CONFIG')
+    const plain = cluster.node(0).keyspace<number>('plain')
+    assert.equal(await codeOf(plain.put('x', 1, { context: 'x' })), 'KV_CONFIG')
+    assert.equal(await codeOf(plain.put('x', 1, { context: undefined })), 'none')
+    assert.equal(await codeOf(plain.delete('x', { context: 'x' })), 'KV_CONFIG')
+    assert.equal(await codeOf(plain.batch([{ type: 'put', key: 'x', value: 1, context: 'x' }])), 'KV_CONFIG')
+  })
+
+  it('says that nobody can mint when no owner can be reached, at any level', async () => {
+    const all = await keyspaces<string>(6, { conflicts: 'siblings' })
+    const owners = cluster.node(0).ring.owners('x')
+    const isOwner = (i: number): boolean => owners.includes(cluster.node(i).id)
+    const stranger = [0, 1, 2, 3, 4, 5].find(i => !isOwner(i))!
+    for (const i of [0, 1, 2, 3, 4, 5]) if (isOwner(i)) cluster.crash(i)
+    await cluster.advance(4000)
+    const call = all[stranger]!.put('x', 'y', { consistency: 'any', timeoutMs: 1000 })
+    assert.match(await codeOf(call), /KV_QUORUM_NOT_REACHED|KV_TIMEOUT/u)
+  })
+})
+
+describe('a keyspace with a resolver', () => {
+  it('gives what the resolver makes of siblings, and writes it back', async () => {
+    const given: string[] = []
+    const conflicts = (siblings: readonly string[], key: string): string => {
+      given.push(key)
+      return siblings.toSorted().join('+')
+    }
+    const [a, b] = (await keyspaces<string>(2, { conflicts })) as [Keyspace<string>, Keyspace<string>]
+    await run(Promise.all([a.put('x', 'a'), b.put('x', 'b')]))
+    assert.deepEqual(await run(a.values().all()), ['a+b'])
+    const entry = (await run(a.getEntry('x')))!
+    assert.deepEqual([entry.value, [...entry.siblings!].sort()], ['a+b', ['a', 'b']])
+    assert.equal(await run(b.get('x')), 'a+b')
+    assert.ok(given.length > 0 && given.every(key => key === 'x'))
+    await cluster.advance(1000)
+    assert.deepEqual((await run(b.getEntry('x')))!.siblings, ['a+b'])
+    assert.deepEqual(await run(b.getMany(['x'])), ['a+b'])
+  })
+
+  it('never has too many siblings, as it makes one of them', async () => {
+    const [a] = (await keyspaces<string[]>(1, { conflicts: resolvers.union })) as [Keyspace<string[]>]
+    for (let i = 0; i < 130; i++) await run(a.put('x', [`n${i}`]))
+    assert.equal((await run(a.get('x')))!.length, 130)
+  }).timeout(30_000)
+
+  it('tells what a resolver does wrong', async () => {
+    for (const conflicts of [
+      () => {
+        throw new Error('broken')
+      },
+      () => undefined,
+      async () => 1
+    ]) {
+      const [a] = (await keyspaces<unknown>(1, { conflicts })) as [Keyspace]
+      await run(a.put('x', 1))
+      assert.equal(await run(a.get('x')), 1, 'one value needs no resolver')
+      await run(a.put('x', 2))
+      assert.equal(await codeOf(a.get('x')), 'KV_RESOLVER')
+      assert.equal(await codeOf(a.getMany(['x'])), 'KV_RESOLVER')
+      assert.equal(await codeOf(a.values().all()), 'KV_RESOLVER')
+    }
+  })
+
+  it('counts what all have added, whoever adds at the same time', async () => {
+    const all = await keyspaces<PnCounts>(3, { conflicts: resolvers.pnCounter })
+    const counters = all.map((keyspace, i) => new PnCounter(keyspace, 'n', { actor: `node ${i}` }))
+    const adds = counters.flatMap(counter => [counter.add(5), counter.add(-2), counter.add(1)])
+    await run(Promise.all(adds))
+    for (const counter of counters) assert.equal(await run(counter.value()), 12)
+    assert.equal(await run(new PnCounter(all[0]!, 'none').value()), 0)
+    await assert.rejects(counters[0]!.add(NaN), TypeError)
+  })
+})
+
+describe('a keyspace that two nodes open in different ways', () => {
+  it('shows one the newest, which takes the place of all before it, and the other all', async () => {
+    await start(2)
+    const newest = cluster.node(0).keyspace<string>('k')
+    const siblings = cluster.node(1).keyspace<string>('k', { conflicts: 'siblings' })
+    await run(newest.put('x', 'plain'))
+    await run(siblings.put('x', 'beside'))
+    assert.deepEqual((await run(siblings.getEntry('x')))!.siblings, ['plain', 'beside'])
+    assert.equal(await run(newest.get('x')), 'beside')
+    assert.equal((await run(newest.getEntry('x')))!.siblings, undefined)
+    await run(newest.put('x', 'over'))
+    assert.equal(await run(newest.get('x')), 'over')
+    assert.deepEqual((await run(siblings.getEntry('x')))!.siblings, ['over'])
+    await run(siblings.put('x', 'more'))
+    await run(newest.update('x', value => `${value}!`))
+    assert.equal(await run(newest.get('x')), 'more!')
+    assert.equal(await run(newest.touch('x', 60_000)), true)
+    assert.equal(await run(siblings.get('x')), 'more!')
+    await run(newest.delete('x'))
+    assert.equal(await run(newest.get('x')), undefined)
+    assert.equal(await run(siblings.get('x')), undefined)
+  })
+})
