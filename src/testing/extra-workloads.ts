@@ -1,9 +1,12 @@
+import type { Ring } from '../model/partition.ts'
 import { Batches, type BatchesDeps, type BatchesOptions } from './batches.ts'
 import type { Violation } from './checkers/violation.ts'
 import { ExpiryWorkload, type ExpiryWorkloadOptions } from './expiry-workload.ts'
 import type { History } from './checkers/history.ts'
 import { ScanWorkload, type ScanWorkloadOptions } from './scan-workload.ts'
+import { SiblingWorkload, type SiblingWorkloadOptions } from './sibling-workload.ts'
 import type { SimCluster } from './sim-cluster.ts'
+import type { SimDisk } from './sim-disk.ts'
 import type { SimNode } from './sim-node.ts'
 import type { SimWorld } from './sim-world.ts'
 import { TaggedScans } from './tagged-scans.ts'
@@ -37,6 +40,8 @@ export interface ExtraWorkloadPlan {
   readonly expiry?: ExpiryWorkloadOptions
   /** Clients that write batches within hash tags. */
   readonly batches?: BatchesOptions
+  /** Clients of keyspaces with siblings. */
+  readonly siblings?: SiblingWorkloadOptions
 }
 
 /** What they work on. */
@@ -50,7 +55,7 @@ export interface ExtraWorkloadDeps {
 
 /** Those of a plan. Each draws from a chance of its own, so that what one does changes nothing for the others. */
 export function extraWorkloads(
-  { scans, expiry, batches }: ExtraWorkloadPlan,
+  { scans, expiry, batches, siblings }: ExtraWorkloadPlan,
   { world, cluster, history, keys }: ExtraWorkloadDeps
 ): readonly ExtraWorkload[] {
   const common = {
@@ -74,6 +79,12 @@ export function extraWorkloads(
     const disks = (): ReturnType<BatchesDeps['disks']> =>
       cluster.names.map(name => ({ name, disk: cluster.machine(name).disk }))
     extras.push(new Batches({ ...common, random, history, disks, ring: () => cluster.nodes[0]?.core.ring }, batches))
+  }
+  if (siblings !== undefined) {
+    const random = world.random.fork('siblings')
+    const disks = (): SimDisk[] => cluster.names.map(name => cluster.machine(name).disk)
+    const ring = (): Ring | undefined => cluster.nodes[0]?.core.ring
+    extras.push(new SiblingWorkload({ ...common, random, nowMs: () => world.nowMs, disks, ring }, siblings))
   }
   return extras
 }

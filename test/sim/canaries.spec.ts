@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { loadHash64 } from '../../src/runtime/hash.ts'
+import { SIBLING_RULES } from '../../src/testing/checkers/siblings.ts'
 import { UNIT_RULE } from '../../src/testing/checkers/units.ts'
 import { Simulation } from '../../src/testing/simulation.ts'
 import { canaries, type Canary, canaryPlan } from './canaries.ts'
@@ -19,7 +20,8 @@ describe('the simulator, given a planted bug', function () {
     'copies converge without being read',
     'no value ends before its time',
     UNIT_RULE,
-    'a watch tells the last version of every key'
+    'a watch tells the last version of every key',
+    ...Object.values(SIBLING_RULES)
   ]
 
   async function isCaught(canary: Canary | undefined, seed: number): Promise<boolean> {

@@ -8,6 +8,7 @@ import { late } from './scenarios/late.ts'
 import { merge } from './scenarios/merge.ts'
 import { purge } from './scenarios/purge.ts'
 import { scan } from './scenarios/scan.ts'
+import { siblings } from './scenarios/siblings.ts'
 import { ttl } from './scenarios/ttl.ts'
 import { watch } from './scenarios/watch.ts'
 
@@ -127,6 +128,30 @@ export const canaries: readonly Canary[] = [
     sabotage: withRules({ resumeWatches: false }),
     scenario: watch,
     hint: 1
+  },
+  {
+    name: 'S1 left out: a copy drops a sibling for a later one that has not seen it',
+    sabotage: withRules({ joinSiblings: false }),
+    scenario: siblings,
+    hint: 1
+  },
+  {
+    name: 'S2 left out: coordinators mint by themselves, upon nothing',
+    sabotage: withRules({ mintAtOwner: false }),
+    scenario: siblings,
+    hint: 1
+  },
+  {
+    name: 'S3 left out: an owner that is asked again mints a write twice',
+    sabotage: withRules({ mintOnce: false }),
+    scenario: siblings,
+    hint: 4
+  },
+  {
+    name: 'S4 left out: an owner that has lost what it minted goes on under the same name',
+    sabotage: withRules({ renameMint: false }),
+    scenario: siblings,
+    hint: 16
   }
 ]
 

@@ -11,6 +11,7 @@ import { refound } from './refound.ts'
 import { restart } from './restart.ts'
 import { rot } from './rot.ts'
 import { scan } from './scan.ts'
+import { siblings } from './siblings.ts'
 import { slowStore } from './slow-store.ts'
 import { split } from './split.ts'
 import { steady } from './steady.ts'
@@ -38,6 +39,7 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map(
     scan,
     ttl,
     atomic,
-    watch
+    watch,
+    siblings
   ].map(scenario => [scenario.name, scenario])
 )
