@@ -41,6 +41,7 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /refused .*name/u,
     /page +10000/u
   ],
+  '11-carts.ts': [/siblings 2\n/u, /merged +\[ 'milk', 'tea' \]/u, /resolved \{ bread: 1, jam: 1 \}/u, /likes +99\n/u],
   '12-level.ts': [
     /get +Moby-Dick/u,
     /entry +melville Moby-Dick\nentry +austen Emma/u,

@@ -9,6 +9,7 @@ const PAGES = [
   'README.md',
   'docs/start.md',
   'docs/guides/batches.md',
+  'docs/guides/conflicts.md',
   'docs/guides/faces.md',
   'docs/guides/scans.md',
   'docs/guides/sessions.md',
