@@ -443,6 +443,7 @@ describe('a coordinator', () => {
         ...deps,
         replica,
         ...NO_SCANS,
+        minter: new Minter({ ...deps, replica }, DRIFT_MS),
         slicer: new Slicer(new SimWorld().clock('a'), () => 0),
         transport: {} as Transport,
         topology: () => undefined,
