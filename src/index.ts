@@ -7,6 +7,7 @@ export type { AbortOptions } from './base/abort.ts'
 export { isKilovoltError, KilovoltError } from './base/errors.ts'
 export type { ErrorCode, KilovoltErrorOptions } from './base/errors.ts'
 export type { ClusterPhase } from './cluster/cluster.ts'
+export type { IndexValue } from './model/index-value.ts'
 export type { ConsistencyLevel } from './model/quorum.ts'
 export type { Liveness } from './model/view.ts'
 export { createNode } from './node/create-node.ts'
@@ -24,17 +25,20 @@ export type {
   ClearOptions,
   CountOptions,
   Entry,
+  IndexMatch,
   KeyRange,
   Keyspace,
   KeyspaceOptions,
   OperationOptions,
   PutOptions,
+  QueryOptions,
   ReadOptions,
   Scan,
   ScanOptions,
   SchemaKeyspaceOptions,
   WriteOptions
 } from './node/keyspace.ts'
+export type { IndexFunction, KeyspaceIndexes, VersionedIndex } from './node/index-definitions.ts'
 export type { MemberInfo } from './node/members.ts'
 export type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, WaitOptions } from './node/node.ts'
 export type { NodeOptions } from './node/options.ts'
@@ -51,6 +55,7 @@ export type { StopAdvice } from './node/safe-to-stop.ts'
 export type {
   Health,
   HintStatus,
+  IndexStatus,
   NodeStatus,
   OperationStatus,
   PartitionStatus,

@@ -18,7 +18,8 @@ const KEYSPACE_OPTIONS = new Set([
   'consistency',
   'r',
   'w',
-  'ttl'
+  'ttl',
+  'indexes'
 ])
 const OPERATION_OPTIONS = new Set(['consistency', 'timeoutMs', 'signal', 'r', 'w'])
 /** Of an operation that stores values. */

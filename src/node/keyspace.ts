@@ -1,6 +1,8 @@
 import type { AbortOptions } from '../base/abort.ts'
 import type { ConsistencyLevel } from '../model/quorum.ts'
 import type { Encoding, ValueEncoding } from './encodings.ts'
+import type { IndexValue } from '../model/index-value.ts'
+import type { KeyspaceIndexes } from './index-definitions.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
 import type { Watch, WatchOptions } from './watch.ts'
 
@@ -37,7 +39,7 @@ export interface PutOptions extends WriteOptions {
 }
 
 /** How a keyspace stores its keys and values, and what it promises by default. */
-export interface KeyspaceOptions<V, K> {
+export interface KeyspaceOptions<V, K, I extends string = string> {
   /** How keys become bytes. Default `'utf8'`. */
   readonly keyEncoding?: Encoding<K> | undefined
   /** How values become bytes. Default `'json'`. */
@@ -58,10 +60,20 @@ export interface KeyspaceOptions<V, K> {
   readonly w?: number | undefined
   /** How long values live that are stored without a `ttl` of their own, ms; `Infinity` for ever. Default: for ever. */
   readonly ttl?: number | undefined
+  /**
+   * Secondary indexes: what records are found by besides their keys, each a function of the value, by its name. Every node
+   * indexes the copies that it holds, so all nodes have to open the keyspace with the same ones; what is there already is
+   * indexed in the background, and again when a definition changes. See {@link Keyspace.query}. At most 32. Default: none.
+   */
+  readonly indexes?: KeyspaceIndexes<V, I> | undefined
 }
 
 /** Options of a keyspace whose values are validated. */
-export interface SchemaKeyspaceOptions<S extends StandardSchema, K> extends KeyspaceOptions<SchemaOutput<S>, K> {
+export interface SchemaKeyspaceOptions<S extends StandardSchema, K, I extends string = string> extends KeyspaceOptions<
+  SchemaOutput<S>,
+  K,
+  I
+> {
   /**
    * A validator of Standard Schema: zod, valibot, arktype and others. It sees each value before it is written, and what it
    * makes of it is what is stored; what is read is not validated again. It must answer at once, not by a promise.
@@ -120,6 +132,46 @@ export interface ScanOptions<K = string> extends KeyRange<K>, ReadOptions {
 }
 
 /**
+ * What {@link Keyspace.query} accepts: which values of the index, in which order, and how. A bound on one side finds values of
+ * its own type alone; without any bound all values of the index are found. `timeoutMs` is the deadline of each page.
+ */
+export interface QueryOptions extends ReadOptions {
+  /** This value alone. Not with any of the bounds. */
+  readonly equals?: IndexValue | undefined
+  /** Values after this one. */
+  readonly gt?: IndexValue | undefined
+  /** This value and those after it; counts before `gt`. */
+  readonly gte?: IndexValue | undefined
+  /** Values before this one. */
+  readonly lt?: IndexValue | undefined
+  /** This value and those before it; counts before `lt`. */
+  readonly lte?: IndexValue | undefined
+  /** Text that begins with this text, or bytes that begin with these; narrows the bounds further. */
+  readonly prefix?: string | Uint8Array | undefined
+  /** From the last value to the first. Default false. */
+  readonly reverse?: boolean | undefined
+  /** Most matches to return. Default: all. */
+  readonly limit?: number | undefined
+  /** Goes on behind the place of a {@link Scan.token}, of any node's query of this index in this direction. */
+  readonly after?: string | undefined
+  /** Matches that are fetched at a time, 1 … 16,384. Default 1,024. One page at most is held ahead of the one being consumed. */
+  readonly pageSize?: number | undefined
+}
+
+/**
+ * A record that a query has found.
+ *
+ * @typeParam V - type of the value
+ * @typeParam K - type of the key
+ */
+export interface IndexMatch<V, K = string> {
+  readonly key: K
+  readonly value: V
+  /** The value of the index that it was found by. */
+  readonly index: IndexValue
+}
+
+/**
  * A scan under way: an async iterator over the whole cluster, in the byte order of the encoded keys. Nothing is fetched
  * before the first entry is asked for, and no more than one page ahead. It ends by itself at the end, on an error, and when
  * a `for await` is left; otherwise call `return()`, or use `await using`.
@@ -170,6 +222,7 @@ export interface Entry<V> {
  * @typeParam V - type of the values, `unknown` unless given
  * @typeParam K - type of the keys, `string` unless `keyEncoding` says otherwise
  * @typeParam In - type of what is put, where a schema makes something else of it
+ * @typeParam I - names of the indexes, where TypeScript infers them from the options
  *
  * @example
  * ```ts
@@ -178,7 +231,7 @@ export interface Entry<V> {
  * await sessions.get('a') // { user: 'ada' }
  * ```
  */
-export interface Keyspace<V = unknown, K = string, In = V> {
+export interface Keyspace<V = unknown, K = string, In = V, I extends string = string> {
   /** Its name; the default keyspace's is empty. */
   readonly name: string
   /**
@@ -303,6 +356,24 @@ export interface Keyspace<V = unknown, K = string, In = V> {
    * @throws KilovoltError as {@link Keyspace.entries} and {@link Keyspace.batch}; `details.deleted` tells how many are deleted
    */
   clear(options?: ClearOptions<K>): Promise<number>
+  /**
+   * The records whose value in an index is the given one, or lies within bounds, by that value and then by key; a record with
+   * several values is found by each of them. What is returned is as new as a read at the level of the call, and has the value
+   * that it was found by; what was written a moment ago may not be found yet: an index follows its copies, and one copy is
+   * asked.
+   *
+   * @param index - name of an index of the options with which this node has opened the keyspace
+   * @throws KilovoltError `KV_CONFIG`, `KV_TOKEN`, both at once; while it runs, and then with a {@link Scan.token} to go on from:
+   *   `KV_INDEX_NOT_READY` when of some partition no owner that can be reached has built the index within `timeoutMs`,
+   *   `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`
+   *
+   * @example
+   * ```ts
+   * const users = node.keyspace('users', { indexes: { byAge: (user: User) => user.age } })
+   * for await (const { key, index } of users.query('byAge', { gte: 18, lt: 65 })) console.log(key, index)
+   * ```
+   */
+  query(index: I, options?: QueryOptions): Scan<IndexMatch<V, K>>
   /**
    * A live stream of changes of this keyspace, of one key or of those with a prefix, made on whichever node. For each key
    * versions grow, the last one always comes, and none comes twice; versions between may be left out. What fails, fails when

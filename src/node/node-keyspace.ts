@@ -16,14 +16,18 @@ import type {
   ClearOptions,
   CountOptions,
   Entry,
+  IndexMatch,
   Keyspace,
   KeyspaceOptions,
   PutOptions,
+  QueryOptions,
   ReadOptions,
   Scan,
   ScanOptions,
   WriteOptions
 } from './keyspace.ts'
+import { indexDefinitions } from './index-definitions.ts'
+import { KeyspaceQueries } from './keyspace-queries.ts'
 import { KeyspaceScans } from './keyspace-scans.ts'
 import { KeyspaceValues } from './keyspace-values.ts'
 import type { Body } from './packing.ts'
@@ -45,6 +49,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   readonly #keys: Codec<K>
   readonly #values: KeyspaceValues<V, In>
   readonly #scans: KeyspaceScans<V, K>
+  readonly #queries: KeyspaceQueries<V, K>
   readonly #read: Requirement | 'any'
   readonly #write: Requirement | 'any'
   readonly #ttl: number | undefined
@@ -71,15 +76,19 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     this.#write = requirement(undefined, options.w) ?? level
     this.#ttl = lifetime(options.ttl)
     this.#conditional = new ConditionalWrites(source, this.#nameBytes)
-    this.#scans = new KeyspaceScans({
+    const parts = {
       source,
       name: this.#nameBytes,
       encodeKey: this.#keyBytes,
       decodeKey: this.#keys.decode,
-      decodeValue: record => this.#values.decode(record),
+      decodeValue: (record: RecordBytes) => this.#values.decode(record),
       read: this.#read,
       write: this.#write
-    })
+    }
+    this.#scans = new KeyspaceScans(parts)
+    this.#queries = new KeyspaceQueries(parts)
+    const definitions = indexDefinitions(this.#nameBytes, options.indexes, parts.decodeValue)
+    if (definitions.length > 0) source.indexes.define(this.#nameBytes, definitions)
     this.#plainRead = { requirement: this.#read, timeoutMs: undefined, signal: undefined }
     this.#plainWrite = { requirement: this.#write, timeoutMs: undefined, signal: undefined }
     this.#plainPut = this.#ttl === undefined ? this.#plainWrite : { ...this.#plainWrite, ttl: this.#ttl }
@@ -212,6 +221,10 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
 
   async clear(options: ClearOptions<K> = NO_OPTIONS): Promise<number> {
     return this.#scans.clear(options)
+  }
+
+  query(index: string, options: QueryOptions = NO_OPTIONS): Scan<IndexMatch<V, K>> {
+    return this.#queries.query(index, options)
   }
 
   watch(options: WatchOptions<K> = {}): Watch<V, K> {

@@ -35,6 +35,10 @@ export interface PlacementRules {
   readonly keepAge: boolean
   /** U: whether a replica stores the writes of one call that lie in one partition together. */
   readonly keepUnits: boolean
+  /** X1: whether the old entries of an index are deleted, and what is read is compared with its entry. */
+  readonly keepEntries: boolean
+  /** X2: whether a copy notes what was written while nobody had told it how to index that. */
+  readonly noteUnindexed: boolean
   /** W2: whether a watch that changes to another copy looks there for what the former one never had. */
   readonly rewindWatches: boolean
   /** Whether a watch that goes on where an earlier one stood is told what came since. */
@@ -62,6 +66,8 @@ export const SOUND_RULES: PlacementRules = {
   closeFirst: true,
   keepAge: true,
   keepUnits: true,
+  keepEntries: true,
+  noteUnindexed: true,
   rewindWatches: true,
   resumeWatches: true
 }

@@ -45,6 +45,8 @@ export const MessageType = {
   PUTS: 35,
   /** The next page of some partitions' records, in the order of their keys. */
   SCAN: 36,
+  /** The next entries of an index that are of some partitions. */
+  INDEX: 37,
   /** Next page of a partition's records, for its new owner. */
   COPY: 40,
   /** What has arrived since? */
