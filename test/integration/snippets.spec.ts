@@ -10,6 +10,7 @@ const PAGES = [
   'docs/start.md',
   'docs/guides/batches.md',
   'docs/guides/faces.md',
+  'docs/guides/indexes.md',
   'docs/guides/scans.md',
   'docs/guides/sessions.md',
   'docs/guides/ttl.md',

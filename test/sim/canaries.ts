@@ -4,6 +4,7 @@ import type { PlannedMember, SimulationPlan } from '../../src/testing/simulation
 import { atomic } from './scenarios/atomic.ts'
 import { churn } from './scenarios/churn.ts'
 import { drawPlan, type Scenario } from './scenarios/draw.ts'
+import { indexes } from './scenarios/indexes.ts'
 import { late } from './scenarios/late.ts'
 import { merge } from './scenarios/merge.ts'
 import { purge } from './scenarios/purge.ts'
@@ -126,6 +127,18 @@ export const canaries: readonly Canary[] = [
     name: 'a watch that goes on by its token is told nothing of what came since',
     sabotage: withRules({ resumeWatches: false }),
     scenario: watch,
+    hint: 1
+  },
+  {
+    name: 'X1 left out: old entries of an index stay, and what is read is not compared with its entry',
+    sabotage: withRules({ keepEntries: false }),
+    scenario: indexes,
+    hint: 1
+  },
+  {
+    name: 'X2 left out: what was written before the app told how to index it counts as indexed',
+    sabotage: withRules({ noteUnindexed: false }),
+    scenario: indexes,
     hint: 1
   }
 ]
