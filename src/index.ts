@@ -7,6 +7,7 @@ export type { AbortOptions } from './base/abort.ts'
 export { isKilovoltError, KilovoltError } from './base/errors.ts'
 export type { ErrorCode, KilovoltErrorOptions } from './base/errors.ts'
 export type { ClusterPhase } from './cluster/cluster.ts'
+export type { IndexValue } from './model/index-value.ts'
 export type { ConsistencyLevel } from './model/quorum.ts'
 export type { Liveness } from './model/view.ts'
 export type { Conflicts, Resolver } from './node/conflicts.ts'
@@ -26,18 +27,20 @@ export type {
   CountOptions,
   DeleteOptions,
   Entry,
+  IndexMatch,
   KeyRange,
   Keyspace,
-  KeyspaceOptions,
   OperationOptions,
   PutOptions,
+  QueryOptions,
   ReadOptions,
   Scan,
   ScanOptions,
-  SchemaKeyspaceOptions,
   SinglePutOptions,
   WriteOptions
 } from './node/keyspace.ts'
+export type { KeyspaceOptions, SchemaKeyspaceOptions } from './node/keyspace-options.ts'
+export type { IndexFunction, KeyspaceIndexes, VersionedIndex } from './node/index-definitions.ts'
 export type { MemberInfo } from './node/members.ts'
 export type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, WaitOptions } from './node/node.ts'
 export type { NodeOptions } from './node/options.ts'
@@ -57,6 +60,7 @@ export type { StopAdvice } from './node/safe-to-stop.ts'
 export type {
   Health,
   HintStatus,
+  IndexStatus,
   NodeStatus,
   OperationStatus,
   PartitionStatus,

@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'KV_CORRUPT'
   | 'KV_ENCODING'
   | 'KV_HANDSHAKE'
+  | 'KV_INDEX_NOT_READY'
   | 'KV_INTERNAL'
   | 'KV_INVALID_VALUE'
   | 'KV_JOIN_TIMEOUT'

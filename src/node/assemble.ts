@@ -32,6 +32,8 @@ import { type Hello, WIRE_VERSION, WIRE_VERSION_MIN } from '../transport/hello.t
 import { Mesh } from '../transport/mesh.ts'
 import { createMover } from './mover.ts'
 import type { KeyspaceBackend } from './backend.ts'
+import type { IndexDoor } from './index-door.ts'
+import type { Indexing } from './indexing.ts'
 import { KeyTurns } from './key-turns.ts'
 import { adviseStop, type StopAdvice } from './safe-to-stop.ts'
 import type { WatchDoor } from './node-watch.ts'
@@ -68,6 +70,7 @@ class Assembly implements NodeCore {
   readonly #discovery: Discovery
   readonly #coordinator: Coordinator
   readonly #watching: Watching
+  readonly #indexing: Indexing
   readonly #transfer: Transfer
   readonly #importer: Importer
   readonly #pace: Pace
@@ -155,6 +158,8 @@ class Assembly implements NodeCore {
     for (const served of [replica, minter, scans]) served.listen(this.transport)
     this.#watching = new Watching(this.#stores.arrivals)
     this.#watching.listen({ ...common, pace: this.#pace, random: random.fork('watch'), events: this.#events })
+    this.#indexing = this.#stores.indexing
+    this.#indexing.listen({ ...common, slicer, pace: this.#pace, reads: this.#coordinator }, config)
     this.#transfer.listen()
     this.#mending.listen()
     this.#followChanges()
@@ -213,7 +218,7 @@ class Assembly implements NodeCore {
 
   async start(signal?: AbortSignal): Promise<void> {
     try {
-      await this.horizons.open()
+      await Promise.all([this.horizons.open(), this.#indexing.open(this.#parts.identity.created)])
       await this.#openTrees()
       await this.#stores.hints.open()
       await this.#stores.setAside.open()
@@ -255,6 +260,10 @@ class Assembly implements NodeCore {
   get watches(): WatchDoor {
     this.#assertRunning()
     return this.#watching.door
+  }
+
+  get indexes(): IndexDoor {
+    return this.#indexing
   }
 
   safeToStop(): StopAdvice {
@@ -308,6 +317,7 @@ class Assembly implements NodeCore {
       repair: this.#mending.stats(),
       purge: { ...this.#mending.purgeStats(), setAside: this.#stores.setAside.count },
       hints: this.#stores.hints.stats(),
+      indexes: this.#indexing.status(),
       storage: this.records.stats(),
       permanent: this.#parts.store.permanent,
       readOnly: this.#stores.guard.failure?.message,
@@ -322,6 +332,7 @@ class Assembly implements NodeCore {
     const { store, loop, logger } = this.#parts
     this.#events.emit('stopped', undefined)
     this.#watching.stop()
+    this.#indexing.cancel()
     this.#mending.cancel()
     this.#importer.cancel()
     this.#pace.stop()
@@ -337,6 +348,7 @@ class Assembly implements NodeCore {
       ['mending', () => this.#mending.stop()],
       ['hints', () => this.#stores.hints.close()],
       ['set aside', () => this.#stores.setAside.close()],
+      ['indexes', () => this.#indexing.stop()],
       ['records', () => this.records.close()],
       ['stamps', () => this.#stores.stamps.close()],
       ['identity', () => this.#close()],

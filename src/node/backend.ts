@@ -2,6 +2,7 @@ import type { Causality } from '../model/causality.ts'
 import type { ByteRange } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
+import type { IndexDoor } from './index-door.ts'
 import type { KeyTurns } from './key-turns.ts'
 import type { Packing } from './packing.ts'
 import type { WatchDoor } from './node-watch.ts'
@@ -113,6 +114,8 @@ export interface BackendSource {
   readonly packing: Packing
   /** Throws `KV_NODE_STOPPED` when the node has stopped. */
   readonly data: KeyspaceBackend
+  /** The indexes of this node. */
+  readonly indexes: IndexDoor
   /** Who reads a key and then writes it takes turns here with the others of this node. */
   readonly turns: KeyTurns
   /** Throws `KV_NODE_STOPPED` when the node has stopped. */

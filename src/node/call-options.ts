@@ -19,7 +19,8 @@ const KEYSPACE_OPTIONS = new Set([
   'r',
   'w',
   'ttl',
-  'conflicts'
+  'conflicts',
+  'indexes'
 ])
 const OPERATION_OPTIONS = new Set(['consistency', 'timeoutMs', 'signal', 'r', 'w'])
 /** Of an operation that stores values. */

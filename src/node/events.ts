@@ -44,6 +44,11 @@ export interface NodeEvents {
    * other copies as soon as enough of these can be asked; `status().storage.corruptLeft` says how many are not.
    */
   'data:corrupt': CustomEvent<{ readonly count: number }>
+  /**
+   * The function of an index has thrown, or made what cannot be indexed, of a record: that is stored, but not found by the index.
+   * Told of the first record of each index; `status().indexes` counts them all.
+   */
+  'index:failed': CustomEvent<{ readonly keyspace: string; readonly index: string; readonly error: unknown }>
   /** The node has stopped, for whatever reason. */
   'node:stopped': CustomEvent<void>
 }

@@ -5,7 +5,7 @@ import type { Sibling } from '../model/sibling-form.ts'
 import { latestValue } from '../model/sibling-set.ts'
 import type { BackendSource } from './backend.ts'
 import { type Codec, createCodec } from './encodings.ts'
-import type { KeyspaceOptions } from './keyspace.ts'
+import type { KeyspaceOptions } from './keyspace-options.ts'
 import { type Body, packAbove } from './packing.ts'
 import { assertSchema, type StandardSchema, validated } from './schema.ts'
 

@@ -1,8 +1,6 @@
 import type { AbortOptions } from '../base/abort.ts'
-import type { Conflicts } from './conflicts.ts'
 import type { ConsistencyLevel } from '../model/quorum.ts'
-import type { Encoding, ValueEncoding } from './encodings.ts'
-import type { SchemaOutput, StandardSchema } from './schema.ts'
+import type { IndexValue } from '../model/index-value.ts'
 import type { Watch, WatchOptions } from './watch.ts'
 
 /** What every operation accepts. */
@@ -53,46 +51,6 @@ export interface DeleteOptions extends WriteOptions {
    * key is read first. Only with `conflicts` other than `'newest'`.
    */
   readonly context?: string | undefined
-}
-
-/** How a keyspace stores its keys and values, and what it promises by default. */
-export interface KeyspaceOptions<V, K> {
-  /** How keys become bytes. Default `'utf8'`. */
-  readonly keyEncoding?: Encoding<K> | undefined
-  /** How values become bytes. Default `'json'`. */
-  readonly valueEncoding?: ValueEncoding<V> | undefined
-  /**
-   * Whether values are compressed, by zstd, before they are sent and stored. Recorded with each value: whatever the
-   * options of a reader, it reads all of them. Values that would not get smaller by an eighth stay as they are. Default
-   * `false`.
-   */
-  readonly compression?: 'zstd' | false | undefined
-  /** Bytes that a value must have more than, once encoded, to be compressed. Default 512. */
-  readonly compressAbove?: number | undefined
-  /** Level of operations that do not name one. Default `'quorum'`. */
-  readonly consistency?: ConsistencyLevel | undefined
-  /** Copies that must answer a read, instead of the level. */
-  readonly r?: number | undefined
-  /** Copies that must acknowledge a write, instead of the level. */
-  readonly w?: number | undefined
-  /** How long values live that are stored without a `ttl` of their own, ms; `Infinity` for ever. Default: for ever. */
-  readonly ttl?: number | undefined
-  /**
-   * What becomes of values that were written to one key without having seen each other. `'newest'`: the one with the latest stamp
-   * wins. `'siblings'`: all are kept until a put or a deletion has seen them; reads give the newest, {@link Keyspace.getEntry} all
-   * of them. A function: reads give what it makes of them, and write that back. The same on all nodes; see the guide on
-   * conflicts for what it costs and for what cannot be had with it. Default `'newest'`.
-   */
-  readonly conflicts?: Conflicts<V, K> | undefined
-}
-
-/** Options of a keyspace whose values are validated. */
-export interface SchemaKeyspaceOptions<S extends StandardSchema, K> extends KeyspaceOptions<SchemaOutput<S>, K> {
-  /**
-   * A validator of Standard Schema: zod, valibot, arktype and others. It sees each value before it is written, and what it
-   * makes of it is what is stored; what is read is not validated again. It must answer at once, not by a promise.
-   */
-  readonly schema: S
 }
 
 /**
@@ -155,6 +113,46 @@ export interface ScanOptions<K = string> extends KeyRange<K>, ReadOptions {
 }
 
 /**
+ * What {@link Keyspace.query} accepts: which values of the index, in which order, and how. A bound on one side finds values of
+ * its own type alone; without any bound all values of the index are found. `timeoutMs` is the deadline of each page.
+ */
+export interface QueryOptions extends ReadOptions {
+  /** This value alone. Not with any of the bounds. */
+  readonly equals?: IndexValue | undefined
+  /** Values after this one. */
+  readonly gt?: IndexValue | undefined
+  /** This value and those after it; counts before `gt`. */
+  readonly gte?: IndexValue | undefined
+  /** Values before this one. */
+  readonly lt?: IndexValue | undefined
+  /** This value and those before it; counts before `lt`. */
+  readonly lte?: IndexValue | undefined
+  /** Text that begins with this text, or bytes that begin with these; narrows the bounds further. */
+  readonly prefix?: string | Uint8Array | undefined
+  /** From the last value to the first. Default false. */
+  readonly reverse?: boolean | undefined
+  /** Most matches to return. Default: all. */
+  readonly limit?: number | undefined
+  /** Goes on behind the place of a {@link Scan.token}, of any node's query of this index in this direction. */
+  readonly after?: string | undefined
+  /** Matches that are fetched at a time, 1 … 16,384. Default 1,024. One page at most is held ahead of the one being consumed. */
+  readonly pageSize?: number | undefined
+}
+
+/**
+ * A record that a query has found.
+ *
+ * @typeParam V - type of the value
+ * @typeParam K - type of the key
+ */
+export interface IndexMatch<V, K = string> {
+  readonly key: K
+  readonly value: V
+  /** The value of the index that it was found by. */
+  readonly index: IndexValue
+}
+
+/**
  * A scan under way: an async iterator over the whole cluster, in the byte order of the encoded keys. Nothing is fetched
  * before the first entry is asked for, and no more than one page ahead. It ends by itself at the end, on an error, and when
  * a `for await` is left; otherwise call `return()`, or use `await using`.
@@ -212,6 +210,7 @@ export interface Entry<V> {
  * @typeParam V - type of the values, `unknown` unless given
  * @typeParam K - type of the keys, `string` unless `keyEncoding` says otherwise
  * @typeParam In - type of what is put, where a schema makes something else of it
+ * @typeParam I - names of the indexes, where TypeScript infers them from the options
  *
  * @example
  * ```ts
@@ -220,7 +219,7 @@ export interface Entry<V> {
  * await sessions.get('a') // { user: 'ada' }
  * ```
  */
-export interface Keyspace<V = unknown, K = string, In = V> {
+export interface Keyspace<V = unknown, K = string, In = V, I extends string = string> {
   /** Its name; the default keyspace's is empty. */
   readonly name: string
   /**
@@ -349,6 +348,24 @@ export interface Keyspace<V = unknown, K = string, In = V> {
    * @throws KilovoltError as {@link Keyspace.entries} and {@link Keyspace.batch}; `details.deleted` tells how many are deleted
    */
   clear(options?: ClearOptions<K>): Promise<number>
+  /**
+   * The records whose value in an index is the given one, or lies within bounds, by that value and then by key; a record with
+   * several values is found by each of them. What is returned is as new as a read at the level of the call, and has the value
+   * that it was found by; what was written a moment ago may not be found yet: an index follows its copies, and one copy is
+   * asked.
+   *
+   * @param index - name of an index of the options with which this node has opened the keyspace
+   * @throws KilovoltError `KV_CONFIG`, `KV_TOKEN`, both at once; while it runs, and then with a {@link Scan.token} to go on from:
+   *   `KV_INDEX_NOT_READY` when of some partition no owner that can be reached has built the index within `timeoutMs`,
+   *   `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`
+   *
+   * @example
+   * ```ts
+   * const users = node.keyspace('users', { indexes: { byAge: (user: User) => user.age } })
+   * for await (const { key, index } of users.query('byAge', { gte: 18, lt: 65 })) console.log(key, index)
+   * ```
+   */
+  query(index: I, options?: QueryOptions): Scan<IndexMatch<V, K>>
   /**
    * A live stream of changes of this keyspace, of one key or of those with a prefix, made on whichever node. For each key
    * versions grow, the last one always comes, and none comes twice; versions between may be left out. What fails, fails when

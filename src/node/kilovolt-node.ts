@@ -15,15 +15,16 @@ import type {
   ClearOptions,
   CountOptions,
   Entry,
+  IndexMatch,
   Keyspace,
-  KeyspaceOptions,
   PutOptions,
+  QueryOptions,
   ReadOptions,
   Scan,
   ScanOptions,
-  SchemaKeyspaceOptions,
   WriteOptions
 } from './keyspace.ts'
+import type { KeyspaceOptions, SchemaKeyspaceOptions } from './keyspace-options.ts'
 import { NodeKeyspace } from './node-keyspace.ts'
 import { listMembers, type MemberInfo, memberInfo } from './members.ts'
 import type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, WaitOptions } from './node.ts'
@@ -67,11 +68,14 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     return this.#core.transport.addresses
   }
 
-  keyspace<V = unknown, K = string>(name: string, options?: KeyspaceOptions<V, K>): Keyspace<V, K>
-  keyspace<S extends StandardSchema, K = string>(
+  keyspace<S extends StandardSchema, K = string, I extends string = string>(
     name: string,
-    options: SchemaKeyspaceOptions<S, K>
-  ): Keyspace<SchemaOutput<S>, K, SchemaInput<S>>
+    options: SchemaKeyspaceOptions<S, K, I>
+  ): Keyspace<SchemaOutput<S>, K, SchemaInput<S>, I>
+  keyspace<V = unknown, K = string, I extends string = string>(
+    name: string,
+    options?: KeyspaceOptions<V, K, I>
+  ): Keyspace<V, K, V, I>
   keyspace<V, K>(name: string, options?: KeyspaceOptions<V, K>): Keyspace<V, K> {
     return new NodeKeyspace<V, K>(this.#core, name, options)
   }
@@ -138,6 +142,10 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
 
   clear(options?: ClearOptions): Promise<number> {
     return this.#default.clear(options)
+  }
+
+  query(index: string, options?: QueryOptions): Scan<IndexMatch<unknown>> {
+    return this.#default.query(index, options)
   }
 
   watch(options?: WatchOptions): Watch {
@@ -264,6 +272,7 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     })
     this.#core.on('set-aside', count => emit('data:set-aside', { count }))
     this.#core.on('corrupt', count => emit('data:corrupt', { count }))
+    this.#core.on('index-failed', detail => emit('index:failed', detail))
     this.#core.on('stopped', () => emit('node:stopped', undefined))
   }
 }

@@ -72,6 +72,8 @@ export interface CoreEvents {
   storage: KilovoltError | undefined
   /** How many records were set aside. */
   'set-aside': number
+  /** An index that its code could make no values of a record for; the first time only. */
+  'index-failed': { readonly keyspace: string; readonly index: string; readonly error: unknown }
   /** How many stored records were found to be damaged. */
   corrupt: number
 }

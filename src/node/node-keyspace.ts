@@ -27,15 +27,19 @@ import type {
   CountOptions,
   DeleteOptions,
   Entry,
+  IndexMatch,
   Keyspace,
-  KeyspaceOptions,
   PutOptions,
+  QueryOptions,
   ReadOptions,
   Scan,
   ScanOptions,
   SinglePutOptions,
   WriteOptions
 } from './keyspace.ts'
+import type { KeyspaceOptions } from './keyspace-options.ts'
+import { indexDefinitions } from './index-definitions.ts'
+import { KeyspaceQueries } from './keyspace-queries.ts'
 import { KeyspaceScans } from './keyspace-scans.ts'
 import { KeyspaceValues } from './keyspace-values.ts'
 import type { Body } from './packing.ts'
@@ -58,6 +62,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   readonly #keys: Codec<K>
   readonly #values: KeyspaceValues<V, In>
   readonly #scans: KeyspaceScans<V, K>
+  readonly #queries: KeyspaceQueries<V, K>
   readonly #read: Requirement | 'any'
   readonly #write: Requirement | 'any'
   readonly #ttl: number | undefined
@@ -78,6 +83,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     assertKeyspaceOptions(name, options)
     const { conflicts = 'newest' } = options
     assertConflicts(conflicts)
+    if (conflicts !== 'newest' && options.indexes !== undefined) throw noIndexes()
     this.name = name
     this.#nameBytes = utf8(name)
     this.#keys = createCodec<K>(options.keyEncoding ?? 'utf8', 'keyEncoding', this.#nameBytes)
@@ -95,7 +101,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     }
     this.#source = this.#siblings?.source ?? source
     this.#conditional = new ConditionalWrites(source, this.#nameBytes)
-    this.#scans = new KeyspaceScans({
+    const parts = {
       source: this.#source,
       name: this.#nameBytes,
       encodeKey: this.#keyBytes,
@@ -103,7 +109,11 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
       decodeValue: this.#shown,
       read: this.#read,
       write: this.#write
-    })
+    }
+    this.#scans = new KeyspaceScans(parts)
+    this.#queries = new KeyspaceQueries(parts)
+    const definitions = indexDefinitions(this.#nameBytes, options.indexes, record => this.#values.decode(record))
+    if (definitions.length > 0) source.indexes.define(this.#nameBytes, definitions)
     this.#plainRead = { requirement: this.#read, timeoutMs: undefined, signal: undefined }
     this.#plainWrite = { requirement: this.#write, timeoutMs: undefined, signal: undefined }
     this.#plainPut = this.#ttl === undefined ? this.#plainWrite : { ...this.#plainWrite, ttl: this.#ttl }
@@ -249,6 +259,10 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     return this.#scans.clear(options)
   }
 
+  query(index: string, options: QueryOptions = NO_OPTIONS): Scan<IndexMatch<V, K>> {
+    return this.#queries.query(index, options)
+  }
+
   watch(options: WatchOptions<K> = {}): Watch<V, K> {
     const codec = {
       keyspace: this.#nameBytes,
@@ -367,6 +381,11 @@ function assertBatchOperation({ type, ...more }: BatchOperation<unknown, unknown
   if (!('ttl' in more) || more.ttl === undefined) return
   if (type === 'del') throw new KilovoltError('KV_CONFIG', 'a batch operation that deletes has no "ttl"')
   lifetime(more.ttl)
+}
+
+/** A replica indexes what it holds by itself, and of several siblings it cannot know which value the app will see. */
+function noIndexes(): KilovoltError {
+  return new KilovoltError('KV_CONFIG', '"indexes" cannot be had with "conflicts" other than \'newest\'')
 }
 
 const NO_OPTIONS = {}

@@ -1,5 +1,6 @@
 import type { AbortOptions } from '../base/abort.ts'
-import type { Keyspace, KeyspaceOptions, SchemaKeyspaceOptions } from './keyspace.ts'
+import type { Keyspace } from './keyspace.ts'
+import type { KeyspaceOptions, SchemaKeyspaceOptions } from './keyspace-options.ts'
 import type { MemberInfo } from './members.ts'
 import type { NodeEvents } from './events.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
@@ -79,14 +80,11 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
   /** Who owns what. */
   readonly ring: RingView
   /**
-   * A keyspace of this node. Costs nothing: no request is made, and every node sees the same data under the same name.
+   * A keyspace of this node. Costs nothing, but for indexes: no request is made, and every node sees the same data under the
+   * same name. With a schema its types are those of the values.
    *
    * @param name - up to 64 bytes of UTF-8
    * @throws KilovoltError `KV_CONFIG`
-   */
-  keyspace<V = unknown, K = string>(name: string, options?: KeyspaceOptions<V, K>): Keyspace<V, K>
-  /**
-   * The same, with a schema: its types are those of the values.
    *
    * @example
    * ```ts
@@ -95,10 +93,15 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
    * await users.get('ada') // { name: 'Ada', age: 0 }
    * ```
    */
-  keyspace<S extends StandardSchema, K = string>(
+  keyspace<S extends StandardSchema, K = string, I extends string = string>(
     name: string,
-    options: SchemaKeyspaceOptions<S, K>
-  ): Keyspace<SchemaOutput<S>, K, SchemaInput<S>>
+    options: SchemaKeyspaceOptions<S, K, I>
+  ): Keyspace<SchemaOutput<S>, K, SchemaInput<S>, I>
+  /** The same, without a schema. */
+  keyspace<V = unknown, K = string, I extends string = string>(
+    name: string,
+    options?: KeyspaceOptions<V, K, I>
+  ): Keyspace<V, K, V, I>
   /** All nodes heard of, and how each is doing, ordered by id. */
   members(): MemberInfo[]
   /** Everything this node knows about itself. */

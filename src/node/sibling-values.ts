@@ -51,6 +51,9 @@ export class SiblingValues<V, K> {
       turns: source.turns,
       get watches() {
         return source.watches
+      },
+      get indexes() {
+        return source.indexes
       }
     }
   }

@@ -89,6 +89,23 @@ export interface HintStatus {
   readonly dropped: number
 }
 
+/** How far an index is that this node's app has defined; of the copies that this node holds. */
+export interface IndexStatus {
+  /** Name of its keyspace; the default one is `''`. */
+  readonly keyspace: string
+  readonly index: string
+  /** `building` until all of its partitions are ready. */
+  readonly state: 'ready' | 'building'
+  /** Partitions there are, */
+  readonly partitions: number
+  /** and of those in how many every record of this node has its entries. */
+  readonly ready: number
+  /** Records that were read to build it, since the node started. */
+  readonly built: number
+  /** Records of which its function could make no values, since the node started; the app is told by `index:failed`. */
+  readonly failed: number
+}
+
 /** Everything a node knows about itself, as plain data. */
 export interface NodeStatus {
   readonly id: string
@@ -109,6 +126,8 @@ export interface NodeStatus {
   readonly repair: RepairStatus
   readonly purge: PurgeStatus
   readonly hints: HintStatus
+  /** The indexes of the keyspaces that were opened here. */
+  readonly indexes: readonly IndexStatus[]
   readonly storage: RecordStoreStats & {
     readonly permanent: boolean
     /** Why writes are refused at the moment; `undefined` while they are not. */
@@ -134,6 +153,7 @@ export interface StatusInput {
   readonly repair: RepairStatus
   readonly purge: PurgeStatus
   readonly hints: HintStatus
+  readonly indexes: readonly IndexStatus[]
   readonly storage: RecordStoreStats
   readonly permanent: boolean
   readonly readOnly: string | undefined
@@ -144,7 +164,7 @@ export interface StatusInput {
 
 /** The status of a node, judged from what it knows. */
 export function describeStatus(input: StatusInput): NodeStatus {
-  const { id, cluster, phase, leader, topology, view, operations, transfer, repair, purge, hints } = input
+  const { id, cluster, phase, leader, topology, view, operations, transfer, repair, purge, hints, indexes } = input
   const { transport, healthMultiplier } = input
   const members = { alive: 0, suspect: 0, dead: 0 }
   for (const { status } of view.values()) if (status !== 'left') members[status]++
@@ -178,6 +198,7 @@ export function describeStatus(input: StatusInput): NodeStatus {
     repair,
     purge,
     hints,
+    indexes,
     storage,
     transport,
     healthMultiplier

@@ -17,12 +17,16 @@ export interface StoreReportsDeps {
 /** Tells everybody who should know what befalls a node's store: by the log, and by events. */
 export class StoreReports implements GuardListener {
   readonly #deps: StoreReportsDeps
+  readonly logger: Logger
+  readonly events: Emitter<CoreEvents>
   readonly #aside: ToldTogether<undefined>
   readonly #corrupt: ToldTogether<Uint8Array>
 
   constructor(deps: StoreReportsDeps) {
     const { clock, logger, events } = deps
     this.#deps = deps
+    this.logger = logger
+    this.events = events
     this.#aside = new ToldTogether(clock, count => {
       logger.warn('data:set-aside: records came too late to be taken back', { count })
       events.emit('set-aside', count)

@@ -9,6 +9,7 @@ import { createCache } from '../storage/record-cache.ts'
 import { SetAside } from '../storage/set-aside.ts'
 import { CeilingStampSource } from '../storage/stamp-source.ts'
 import { TreeIndex } from '../storage/tree-index.ts'
+import { Indexing } from './indexing.ts'
 import type { NodeConfig, NodeParts } from './node-core.ts'
 import type { StoreReports } from './store-reports.ts'
 
@@ -23,6 +24,8 @@ export interface Stores {
   readonly setAside: SetAside
   readonly stamps: CeilingStampSource
   readonly damage: Damage
+  /** What goes with the records of keyspaces that have indexes. */
+  readonly indexing: Indexing
   /** What was written lately, while somebody watches. */
   readonly arrivals: ArrivalLog
 }
@@ -58,12 +61,23 @@ export function createStores(
   const horizonOf = rules.refusePast ? { horizonOf: horizons.horizonOf.bind(horizons) } : {}
   const torn = rules.keepUnits ? {} : { keepsUnits: false, batchMax: 1 }
   const { joinSiblings: joinsSiblings } = rules
+  const { logger, events } = reports
+  const indexing = new Indexing({ store: guard, partitions, logger, rules, events })
   const arrivals = new ArrivalLog({
     wallMs: () => clock.wallMs(),
     horizonOf: partition => horizons.horizonOf(partition)
   })
   const records = new ApplyLoop(
-    { store: guard, cache: createCache(store, cacheBytes), clock, trees, damage, tap: arrivals, ...horizonOf },
+    {
+      store: guard,
+      cache: createCache(store, cacheBytes),
+      clock,
+      trees,
+      damage,
+      tap: arrivals,
+      indexes: indexing.indexes,
+      ...horizonOf
+    },
     { durability, joinsSiblings, ...torn }
   )
   const kept = { store: guard, clock, onDamage: reports.onDamage }
@@ -71,5 +85,5 @@ export function createStores(
     { ...kept, floorOf: horizons.floorOf.bind(horizons) },
     { durability, bytesMax: HINT_BYTES_MAX }
   )
-  return { guard, records, trees, horizons, hints, setAside: new SetAside(kept), stamps, damage, arrivals }
+  return { guard, records, trees, horizons, hints, setAside: new SetAside(kept), stamps, damage, arrivals, indexing }
 }

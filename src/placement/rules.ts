@@ -43,6 +43,10 @@ export interface PlacementRules {
   readonly mintOnce: boolean
   /** S4: whether an owner that may have forgotten what it has minted mints under another name from then on. */
   readonly renameMint: boolean
+  /** X1: whether the old entries of an index are deleted, and what is read is compared with its entry. */
+  readonly keepEntries: boolean
+  /** X2: whether a copy notes what was written while nobody had told it how to index that. */
+  readonly noteUnindexed: boolean
   /** W2: whether a watch that changes to another copy looks there for what the former one never had. */
   readonly rewindWatches: boolean
   /** Whether a watch that goes on where an earlier one stood is told what came since. */
@@ -74,6 +78,8 @@ export const SOUND_RULES: PlacementRules = {
   mintAtOwner: true,
   mintOnce: true,
   renameMint: true,
+  keepEntries: true,
+  noteUnindexed: true,
   rewindWatches: true,
   resumeWatches: true
 }

@@ -5,7 +5,7 @@ import type { Repair } from './get-operation.ts'
 import type { Minter } from './minter.ts'
 import type { KilovoltError } from '../base/errors.ts'
 import type { CoordinatorStats, OperationDeps, OperationOptions } from './operation.ts'
-import type { ScanDeps } from './scan-round.ts'
+import type { ScanDeps } from './scanner.ts'
 import type { InTime } from './stamp-wait.ts'
 import type { TurnBundles } from './turn-bundles.ts'
 

@@ -4,8 +4,8 @@ import { compareRecordStamps, hasEitherSiblings, isLive, type RecordBytes, recor
 import type { ScanRow } from './scan-wire.ts'
 
 /** What one node has sent for a page. */
-export interface ScanStream {
-  readonly rows: readonly ScanRow[]
+export interface ScanStream<Row = ScanRow> {
+  readonly rows: readonly Row[]
   /** The last key that it has looked at; `undefined` when it is at the end. */
   readonly last: Uint8Array | undefined
   /** Partitions whose rows do not count any more, as their owners have changed since. */

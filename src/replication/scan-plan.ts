@@ -23,7 +23,9 @@ export interface PlanOptions {
   readonly heard: (partition: PartitionId) => readonly StoreId[]
   /** Whether one of them has sent the values. */
   readonly hasWhole: (partition: PartitionId) => boolean
-  readonly isUsable: (store: StoreId) => boolean
+  readonly isUsable: (store: StoreId, partition: PartitionId) => boolean
+  /** Whether few nodes are to be asked, oneself before others, and not all to share the work. Default false. */
+  readonly isFew?: boolean
 }
 
 /** Whom a page asks for what. */
@@ -69,7 +71,7 @@ function choose(
   route: Route,
   partition: PartitionId,
   loads: ReadonlyMap<StoreId, number>,
-  { requirement, heard, isUsable }: PlanOptions
+  { requirement, heard, isUsable, isFew = false }: PlanOptions
 ): readonly StoreId[] | undefined {
   const known = heard(partition)
   const sets = requirement === 'one' ? route.sets.slice(0, 1) : route.sets
@@ -79,10 +81,11 @@ function choose(
     let best: StoreId | undefined
     let bestRank = Infinity
     for (const store of route.replicas) {
-      if (known.includes(store) || chosen.includes(store) || !isUsable(store)) continue
+      if (known.includes(store) || chosen.includes(store) || !isUsable(store, partition)) continue
       // Who counts in several sets spares another one.
       const counts = sets.filter((set, i) => lacking[i]! > 0 && set.includes(store)).length
-      const rank = (loads.get(store) ?? 0) - counts * SEVERAL
+      const load = loads.get(store)
+      const rank = (isFew ? (load === undefined ? 1 : 0) : (load ?? 0)) - counts * SEVERAL
       if (counts > 0 && rank < bestRank) {
         best = store
         bestRank = rank

@@ -4,37 +4,55 @@ import type { PartitionId } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { rowOf, type Topology } from '../placement/topology.ts'
 import { pause } from '../runtime/clock.ts'
-import type { Slicer, Slices } from '../runtime/slices.ts'
-import { MessageType } from '../transport/message-type.ts'
-import type { Outcome } from '../transport/transport.ts'
 import type { OperationDeps } from './operation.ts'
 import type { Routes } from './routes.ts'
 import type { ScanStream } from './scan-merge.ts'
-import { type Assignment, planScan } from './scan-plan.ts'
-import type { ScanServer } from './scan-server.ts'
-import { encodeScan, PAGE_REST_MAX_MS, pageDecoding, type ScanPage, type ScanRequest } from './scan-wire.ts'
+import { type Assignment, type PlanOptions, planScan } from './scan-plan.ts'
 
-/** What a scan needs of the coordinator. */
-export interface ScanDeps extends Pick<
-  OperationDeps,
-  'self' | 'transport' | 'clock' | 'rules' | 'routes' | 'catchUp' | 'isDead' | 'topology' | 'stamps' | 'wheel'
-> {
-  readonly scans: Pick<ScanServer, 'page'>
-  readonly slicer: Pick<Slicer, 'begin'>
+/** What a round needs of the coordinator. */
+export type RoundDeps = Pick<OperationDeps, 'self' | 'clock' | 'routes' | 'catchUp' | 'isDead'>
+
+/** What a node is asked for at most. */
+export interface RoundShare {
+  readonly rows: number
+  readonly bytes: number
+}
+
+/** What a node says. */
+export interface RoundPage<Row> {
+  /** Its epoch. */
+  readonly epoch: number
+  /** Partitions of which it is no owner, or not in this epoch. */
+  readonly refused: readonly PartitionId[]
+  /** Partitions that it owns, and can say nothing of for now. Default none. */
+  readonly lacking?: readonly PartitionId[]
+  readonly rows: readonly Row[]
+  /** The last place that was looked at; `undefined`: the range is at its end. */
+  readonly last: Uint8Array | undefined
 }
 
 /** What is asked for a page. */
-export interface RoundRequest extends Omit<ScanRequest, 'whole' | 'heads' | 'exempt' | 'restMaxMs'> {
+export interface RoundRequest<Row> extends RoundShare {
+  /** What it is a page of, for errors. */
+  readonly what: 'scan' | 'query'
   readonly requirement: Requirement
   readonly partitions: readonly PartitionId[]
   readonly wantsValues: boolean
-  readonly rests: boolean
+  /** Whether few nodes are to be asked. Default false. */
+  readonly isFew?: boolean
+  /** Asks one node; `undefined` when it has not answered. */
+  readonly ask: (
+    assignment: Assignment,
+    share: RoundShare,
+    epoch: number,
+    timeoutMs: number
+  ) => Promise<RoundPage<Row> | undefined>
 }
 
 /** What has been heard of a partition. */
-interface Heard {
+interface Heard<Row> {
   readonly stores: StoreId[]
-  readonly streams: ScanStream[]
+  readonly streams: ScanStream<Row>[]
   /** Epoch in which it was asked for. */
   readonly epoch: number
   hasWhole: boolean
@@ -42,8 +60,6 @@ interface Heard {
 
 /** How long a node may take for a page before its partitions are asked of others, ms. */
 const ANSWER_WITHIN_MS = 2000
-/** Of the time that is left of a page's deadline the part that those who are asked may rest. */
-const REST_PART = 1 / 8
 /** How long one that has failed is not asked where others will do, ms. */
 const AVOID_MS = 1000
 /** Rest before too few replicas are tried again, ms: the first, and the longest. */
@@ -56,39 +72,40 @@ const NOBODY: readonly StoreId[] = []
  * Who fails, is silent, or does not own a partition is replaced, for the partitions that this leaves open. What was heard of
  * a partition whose owners have changed since does not count any more.
  */
-export class ScanRound {
-  readonly #deps: ScanDeps
-  readonly #request: RoundRequest
+export class ScanRound<Row> {
+  readonly #deps: RoundDeps
+  readonly #request: RoundRequest<Row>
   readonly #remainingMs: () => number
   /** Until when nodes are left out, ms of the monotonic clock. Lives as long as the scan. */
   readonly #avoided: Map<StoreId, number>
   readonly #stop: AbortSignal
-  readonly #slices: Slices
-  readonly #heard = new Map<PartitionId, Heard>()
-  readonly #streams: ScanStream[] = []
+  readonly #heard = new Map<PartitionId, Heard<Row>>()
+  readonly #streams: ScanStream<Row>[] = []
+  /** Who can say nothing of a partition for now. */
+  readonly #lacking = new Map<PartitionId, Set<StoreId>>()
   #restMs = REST_MIN_MS
 
   constructor(
-    deps: ScanDeps,
-    request: RoundRequest,
-    scan: {
-      readonly avoided: Map<StoreId, number>
-      readonly remainingMs: () => number
-      readonly stop: AbortSignal
-      readonly slices: Slices
-    }
+    deps: RoundDeps,
+    request: RoundRequest<Row>,
+    scan: { readonly avoided: Map<StoreId, number>; readonly remainingMs: () => number; readonly stop: AbortSignal }
   ) {
     this.#deps = deps
     this.#request = request
     this.#avoided = scan.avoided
     this.#remainingMs = scan.remainingMs
     this.#stop = scan.stop
-    this.#slices = scan.slices
   }
 
   /** What has been sent of the page. */
-  get streams(): readonly ScanStream[] {
+  get streams(): readonly ScanStream<Row>[] {
     return this.#streams
+  }
+
+  /** A partition of which somebody could say nothing, and nobody something; if there is one. */
+  get lacking(): PartitionId | undefined {
+    for (const partition of this.#lacking.keys()) if (!this.#heard.has(partition)) return partition
+    return undefined
   }
 
   /** How many replicas have answered for a partition. */
@@ -114,7 +131,10 @@ export class ScanRound {
       const routes = this.#deps.routes()
       if (routes === undefined) throw new KilovoltError('KV_NOT_JOINED', 'this node is not a member of a cluster yet')
       this.#forgetMoved(routes.topology)
-      const plan = this.#plan(routes, store => !this.#isAvoided(store))
+      const plan = this.#plan(
+        routes,
+        (store, of) => !this.#isAvoided(store) && this.#lacking.get(of)?.has(store) !== true
+      )
       if (plan.unreachable !== undefined) {
         await this.#rest(routes)
         continue
@@ -125,18 +145,20 @@ export class ScanRound {
     }
   }
 
-  #plan(routes: Routes, isUsable: (store: StoreId) => boolean): ReturnType<typeof planScan> {
-    const { requirement, partitions, wantsValues } = this.#request
+  #plan(routes: Routes, isUsable: PlanOptions['isUsable']): ReturnType<typeof planScan> {
+    const { requirement, partitions, wantsValues, isFew = false } = this.#request
     const { self, isDead } = this.#deps
     return planScan({
       routes,
       requirement,
       partitions,
       wantsValues,
+      isFew,
       heard: partition => this.#heard.get(partition)?.stores ?? NOBODY,
       hasWhole: partition => this.#heard.get(partition)?.hasWhole === true,
-      isUsable: store =>
-        isUsable(store) && (store === self || (!isDead(store) && routes.topology.members.get(store) !== undefined))
+      isUsable: (store, partition) =>
+        isUsable(store, partition) &&
+        (store === self || (!isDead(store) && routes.topology.members.get(store) !== undefined))
     })
   }
 
@@ -151,53 +173,43 @@ export class ScanRound {
     return newest
   }
 
-  #askOne({ store, peer, whole, heads }: Assignment, epoch: number): Promise<ScanPage | undefined> {
-    const { keyspace, range, isReverse, requirement, rests, partitions, rows, bytes } = this.#request
-    const { self, scans, transport } = this.#deps
-    const count = whole.length + heads.length
+  #askOne(assignment: Assignment, epoch: number): Promise<RoundPage<Row> | undefined> {
+    const { partitions, rows, bytes, ask } = this.#request
+    const { whole, heads } = assignment
     // Keys are spread by chance: who has so many of the partitions has passed about as many keys as the others by then.
-    const share = rows * (count / partitions.length)
-    const request: ScanRequest = {
-      keyspace,
-      range,
-      isReverse,
-      exempt: requirement === 'one',
-      rows: Math.ceil(share + Math.sqrt(share)) + 1,
-      bytes: Math.ceil(bytes * (count / partitions.length)),
-      whole,
-      heads,
-      restMaxMs: rests ? restMaxMs(this.#remainingMs()) : 0
-    }
-    return new Promise(resolve => {
-      if (store === self) return scans.page(request, epoch, (_error, page) => resolve(page))
-      if (peer === undefined) return resolve(undefined)
-      const timeoutMs = Math.max(1, Math.min(this.#remainingMs(), ANSWER_WITHIN_MS))
-      const body = encodeScan(request)
-      transport.request(peer, { type: MessageType.SCAN, class: 'bulk', body, timeoutMs }, outcome => {
-        resolve(pageOf(outcome, this.#slices))
-      })
-    })
+    const part = (whole.length + heads.length) / partitions.length
+    const share = rows * part
+    const most = { rows: Math.ceil(share + Math.sqrt(share)) + 1, bytes: Math.ceil(bytes * part) }
+    return ask(assignment, most, epoch, Math.max(1, Math.min(this.#remainingMs(), ANSWER_WITHIN_MS)))
   }
 
   /** Returns the epoch of a node that has refused something because of a newer one. */
-  #take({ store, whole, heads }: Assignment, page: ScanPage, epoch: number): number {
-    const stream: ScanStream = { rows: page.rows, last: page.last, void: new Set() }
+  #take({ store, whole, heads }: Assignment, page: RoundPage<Row>, epoch: number): number {
+    const stream: ScanStream<Row> = { rows: page.rows, last: page.last, void: new Set() }
     this.#streams.push(stream)
-    const refused = new Set(page.refused)
+    const { lacking = [] } = page
+    const refused = new Set([...page.refused, ...lacking])
+    for (const partition of lacking) this.#lack(partition, store)
     for (const partition of whole) if (!refused.has(partition)) this.#hear(partition, store, stream, epoch, true)
     for (const partition of heads) if (!refused.has(partition)) this.#hear(partition, store, stream, epoch, false)
-    if (refused.size === 0) return 0
+    if (page.refused.length === 0) return 0
     // It is behind, or not what the log says it is: others will do.
     if (page.epoch <= epoch) this.#avoid(store)
     return page.epoch
   }
 
-  #hear(partition: PartitionId, store: StoreId, stream: ScanStream, epoch: number, isWhole: boolean): void {
+  #hear(partition: PartitionId, store: StoreId, stream: ScanStream<Row>, epoch: number, isWhole: boolean): void {
     let heard = this.#heard.get(partition)
     if (heard === undefined) this.#heard.set(partition, (heard = { stores: [], streams: [], epoch, hasWhole: false }))
     heard.stores.push(store)
     heard.streams.push(stream)
     heard.hasWhole ||= isWhole
+  }
+
+  #lack(partition: PartitionId, store: StoreId): void {
+    const stores = this.#lacking.get(partition)
+    if (stores === undefined) this.#lacking.set(partition, new Set([store]))
+    else stores.add(store)
   }
 
   /** What an earlier epoch's owners have said counts no more where a later one has changed them. */
@@ -212,9 +224,10 @@ export class ScanRound {
   /** Too few can be asked: waits a little if that may change, as those who failed may be back or be replaced. */
   async #rest(routes: Routes): Promise<void> {
     const { unreachable } = this.#plan(routes, () => true)
-    if (unreachable !== undefined) throw outOfReach(unreachable, this.#request.requirement)
+    if (unreachable !== undefined) throw outOfReach(unreachable, this.#request)
     await this.#pause()
     this.#avoided.clear()
+    for (const stores of this.#lacking.values()) stores.clear()
   }
 
   /** Whoever has told of the epoch may be gone before it has told all: somebody else will. */
@@ -241,25 +254,13 @@ export class ScanRound {
   }
 }
 
-async function pageOf(outcome: Outcome, slices: Slices): Promise<ScanPage | undefined> {
-  if (outcome.kind !== 'reply') return undefined
-  slices.resume()
-  try {
-    return await slices.run(pageDecoding(outcome.body))
-  } catch {
-    return undefined
-  }
-}
-
-/** How long a node may rest over a page of which so much time is left, ms. */
-export function restMaxMs(remainingMs: number): number {
-  return Math.max(0, Math.min(PAGE_REST_MAX_MS, Math.floor(remainingMs * REST_PART)))
-}
-
-function outOfReach(partition: PartitionId, requirement: Requirement): KilovoltError {
+function outOfReach(
+  partition: PartitionId,
+  { what, requirement }: Pick<RoundRequest<unknown>, 'what' | 'requirement'>
+): KilovoltError {
   return new KilovoltError(
     'KV_QUORUM_NOT_REACHED',
-    `a scan at ${String(requirement)} needs more replicas of partition ${partition} than can be reached; ` +
+    `a ${what} at ${String(requirement)} needs more replicas of partition ${partition} than can be reached; ` +
       'go on with its token when they are back, or at a lower level',
     { retryable: true, details: { partition, requirement } }
   )

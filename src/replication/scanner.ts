@@ -6,11 +6,24 @@ import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { type RecordBytes, recordHlc } from '../model/record.ts'
-import type { Slices } from '../runtime/slices.ts'
-import { Deadline } from '../runtime/timer-wheel.ts'
+import type { Slicer, Slices } from '../runtime/slices.ts'
+import { MessageType } from '../transport/message-type.ts'
+import type { Outcome } from '../transport/transport.ts'
 import type { Gathered } from './gather.ts'
+import type { OperationDeps } from './operation.ts'
+import { lateError, PageWait } from './page-wait.ts'
 import { type MergedRow, ScanMerge } from './scan-merge.ts'
-import { restMaxMs, type ScanDeps, ScanRound } from './scan-round.ts'
+import type { Assignment } from './scan-plan.ts'
+import { type RoundShare, ScanRound } from './scan-round.ts'
+import type { ScanServer } from './scan-server.ts'
+import {
+  encodeScan,
+  PAGE_REST_MAX_MS,
+  pageDecoding,
+  type ScanPage,
+  type ScanRequest,
+  type ScanRow
+} from './scan-wire.ts'
 
 /** In which form a scan wants what it finds. */
 export interface ScanForm {
@@ -38,6 +51,15 @@ export interface ScanEntry {
   readonly record: RecordBytes
 }
 
+/** What a scan needs of the coordinator. */
+export interface ScanDeps extends Pick<
+  OperationDeps,
+  'self' | 'transport' | 'clock' | 'rules' | 'routes' | 'catchUp' | 'isDead' | 'stamps' | 'wheel'
+> {
+  readonly scans: Pick<ScanServer, 'page'>
+  readonly slicer: Pick<Slicer, 'begin'>
+}
+
 /** What the scans of a node share. */
 export interface ScannerDeps extends ScanDeps {
   readonly ring: Ring
@@ -58,6 +80,8 @@ interface Settled {
 }
 
 const NOTHING: Gathered<never> = { results: [], failures: new Map() }
+/** Of the time that is left of a page's deadline the part that those who are asked may rest. */
+const REST_PART = 1 / 8
 /** Bytes of records that a page is meant to have, for all nodes together. */
 const PAGE_BYTES = 1024 * 1024
 /** Rows that are merged in one go, and entries that are made of them. */
@@ -116,7 +140,7 @@ export class Scanner {
     const { track, wheel } = this.#deps
     const { signal, timeoutMs } = this.#options
     return new Promise((resolve, reject) => {
-      const wait = (this.#wait = new PageWait(reject, timeoutMs))
+      const wait = (this.#wait = new PageWait(reject, () => lateError('scan', timeoutMs)))
       const forget = onAbort(signal, () => wait.cancel(abortError(signal!, 'a scan')))
       const untrack = track(wait)
       wheel.add(wait, timeoutMs)
@@ -134,15 +158,30 @@ export class Scanner {
 
   async #fetch(range: ByteRange, rows: number, wait: PageWait): Promise<readonly ScanEntry[]> {
     const { clock, rules, ring, stamps } = this.#deps
-    const { keyspace, isReverse, requirement, wantsValues, rests, timeoutMs } = this.#options
+    const { isReverse, requirement, wantsValues, rests, timeoutMs } = this.#options
     const deadlineMs = clock.monotonicMs() + timeoutMs
     const remainingMs = (): number => deadlineMs - clock.monotonicMs()
     const partitions = this.#partitions
     const slices = this.#deps.slicer.begin({ restMaxMs: rests ? restMaxMs(timeoutMs) : 0 })
-    const round = new ScanRound(
+    const round = new ScanRound<ScanRow>(
       this.#deps,
-      { keyspace, range, isReverse, requirement, wantsValues, rests, partitions, rows, bytes: PAGE_BYTES },
-      { avoided: this.#avoided, remainingMs, stop: wait.signal, slices }
+      {
+        what: 'scan',
+        requirement,
+        wantsValues,
+        partitions,
+        rows,
+        bytes: PAGE_BYTES,
+        ask: (assignment, share, epoch, answerMs) =>
+          this.#ask(
+            { range, ...share, restMaxMs: rests ? restMaxMs(remainingMs()) : 0 },
+            assignment,
+            epoch,
+            answerMs,
+            slices
+          )
+      },
+      { avoided: this.#avoided, remainingMs, stop: wait.signal }
     )
     await round.run()
     if (wait.signal.aborted) return []
@@ -162,6 +201,26 @@ export class Scanner {
     if (!wait.signal.aborted)
       this.#left = passed === undefined ? undefined : nonEmpty(restAfter(range, passed, isReverse))
     return entries
+  }
+
+  #ask(
+    part: RoundShare & Pick<ScanRequest, 'range' | 'restMaxMs'>,
+    { store, peer, whole, heads }: Assignment,
+    epoch: number,
+    timeoutMs: number,
+    slices: Slices
+  ): Promise<ScanPage | undefined> {
+    const { keyspace, isReverse, requirement } = this.#options
+    const { self, scans, transport } = this.#deps
+    const request: ScanRequest = { keyspace, isReverse, exempt: requirement === 'one', ...part, whole, heads }
+    return new Promise(resolve => {
+      if (store === self) return scans.page(request, epoch, (_error, page) => resolve(page))
+      if (peer === undefined) return resolve(undefined)
+      const body = encodeScan(request)
+      transport.request(peer, { type: MessageType.SCAN, class: 'bulk', body, timeoutMs }, outcome => {
+        resolve(pageOf(outcome, slices))
+      })
+    })
   }
 
   /** Reads by themselves the keys on which the replicas do not agree, and ends where that fails. */
@@ -195,32 +254,19 @@ export class Scanner {
   }
 }
 
-/** Waits for one page: its deadline, the caller's signal and the node's stop end it. */
-class PageWait extends Deadline {
-  readonly #reject: (error: KilovoltError) => void
-  readonly #timeoutMs: number
-  readonly #ended = new AbortController()
-
-  constructor(reject: (error: KilovoltError) => void, timeoutMs: number) {
-    super()
-    this.#reject = reject
-    this.#timeoutMs = timeoutMs
+async function pageOf(outcome: Outcome, slices: Slices): Promise<ScanPage | undefined> {
+  if (outcome.kind !== 'reply') return undefined
+  slices.resume()
+  try {
+    return await slices.run(pageDecoding(outcome.body))
+  } catch {
+    return undefined
   }
+}
 
-  /** Aborts when nobody waits any more. */
-  get signal(): AbortSignal {
-    return this.#ended.signal
-  }
-
-  override expire(): void {
-    const message = `a page of a scan did not come within ${this.#timeoutMs} ms; go on with its token`
-    this.cancel(new KilovoltError('KV_TIMEOUT', message, { retryable: true }))
-  }
-
-  cancel(error: KilovoltError): void {
-    this.#ended.abort()
-    this.#reject(error)
-  }
+/** How long a node may rest over a page of which so much time is left, ms. */
+function restMaxMs(remainingMs: number): number {
+  return Math.max(0, Math.min(PAGE_REST_MAX_MS, Math.floor(remainingMs * REST_PART)))
 }
 
 function failedAt(key: Uint8Array, error: unknown): unknown {

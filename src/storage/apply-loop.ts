@@ -1,7 +1,5 @@
-import { assert } from '../base/assert.ts'
 import { EMPTY_BYTES } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
-import { BoundedQueue } from '../base/queue.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -11,7 +9,10 @@ import type { ChangeTap } from './arrival-log.ts'
 import { Damage } from './damage.ts'
 import { FlushFence } from './flush-fence.ts'
 import { dataKey, decodeDataKey, partitionRange } from './key-layout.ts'
-import { Pending } from './pending.ts'
+import { INDEXED_AT_ONCE, type IndexUpkeep, type IndexWrite, type PartitionDrop } from './index-upkeep.ts'
+import { LoneTasks } from './lone-tasks.ts'
+import { MutationQueue } from './mutation-queue.ts'
+import { PartitionDrops } from './partition-drops.ts'
 import type { RecordCache } from './record-cache.ts'
 import { formFor, PLAIN, type RecordForm } from './record-form.ts'
 import { RecordReader } from './record-reader.ts'
@@ -30,11 +31,9 @@ import type { Mint } from './sibling-door.ts'
 import { storageError } from './storage-error.ts'
 import type { Store, StoreChange } from './store.ts'
 import type { RecordChange, TreeIndex } from './tree-index.ts'
+import { unitDone } from './unit-done.ts'
 
 type Done = Mutation['done']
-
-const BATCH_MAX = 512
-const BATCH_BYTES_MAX = 4 * 1024 * 1024
 
 /**
  * The single writer of a store. Whatever is offered during a turn of the event loop, or while a batch is being written,
@@ -50,44 +49,45 @@ export class ApplyLoop implements RecordStore {
   readonly #trees: TreeIndex | undefined
   readonly #rules: ApplyRules
   readonly #tap: ChangeTap | undefined
+  readonly #indexes: IndexUpkeep | undefined
   readonly #form: RecordForm
   readonly #damage: Damage
   readonly #cache: RecordCache | undefined
   readonly #reader: RecordReader
   readonly #durability: { readonly sync: boolean }
-  readonly #batchMax: number
-  readonly #batchBytesMax: number
   readonly #keepsUnits: boolean
-  readonly #queue: BoundedQueue<Mutation>
+  readonly #queue: MutationQueue
   readonly #fence = new FlushFence()
-  /** Partitions that are being dropped, with the mutations that must wait until that is done. */
-  readonly #held = new Map<PartitionId, Mutation[]>()
-  readonly #drops = new Map<PartitionId, Promise<void>>()
+  readonly #drops: PartitionDrops
+  readonly #lone = new LoneTasks(this.#fence)
   /** From the call of `soon` until the batch is acknowledged. */
   #busy = false
   #isWritingUnit = false
   #closed = false
-  readonly #pending: Pending
   #dropped = 0
   #applied = 0
   #stale = 0
   #batches = 0
 
-  constructor({ store, clock, trees, horizonOf, damage, cache, tap }: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
+  constructor(deps: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
+    const { store, clock, trees, horizonOf, damage, cache, tap, indexes } = deps
     this.#store = store
     this.#clock = clock
     this.#trees = trees
     this.#tap = tap
+    this.#indexes = indexes
     this.#form = formFor(store)
     this.#damage = damage ?? new Damage()
     this.#cache = cache
     this.#durability = { sync: options.durability === 'fsync' }
-    this.#pending = new Pending(options.pendingMax, options.pendingBytesMax)
-    this.#batchMax = options.batchMax ?? BATCH_MAX
-    this.#batchBytesMax = options.batchBytesMax ?? BATCH_BYTES_MAX
     this.#keepsUnits = options.keepsUnits ?? true
     this.#rules = { form: this.#form, damage: this.#damage, horizonOf, joinsSiblings: options.joinsSiblings ?? true }
-    this.#queue = new BoundedQueue(this.#pending.countMax)
+    this.#queue = new MutationQueue(options)
+    this.#drops = new PartitionDrops({
+      passed: () => this.#fence.passed(),
+      clear: partition => this.#clear(partition),
+      offer: mutation => this.#offer(mutation)
+    })
     this.#reader = new RecordReader({
       store,
       form: this.#form,
@@ -140,15 +140,7 @@ export class ApplyLoop implements RecordStore {
     for (let i = 0; i < keys.length; i++) bytes += keys[i]!.length + records[i]!.record.length
     const refusal = this.#refusal(bytes, keys.length)
     if (refusal !== undefined) return done(refusal, undefined)
-    const results: ApplyResult[] = []
-    let failure: Error | undefined
-    let left = keys.length
-    // All of them are told one after the other, and of all the same when they fail.
-    const each: Done = (error, result) => {
-      failure ??= error
-      if (result !== undefined) results.push(result)
-      if (--left === 0) done(failure, failure === undefined ? results : undefined)
-    }
+    const each = unitDone(keys.length, done)
     for (const [i, { record }] of records.entries()) {
       this.#take(partition, keys[i]!, record, 'offer', each, this.#keepsUnits ? keys.length - 1 - i : 0)
     }
@@ -192,9 +184,9 @@ export class ApplyLoop implements RecordStore {
     following: number,
     mint?: Mint
   ): void {
-    this.#pending.enter(key.length + record.length)
     const mutation = { key, record, kind, done, group: this.#fence.enter(), following, mint }
-    const held = this.#held.size === 0 ? undefined : this.#held.get(partition)
+    this.#queue.taken(mutation)
+    const held = this.#drops.heldOf(partition)
     if (held !== undefined) held.push(mutation)
     else this.#offer(mutation)
   }
@@ -204,12 +196,22 @@ export class ApplyLoop implements RecordStore {
   }
 
   dropPartition(partition: PartitionId): Promise<void> {
+    return this.#closed ? Promise.reject(stopped()) : this.#drops.drop(partition)
+  }
+
+  /** Runs a task while no record is written; let it be short. `undefined`: not run, as its partition is being deleted. */
+  alone<T>(partition: PartitionId | undefined, task: () => Promise<T>): Promise<T | undefined> {
     if (this.#closed) return Promise.reject(stopped())
-    const drop = this.#drop(partition).finally(() => {
-      if (this.#drops.get(partition) === drop) this.#drops.delete(partition)
+    return this.#alone(() => {
+      const isGoing = partition !== undefined && this.#drops.heldOf(partition) !== undefined
+      return isGoing ? Promise.resolve(undefined) : task()
     })
-    this.#drops.set(partition, drop)
-    return drop
+  }
+
+  #alone<T>(task: () => Promise<T>): Promise<T> {
+    const result = this.#lone.add(task)
+    this.#wake()
+    return result
   }
 
   stats(): RecordStoreStats {
@@ -217,7 +219,7 @@ export class ApplyLoop implements RecordStore {
       applied: this.#applied,
       stale: this.#stale,
       batches: this.#batches,
-      pending: this.#pending.count,
+      pending: this.#queue.pending,
       corrupt: this.#damage.found,
       corruptLeft: this.#damage.left,
       cache: this.#cache?.stats() ?? NO_CACHE
@@ -231,7 +233,7 @@ export class ApplyLoop implements RecordStore {
   async close(): Promise<void> {
     this.#closed = true
     await this.#fence.passed()
-    await Promise.allSettled(this.#drops.values())
+    await this.#drops.settled()
   }
 
   #assertOpen(): void {
@@ -239,19 +241,30 @@ export class ApplyLoop implements RecordStore {
   }
 
   #refusal(bytes: number, count: number): KilovoltError | undefined {
-    return this.#closed ? stopped() : this.#pending.refusal(bytes, count)
+    return this.#closed ? stopped() : this.#queue.refusal(bytes, count)
   }
 
   #offer(mutation: Mutation): void {
-    assert(this.#queue.push(mutation), 'the queue has room for everything that is pending')
+    this.#queue.push(mutation)
+    this.#wake()
+  }
+
+  #wake(): void {
     if (this.#busy) return
     this.#busy = true
     this.#clock.soon(this.#turn)
   }
 
-  /** One batch: taken, looked up, decided and written. */
+  #goOn(): void {
+    if (!this.#queue.isEmpty || !this.#lone.isEmpty) this.#clock.soon(this.#turn)
+    else this.#busy = false
+  }
+
+  /** One batch: taken, looked up, decided and written; or what has to be done between two. */
   readonly #turn = (): void => {
-    const batch = new ApplyBatch(this.#next())
+    const lone = this.#lone.run()
+    if (lone !== undefined) return void lone.then(() => this.#goOn())
+    const batch = new ApplyBatch(this.#queue.next())
     this.#batches++
     const cache = this.#cache
     if (cache !== undefined) {
@@ -265,38 +278,28 @@ export class ApplyLoop implements RecordStore {
       this.#fail(batch, error)
       return
     }
-    if ('then' in found) {
-      void found.then(
-        values => this.#write(batch, values),
-        (error: unknown) => this.#fail(batch, error)
-      )
-    } else {
-      this.#write(batch, found)
-    }
-  }
-
-  /** The mutations of the next batch: never a part of a unit. */
-  #next(): Mutation[] {
-    const taken: Mutation[] = []
-    let bytes = 0
-    let following = 0
-    while (following > 0 || (taken.length < this.#batchMax && bytes < this.#batchBytesMax)) {
-      const mutation = this.#queue.shift()
-      if (mutation === undefined) break
-      taken.push(mutation)
-      bytes += mutation.key.length + mutation.record.length
-      following = mutation.following
-    }
-    return taken
+    if (!('then' in found)) return this.#write(batch, found)
+    void found.then(
+      values => this.#write(batch, values),
+      (error: unknown) => this.#fail(batch, error)
+    )
   }
 
   #write(batch: ApplyBatch, values: readonly (Uint8Array | undefined)[]): void {
     const results = batch.decide(values, this.#rules)
     const changes = batch.changes()
-    if (changes.length === 0) {
-      this.#settle(batch, results)
-      return
-    }
+    if (changes.length === 0) return this.#settle(batch, results)
+    const entries = this.#indexes?.isIdle === false ? this.#indexes.entriesOf(changes) : undefined
+    if (entries instanceof Promise) void entries.then(more => this.#writeChanges(batch, results, changes, more))
+    else this.#writeChanges(batch, results, changes, entries)
+  }
+
+  #writeChanges(
+    batch: ApplyBatch,
+    results: readonly (ApplyResult | KilovoltError)[],
+    changes: readonly RecordChange[],
+    entries: IndexWrite | undefined
+  ): void {
     const fail = (error: unknown): void => {
       this.#cache?.failed()
       // What the guard of the store has refused was not even tried.
@@ -310,13 +313,14 @@ export class ApplyLoop implements RecordStore {
     const sealed = this.#sealed(changes)
     let written
     try {
-      written = this.#store.batch(sealed, this.#durability)
+      written = this.#store.batch(entries === undefined ? sealed : [...sealed, ...entries.changes], this.#durability)
     } catch (error) {
       fail(error)
       return
     }
     void written.then(() => {
       try {
+        entries?.written()
         this.#trees?.written(changes)
         if (this.#tap?.isOn === true) this.#tap.written(changes)
         for (const { key } of changes) this.#damage.remove(key)
@@ -340,13 +344,13 @@ export class ApplyLoop implements RecordStore {
   #settle(batch: ApplyBatch, results: readonly (ApplyResult | KilovoltError)[]): void {
     this.#isWritingUnit = false
     // Before the callbacks: what they offer waits for the next turn, and one that throws does not stop the loop.
-    if (this.#queue.size > 0) this.#clock.soon(this.#turn)
-    else this.#busy = false
+    this.#goOn()
     const thrown: unknown[] = []
     for (let i = 0; i < results.length; i++) {
-      const { key, record, done, group } = batch.mutations[i]!
+      const mutation = batch.mutations[i]!
+      const { done, group } = mutation
       const result = results[i]!
-      this.#pending.leave(key.length + record.length)
+      this.#queue.settled(mutation)
       try {
         if (result instanceof Error) {
           done(result, undefined)
@@ -369,26 +373,21 @@ export class ApplyLoop implements RecordStore {
     return changes.map(({ key, value }) => ({ key, value: value && this.#form.seal(key, value) }))
   }
 
-  async #drop(partition: PartitionId): Promise<void> {
-    const held: Mutation[] = []
-    this.#held.set(partition, held)
-    // What was offered before is written before it is deleted; what is offered from now on waits until it is. Both
-    // hold as of this call: what an earlier drop of the same partition keeps waiting belongs before this one.
-    const before = this.#fence.passed()
+  async #clear(partition: PartitionId): Promise<void> {
+    const clear = (): Promise<void> => this.#store.clear(partitionRange(partition))
     try {
-      await this.#drops.get(partition)?.catch(() => {})
-      await before
       this.#cache?.dropping(partition)
       this.#dropped++
-      await this.#store.clear(partitionRange(partition)).finally(() => this.#cache?.dropped(partition))
+      const indexes = this.#indexes?.isIdle === false ? this.#indexes : undefined
+      const rowsOf: PartitionDrop['rowsOf'] = (...range) => this.#reader.range(partition, ...range, INDEXED_AT_ONCE)
+      const drop = { alone: this.#alone.bind(this), rowsOf, dropRecords: clear }
+      const cleared = indexes?.dropPartition(partition, drop) ?? clear()
+      await cleared.finally(() => this.#cache?.dropped(partition))
       this.#damage.dropped(partition)
       this.#trees?.dropped(partition)
     } catch (error) {
       this.#trees?.forget(partition)
       throw storageError(error, `deleting partition ${partition}`)
-    } finally {
-      if (this.#held.get(partition) === held) this.#held.delete(partition)
-      for (const mutation of held) this.#offer(mutation)
     }
   }
 }

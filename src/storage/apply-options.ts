@@ -2,6 +2,7 @@ import type { Clock } from '../runtime/clock.ts'
 import type { HorizonOf } from './apply-batch.ts'
 import type { ChangeTap } from './arrival-log.ts'
 import type { Damage } from './damage.ts'
+import type { IndexUpkeep } from './index-upkeep.ts'
 import type { RecordCache } from './record-cache.ts'
 import type { Store } from './store.ts'
 import type { TreeIndex } from './tree-index.ts'
@@ -20,6 +21,8 @@ export interface ApplyLoopDeps {
   readonly cache?: RecordCache | undefined
   /** Told of what was written, while somebody watches. */
   readonly tap?: ChangeTap
+  /** Says what of secondary indexes is to be written with records. Default: there are none. */
+  readonly indexes?: IndexUpkeep
 }
 
 /** Settings of an apply loop. */

@@ -1,3 +1,4 @@
+import { EMPTY_BYTES } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import { KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import { afterPrefix, type ByteRange, successor } from '../model/key-range.ts'
@@ -19,6 +20,8 @@ import type { StoreRange } from './store.ts'
  *     0x16                                                                     → written whenever all before is to be on the medium
  *     0x16  partition u16                                                      → how far its past is settled
  *     0x17  key of a record                                                    → a record that was set aside
+ *     0x18  id u32                                                             → a secondary index: what it is of, and where it is whole
+ *     0x19  id u32 · value · key                                               → an entry of an index: the partition of the key
  *     0x20  group u8 · index u48                                               → an entry of a Raft log
  *     0x21  group u8 · field u8                                                → other state of a Raft group
  *
@@ -33,6 +36,8 @@ export const KeyKind = {
   TREE: 0x15,
   SETTLED: 0x16,
   ASIDE: 0x17,
+  INDEX: 0x18,
+  INDEX_ENTRY: 0x19,
   RAFT_LOG: 0x20,
   RAFT_STATE: 0x21
 } as const
@@ -82,6 +87,11 @@ export function keyOf(bytes: Uint8Array): Uint8Array {
   return bytes.subarray(DATA_HEADER + bytes[3]!)
 }
 
+/** The name of the keyspace in a key which {@link dataKey} made, as a view into it. */
+export function keyspaceOf(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(DATA_HEADER, DATA_HEADER + bytes[3]!)
+}
+
 /** All records. */
 export function dataRange(): StoreRange {
   return prefixRange(Uint8Array.of(KeyKind.DATA))
@@ -115,6 +125,46 @@ export function settledRange(): StoreRange {
 /** Prefix of what was set aside. */
 export function asidePrefix(): Uint8Array {
   return Uint8Array.of(KeyKind.ASIDE)
+}
+
+/** Key of what is known of an index. */
+export function indexKey(id: number): Uint8Array {
+  return Uint8Array.of(KeyKind.INDEX, id >>> 24, id >>> 16, id >>> 8, id)
+}
+
+/** The id in a key that {@link indexKey} or {@link indexEntryKey} made. */
+export function idOfIndex(key: Uint8Array): number {
+  return ((key[1]! * 0x100 + key[2]!) * 0x100 + key[3]!) * 0x100 + key[4]!
+}
+
+/** All indexes. */
+export function indexRange(): StoreRange {
+  return prefixRange(Uint8Array.of(KeyKind.INDEX))
+}
+
+const ENTRY_HEADER = 5
+
+/** Key of an entry of an index: an encoded value, and the key of the record that has it. */
+export function indexEntryKey(id: number, value: Uint8Array, key: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(ENTRY_HEADER + value.length + key.length)
+  bytes.set([KeyKind.INDEX_ENTRY, id >>> 24, id >>> 16, id >>> 8, id])
+  bytes.set(value, ENTRY_HEADER)
+  bytes.set(key, ENTRY_HEADER + value.length)
+  return bytes
+}
+
+/** Value and key of an entry, as one view into its key in the store. */
+export function entryOf(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(ENTRY_HEADER)
+}
+
+/** The entries of an index within a range of values with keys behind them. */
+export function indexEntryRange(id: number, { from, to }: ByteRange): StoreRange {
+  const gte = indexEntryKey(id, from, EMPTY_BYTES)
+  return {
+    gte,
+    lt: to === undefined ? afterPrefix(gte.subarray(0, ENTRY_HEADER)) : indexEntryKey(id, to, EMPTY_BYTES)
+  }
 }
 
 /** All records of a partition. */

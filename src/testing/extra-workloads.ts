@@ -3,6 +3,7 @@ import { Batches, type BatchesDeps, type BatchesOptions } from './batches.ts'
 import type { Violation } from './checkers/violation.ts'
 import { ExpiryWorkload, type ExpiryWorkloadOptions } from './expiry-workload.ts'
 import type { History } from './checkers/history.ts'
+import { IndexWorkload, type IndexWorkloadOptions } from './index-workload.ts'
 import { ScanWorkload, type ScanWorkloadOptions } from './scan-workload.ts'
 import { SiblingWorkload, type SiblingWorkloadOptions } from './sibling-workload.ts'
 import type { SimCluster } from './sim-cluster.ts'
@@ -23,6 +24,8 @@ export interface ExtraWorkload {
   mends?(): void
   /** All copies are what they will be. */
   atRest?(): void
+  /** Looks at the cluster when all copies are what they will be. */
+  compare?(): Promise<void>
   /** When it starts, ms; default when the usual clients do. */
   readonly startAtMs?: number
   /** Keys to be read when all is at rest. Default none. */
@@ -36,6 +39,8 @@ export interface ExtraWorkload {
 export interface ExtraWorkloadPlan {
   /** Clients that scan what the others write, and others that count, list and clear what they have written themselves. */
   readonly scans?: ScanWorkloadOptions
+  /** Clients that query an index of what the others write. */
+  readonly indexes?: IndexWorkloadOptions
   /** Clients whose values expire. */
   readonly expiry?: ExpiryWorkloadOptions
   /** Clients that write batches within hash tags. */
@@ -55,7 +60,7 @@ export interface ExtraWorkloadDeps {
 
 /** Those of a plan. Each draws from a chance of its own, so that what one does changes nothing for the others. */
 export function extraWorkloads(
-  { scans, expiry, batches, siblings }: ExtraWorkloadPlan,
+  { scans, indexes, expiry, batches, siblings }: ExtraWorkloadPlan,
   { world, cluster, history, keys }: ExtraWorkloadDeps
 ): readonly ExtraWorkload[] {
   const common = {
@@ -67,6 +72,9 @@ export function extraWorkloads(
     extras.push(new ScanWorkload({ ...common, random: world.random.fork('scans'), history, keys }, scans))
     const { pauseMs, timeoutMs } = scans
     extras.push(new TaggedScans({ ...common, random: world.random.fork('tagged scans'), pauseMs, timeoutMs }))
+  }
+  if (indexes !== undefined) {
+    extras.push(new IndexWorkload({ ...common, random: world.random.fork('indexes') }, indexes))
   }
   if (expiry !== undefined) {
     const wallsMs = (): number[] =>

@@ -73,6 +73,8 @@ const AT_REST_MS = 30_000
 /** Attempts at a read at rest, and the pause between two, ms. */
 const READS_MAX = 3
 const RETRY_READ_MS = 500
+/** Time within which what lasts longer is compared at rest, ms. */
+const COMPARE_MS = 300_000
 /** How often the healed cluster is asked whether it is at rest, ms. */
 const REST_CHECK_MS = 250
 /** Time within which those who watch must know all that was read at rest, ms. */
@@ -155,6 +157,7 @@ export class Simulation {
       await this.#chaos()
       if ((await this.#heal()) && (await this.#converge())) {
         await this.#readAll()
+        await this.#compare()
         await this.#askWatchers()
       }
       await this.#stopAll()
@@ -281,6 +284,12 @@ export class Simulation {
     for (const extra of this.#extras) extra.atRest?.()
     if (this.#final.size === keys.length) {
       this.#violations.push(...checkAcknowledged(this.#history.operations, this.#final))
+    }
+  }
+
+  async #compare(): Promise<void> {
+    for (const extra of this.#extras) {
+      if (extra.compare !== undefined) await this.#world.settle(extra.compare(), { limitMs: COMPARE_MS })
     }
   }
 

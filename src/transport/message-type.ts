@@ -47,6 +47,8 @@ export const MessageType = {
   SCAN: 36,
   /** Add a sibling to what you hold of a key, under a dot of yours. */
   MINT: 37,
+  /** The next entries of an index that are of some partitions. */
+  INDEX: 38,
   /** Next page of a partition's records, for its new owner. */
   COPY: 40,
   /** What has arrived since? */

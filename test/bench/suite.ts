@@ -6,6 +6,7 @@ import { compact, crossed } from './cell.ts'
 import { benchCompression } from './compression.ts'
 import { benchControlPlane } from './control-plane.ts'
 import { benchGrowing } from './growing.ts'
+import { benchIndexes } from './indexes.ts'
 import { benchLimits, benchMatrix } from './matrix.ts'
 import { benchMemory } from './memory.ts'
 import { benchMoving } from './moving.ts'
@@ -59,6 +60,8 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
       return [await benchScan(Number(argument ?? 1_000_000))]
     case 'scan-churn':
       return [await benchScanChurn(Number(argument ?? 1_000_000))]
+    case 'index':
+      return [await benchIndexes(Number(argument ?? 100_000), rounds)]
     case 'watch':
       return [await benchWatch(Number(argument ?? 100_000), rounds)]
     case 'soak':
@@ -90,7 +93,7 @@ const reports = await reportsOf(args)
 if (reports === undefined) {
   console.error(
     `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, cache, compression, soak, start-up, ` +
-      'membership, control-plane, moving, growing, scan, scan-churn, watch and profile'
+      'membership, control-plane, moving, growing, scan, scan-churn, index, watch and profile'
   )
   process.exitCode = 2
 } else {

@@ -47,6 +47,13 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /entry +melville Moby-Dick\nentry +austen Emma/u,
     /years +\[ '1851' \]/u,
     /left +\[ 'austen' \]/u
+  ],
+  '13-indexes.ts': [
+    /moby 1851\ntypee 1846/u,
+    /forties \[ 'Typee' \]/u,
+    /newest +\[ 'Moby-Dick' \]/u,
+    /at sea +\[ 'Moby-Dick', 'Persuasion', 'Typee' \]\nat sea +\[ 'Persuasion' \]/u,
+    /byAuthor ready, byYear ready, bySubject ready/u
   ]
 }
 

@@ -11,6 +11,7 @@ const PAGES = [
   'docs/guides/batches.md',
   'docs/guides/conflicts.md',
   'docs/guides/faces.md',
+  'docs/guides/indexes.md',
   'docs/guides/scans.md',
   'docs/guides/sessions.md',
   'docs/guides/ttl.md',

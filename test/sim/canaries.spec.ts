@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { loadHash64 } from '../../src/runtime/hash.ts'
 import { SIBLING_RULES } from '../../src/testing/checkers/siblings.ts'
 import { UNIT_RULE } from '../../src/testing/checkers/units.ts'
+import { INDEX_RULE } from '../../src/testing/index-workload.ts'
 import { Simulation } from '../../src/testing/simulation.ts'
 import { canaries, type Canary, canaryPlan } from './canaries.ts'
 
@@ -20,6 +21,7 @@ describe('the simulator, given a planted bug', function () {
     'copies converge without being read',
     'no value ends before its time',
     UNIT_RULE,
+    INDEX_RULE,
     'a watch tells the last version of every key',
     ...Object.values(SIBLING_RULES)
   ]

@@ -4,6 +4,7 @@ import type { PlannedMember, SimulationPlan } from '../../src/testing/simulation
 import { atomic } from './scenarios/atomic.ts'
 import { churn } from './scenarios/churn.ts'
 import { drawPlan, type Scenario } from './scenarios/draw.ts'
+import { indexes } from './scenarios/indexes.ts'
 import { late } from './scenarios/late.ts'
 import { merge } from './scenarios/merge.ts'
 import { purge } from './scenarios/purge.ts'
@@ -152,6 +153,18 @@ export const canaries: readonly Canary[] = [
     sabotage: withRules({ renameMint: false }),
     scenario: siblings,
     hint: 16
+  },
+  {
+    name: 'X1 left out: old entries of an index stay, and what is read is not compared with its entry',
+    sabotage: withRules({ keepEntries: false }),
+    scenario: indexes,
+    hint: 1
+  },
+  {
+    name: 'X2 left out: what was written before the app told how to index it counts as indexed',
+    sabotage: withRules({ noteUnindexed: false }),
+    scenario: indexes,
+    hint: 1
   }
 ]
 

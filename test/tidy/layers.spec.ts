@@ -56,7 +56,15 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
   },
   replication: {
     transport: ['transport.ts', 'message-type.ts'],
-    storage: ['arrival-log.ts', 'record-store.ts', 'hint-store.ts', 'horizons.ts', 'tree-index.ts']
+    storage: [
+      'arrival-log.ts',
+      'hint-store.ts',
+      'horizons.ts',
+      'indexes.ts',
+      'record-store.ts',
+      'stored-index.ts',
+      'tree-index.ts'
+    ]
   },
   keyv: { base: ['errors.ts', 'options.ts', 'ttl.ts'] },
   level: { base: ['errors.ts'] },

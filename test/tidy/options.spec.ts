@@ -12,7 +12,7 @@ const [, ofNodes, ofKeyspaces] = page.split(/^## /mu)
 function optionsOf(file: string, ...names: readonly string[]): [string, string][] {
   const source = readFileSync(join(ROOT, file), 'utf8')
   return names.flatMap(name => {
-    const body = new RegExp(`export interface ${name}\\b[^\\n]*\\{\\n([\\s\\S]*?)\\n\\}`, 'u').exec(source)?.[1]
+    const body = new RegExp(`export interface ${name}\\b[^{]*\\{\\n([\\s\\S]*?)\\n\\}`, 'u').exec(source)?.[1]
     assert.ok(body !== undefined, `${file} has no interface ${name}`)
     return [...body.matchAll(/\/\*\*([\s\S]*?)\*\/\s+readonly (\w+)\??:/gu)].map(
       ([, comment, option]): [string, string] => {
@@ -44,7 +44,7 @@ describe('tidy: options', () => {
     {
       what: 'keyspace',
       section: ofKeyspaces,
-      options: optionsOf('src/node/keyspace.ts', 'KeyspaceOptions', 'SchemaKeyspaceOptions')
+      options: optionsOf('src/node/keyspace-options.ts', 'KeyspaceOptions', 'SchemaKeyspaceOptions')
     }
   ]
 

@@ -4,6 +4,7 @@ import { clockSkew } from './clock-skew.ts'
 import { crash } from './crash.ts'
 import type { Scenario } from './draw.ts'
 import { growth } from './growth.ts'
+import { indexes } from './indexes.ts'
 import { late } from './late.ts'
 import { merge } from './merge.ts'
 import { purge } from './purge.ts'
@@ -40,6 +41,7 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map(
     ttl,
     atomic,
     watch,
-    siblings
+    siblings,
+    indexes
   ].map(scenario => [scenario.name, scenario])
 )

@@ -5,6 +5,7 @@ import { decodeFrame, encodeFrame, type Message } from '../../../src/codec/frame
 import { HashTree, RecordDigest } from '../../../src/model/hash-tree.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
+import { encodeIndexValue } from '../../../src/model/index-value.ts'
 import { type Hash64, Ring } from '../../../src/model/partition.ts'
 import {
   assertRecord,
@@ -33,6 +34,14 @@ import {
   type WriteAnswer
 } from '../../../src/replication/bundle-wire.ts'
 import { decodeMint, decodeMintReply, encodeMint, encodeMintReply } from '../../../src/replication/mint-wire.ts'
+import {
+  decodeIndexPage,
+  decodeIndexRequest,
+  encodeIndexPage,
+  encodeIndexRequest,
+  type IndexPage,
+  type IndexRequest
+} from '../../../src/replication/index-wire.ts'
 import {
   decodePage,
   decodeScan,
@@ -157,6 +166,23 @@ const page: ScanPage = {
   ],
   last: utf8('key')
 }
+const entryAt = (at: number): Uint8Array => Uint8Array.of(...encodeIndexValue(at), ...utf8('key'))
+const query: IndexRequest = {
+  keyspace: utf8('ks'),
+  name: 'byAge',
+  fingerprint: Uint8Array.from({ length: 16 }, (_, i) => i),
+  range: { from: encodeIndexValue(1), to: Uint8Array.of(0x30) },
+  isReverse: true,
+  rows: 1024,
+  partitions: [258, 259]
+}
+const found: IndexPage = {
+  epoch: 300,
+  refused: [258],
+  lacking: [259],
+  rows: [entryAt(2), entryAt(-1)],
+  last: entryAt(-1)
+}
 const log = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)
 const ks = { keyspace: utf8('ks'), key: utf8('key') }
 const other = { keyspace: utf8('ks'), key: utf8('other'), record: encodeRecord({ stamp, value }), expired: true }
@@ -237,6 +263,8 @@ const bundles: Readonly<Record<string, Bundled>> = {
   },
   mint: { bytes: () => encodeMint(mint), decode: decodeMint, content: mint },
   'mint-reply': { bytes: () => encodeMintReply(mintReply), decode: decodeMintReply, content: mintReply },
+  index: { bytes: () => encodeIndexRequest(query), decode: decodeIndexRequest, content: query },
+  'index-reply': { bytes: () => encodeIndexPage(found), decode: decodeIndexPage, content: found },
   'scan-reply': { bytes: () => encodePage(page), decode: decodePage, content: page }
 }
 

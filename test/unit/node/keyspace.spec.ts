@@ -28,6 +28,9 @@ class MapBackend implements KeyspaceBackend, BackendSource {
   readonly turns = new KeyTurns(new SimWorld().clock('n'), { timeoutMs: 1000 })
   readonly nowMs = 0
   readonly packing = new Packing(systemClock, loadZstd)
+  get indexes(): never {
+    throw new Error('there are none here')
+  }
   get watches(): never {
     throw new Error('nobody watches here')
   }

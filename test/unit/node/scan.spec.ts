@@ -5,7 +5,8 @@ import { type ByteRange, restAfter } from '../../../src/model/key-range.ts'
 import type { Actor } from '../../../src/model/node-id.ts'
 import { encodeRecord, type RecordBytes } from '../../../src/model/record.ts'
 import type { BackendOptions, BackendScan, BackendScanForm, BackendSource } from '../../../src/node/backend.ts'
-import type { KeyspaceOptions, Scan, ScanOptions } from '../../../src/node/keyspace.ts'
+import type { Scan, ScanOptions } from '../../../src/node/keyspace.ts'
+import type { KeyspaceOptions } from '../../../src/node/keyspace-options.ts'
 import { NodeKeyspace } from '../../../src/node/node-keyspace.ts'
 
 /** A page that was asked for. */

@@ -191,6 +191,9 @@ describe('a keyspace with siblings', () => {
     assert.equal(await codeOf(a.putIfAbsent('x', 1)), 'KV_CONFIG')
     assert.equal(await codeOf(a.update('x', () => 1)), 'KV_CONFIG')
     assert.equal(await codeOf(a.batch([], { context: 'x' } as never)), 'KV_CONFIG')
+    const indexed = (): unknown =>
+      cluster.node(0).keyspace('indexed', { conflicts: 'siblings', indexes: { byValue: (value: number) => value } })
+    assert.throws(indexed, { code: 'KV_CONFIG' })
     const plain = cluster.node(0).keyspace<number>('plain')
     assert.equal(await codeOf(plain.put('x', 1, { context: 'x' })), 'KV_CONFIG')
     assert.equal(await codeOf(plain.put('x', 1, { context: undefined })), 'none')

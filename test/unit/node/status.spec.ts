@@ -32,6 +32,7 @@ function status(
     repair: { completedAt: undefined, differences: 0, mended: 0, bytes: 0 },
     purge: { completedAt: undefined, blockedBy: [], purged: 0, expired: 0, setAside: 0 },
     hints: { count: 0, bytes: 0, added: 0, delivered: 0, dropped: 0 },
+    indexes: [],
     storage: FIGURES,
     permanent: false,
     readOnly: undefined,

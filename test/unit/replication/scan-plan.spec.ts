@@ -35,6 +35,11 @@ function plan(requirement: Requirement, row?: Row, more: Partial<PlanOptions> = 
   })
 }
 
+/** How many are asked. */
+function askedAtAll({ assignments }: Plan): number {
+  return assignments.length
+}
+
 /** Who is asked for a partition: for whole records, and for heads. */
 function asked({ assignments }: Plan, partition: number): [number[], number[]] {
   const those = (kind: 'whole' | 'heads'): number[] =>
@@ -107,5 +112,22 @@ describe('whom a scan asks', () => {
     const [whole, heads] = asked(made, 0)
     assert.deepEqual([whole, heads.length], [[], 1])
     assert.deepEqual(asked(made, 1), [[], []])
+  })
+
+  it('asks few where that is wanted, itself before others, and who is of use for a partition', () => {
+    const spread = plan('one', undefined, { wantsValues: false })
+    assert.equal(askedAtAll(spread), 5)
+    const few = plan('one', undefined, { wantsValues: false, isFew: true })
+    assert.ok(askedAtAll(few) <= 3, `${askedAtAll(few)} are asked`)
+    assert.equal(storeNumber(few.assignments[0]!.store), 1)
+    const without = plan('one', undefined, {
+      wantsValues: false,
+      isFew: true,
+      isUsable: (id, partition) => !(storeNumber(id) === 1 && partition === 0)
+    })
+    assert.deepEqual(
+      without.assignments.filter(({ heads }) => heads.includes(0)).map(({ store: id }) => storeNumber(id)),
+      [2]
+    )
   })
 })

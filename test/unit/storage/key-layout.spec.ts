@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
 import { compareBytes, utf8 } from '../../../src/base/bytes.ts'
+import { ALL_KEYS } from '../../../src/model/key-range.ts'
 import {
   dataKey,
   decodeDataKey,
   decodeRaftLogKey,
   identityKey,
+  idOfIndex,
+  indexEntryKey,
+  indexEntryRange,
+  indexKey,
+  indexRange,
   KeyKind,
   metaKey,
   metaRange,
@@ -108,6 +114,8 @@ describe('the layout of keys', () => {
       data: dataKey(0xffff, utf8('ks'), utf8('key')),
       meta: metaKey(utf8('snapshot')),
       identity: identityKey(255),
+      index: indexKey(0xfffffffe),
+      entry: indexEntryKey(0xfffffffe, utf8('value'), utf8('key')),
       log: raftLogKey(255, RAFT_INDEX_MAX),
       state: raftStateKey(255, 255)
     }
@@ -115,6 +123,8 @@ describe('the layout of keys', () => {
       data: partitionRange(0xffff),
       meta: metaRange(),
       identity: { gte: identityKey(0), lt: Uint8Array.of(KeyKind.IDENTITY + 1) },
+      index: indexRange(),
+      entry: indexEntryRange(0xfffffffe, ALL_KEYS),
       log: raftLogRange(255),
       state: raftStateRange(255)
     }
@@ -142,6 +152,9 @@ describe('the layout of keys', () => {
     assert.equal(hex(dataKey(0x0102, utf8('ab'), utf8('k'))), '1001020261626b')
     assert.equal(hex(metaKey(utf8('s'))), '1373')
     assert.equal(hex(identityKey(4)), '1404')
+    assert.equal(hex(indexKey(0x01020304)), '1801020304')
+    assert.equal(idOfIndex(indexKey(0xfedcba98)), 0xfedcba98)
+    assert.equal(hex(indexEntryKey(0x01020304, utf8('v'), utf8('k'))), '1901020304766b')
     assert.equal(hex(raftLogKey(1, 0x0203)), '2001000000000203')
     assert.equal(hex(raftStateKey(1, 2)), '210102')
   })
