@@ -8,7 +8,7 @@ import { Ring } from '../model/partition.ts'
 import type { RoundReport } from '../repair/anti-entropy.ts'
 import { Healer } from '../repair/healer.ts'
 import { Importer } from '../repair/importer.ts'
-import { Mending } from '../repair/mending.ts'
+import { Mending, type MendingDeps } from '../repair/mending.ts'
 import { Purger } from '../repair/purger.ts'
 import { Transfer } from '../repair/transfer.ts'
 import { Coordinator } from '../replication/coordinator.ts'
@@ -141,20 +141,8 @@ class Assembly implements NodeCore {
     this.cluster = this.#createCluster(random.fork('cluster'), logger)
     const bring = this.#coordinator.bring.bind(this.#coordinator)
     this.#importer = new Importer({ records, clock, logger, bring })
-    const mends = {
-      ...common,
-      replica,
-      bring,
-      purger,
-      healer,
-      random: random.fork('repair'),
-      strays: () => this.cluster.strays,
-      onSetAside: this.#reports.onSetAside
-    }
-    this.#mending = new Mending(mends, {
-      repair: { everyMs: config.repairIntervalMs },
-      purge: { everyMs: config.purgeIntervalMs, lagMs: config.purgeLagMs }
-    })
+    const mends = { ...common, replica, bring, purger, healer, random: random.fork('repair') }
+    this.#mending = this.#createMending(mends, config)
     for (const served of [replica, minter, scans]) served.listen(this.transport)
     this.#watching = new Watching(this.#stores.arrivals)
     this.#watching.listen({ ...common, pace: this.#pace, random: random.fork('watch'), events: this.#events })
@@ -163,6 +151,17 @@ class Assembly implements NodeCore {
     this.#transfer.listen()
     this.#mending.listen()
     this.#followChanges()
+  }
+
+  #createMending(deps: Omit<MendingDeps, 'strays' | 'onSetAside'>, config: NodeConfig): Mending {
+    const { onSetAside } = this.#reports
+    return new Mending(
+      { ...deps, strays: () => this.cluster.strays, onSetAside },
+      {
+        repair: { everyMs: config.repairIntervalMs },
+        purge: { everyMs: config.purgeIntervalMs, lagMs: config.purgeLagMs }
+      }
+    )
   }
 
   #createDiscovery(random: Random, logger: Logger): Discovery {

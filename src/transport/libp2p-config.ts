@@ -1,9 +1,9 @@
 import { gossipsub, type GossipSub } from '@chainsafe/libp2p-gossipsub'
-import { noise } from '@chainsafe/libp2p-noise'
 import { identify, type Identify } from '@libp2p/identify'
 import type { ConnectionGater, Ed25519PrivateKey } from '@libp2p/interface'
 import type { mdns } from '@libp2p/mdns'
 import type { Libp2pOptions } from 'libp2p'
+import type { EncrypterFactory } from './encryption.ts'
 import type { ProtectorFactory } from './private-network.ts'
 import { createWatchedTcp } from './watched-tcp.ts'
 import { createTamedYamux } from './window-updates.ts'
@@ -17,6 +17,8 @@ export interface Libp2pConfig {
   readonly listen: readonly string[]
   readonly announce: readonly string[]
   readonly topic: string
+  /** What connections are encrypted with; whoever dials prefers the first. */
+  readonly encrypters: readonly EncrypterFactory[]
   readonly protector: ProtectorFactory | undefined
   readonly gater: ConnectionGater
   /** Looks for nodes on the local network. */
@@ -48,7 +50,7 @@ export function createLibp2pOptions(config: Libp2pConfig): Libp2pOptions<Libp2pS
     privateKey: config.privateKey,
     addresses: { listen: [...config.listen], announce: [...config.announce] },
     transports: [createWatchedTcp(config.onInboundFailed)],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [...config.encrypters],
     streamMuxers: [
       createTamedYamux({
         // 256 KiB, the protocol's own, throttle a stream to that much in a round trip. Both sides must agree on the

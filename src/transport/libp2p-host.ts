@@ -12,6 +12,7 @@ import type { Clock, Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { createGater, hangUp, inboundFailed } from './admission.ts'
 import { clusterProblem, isClusterProtocol, protocolOf, topicOf } from './cluster-protocol.ts'
+import { type EncrypterFactory, createTamedNoise } from './encryption.ts'
 import type { Host, HostEvents, Link } from './host.ts'
 import { createLibp2pOptions, type Libp2pServices, STREAMS_MAX } from './libp2p-config.ts'
 import { dialError, flattenError, listenError } from './libp2p-error.ts'
@@ -38,6 +39,8 @@ export interface Libp2pHostOptions {
   readonly secret: string | undefined
   /** Ids of the peers that may connect, either way; everybody when undefined. */
   readonly allow: readonly string[] | undefined
+  /** What connections are encrypted with, the first preferred when dialing. Default noise. */
+  readonly encrypters?: readonly EncrypterFactory[]
   /** Whether to look for nodes on the local network by multicast DNS. Default false. */
   readonly mdns?: boolean
   readonly clock: Clock
@@ -81,6 +84,7 @@ export class Libp2pHost implements Host {
         listen: options.listen,
         announce: options.announce,
         topic: topicOf(options.cluster, options.partitions),
+        encrypters: options.encrypters ?? [createTamedNoise()],
         protector,
         gater: createGater(options.allow, events),
         mdns: options.mdns === true ? await createMdns(options.cluster) : undefined,

@@ -1,6 +1,7 @@
 import type { Connection, MultiaddrConnection, Transport, Upgrader, UpgraderOptions } from '@libp2p/interface'
 import { tcp, type TCPComponents } from '@libp2p/tcp'
 import { messageOf } from '../base/errors.ts'
+import { joinWrites } from './joined-writes.ts'
 
 /** What became of a connection after TCP had connected, when it was nothing. */
 export class HandshakeFailedError extends Error {
@@ -12,7 +13,7 @@ export class HandshakeFailedError extends Error {
 }
 
 /**
- * libp2p's TCP, which tells one more thing: where a connection failed. For outbound ones, whether it was before or after
+ * libp2p's TCP, which writes in fewer calls and tells one more thing: where a connection failed. For outbound ones, whether it was before or after
  * TCP had connected; for inbound ones, that they failed at all, which libp2p only logs: strangers, nodes with another
  * secret, whatever else knocks at the port.
  */
@@ -34,6 +35,7 @@ export function createWatchedTcp(
 function watchInbound(upgrader: Upgrader, onFailed: (remoteAddress: string, error: Error) => void): Upgrader {
   const watched = Object.create(upgrader) as Upgrader
   watched.upgradeInbound = async (connection: MultiaddrConnection, options: UpgraderOptions): Promise<void> => {
+    joinWrites(connection)
     try {
       await upgrader.upgradeInbound(connection, options)
     } catch (error) {
@@ -48,6 +50,7 @@ function watchInbound(upgrader: Upgrader, onFailed: (remoteAddress: string, erro
 function watchOutbound(upgrader: Upgrader): Upgrader {
   const watched = Object.create(upgrader) as Upgrader
   watched.upgradeOutbound = async (connection: MultiaddrConnection, options: UpgraderOptions): Promise<Connection> => {
+    joinWrites(connection)
     try {
       return await upgrader.upgradeOutbound(connection, options)
     } catch (error) {

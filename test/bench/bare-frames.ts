@@ -8,6 +8,22 @@ const ANSWER = 201
 /** Whether the messages of one turn of the event loop travel as one frame, or each as a frame of its own. */
 export type Framing = 'gathered' | 'single'
 
+/**
+ * Ways to encrypt what frames travel over: noise as kilovolt has it, as its package makes it, and by one cipher for records
+ * of all lengths; TLS as its package makes it, and with the pieces of what is sent at once in one record; none at all.
+ */
+export const ENCRYPTIONS = [
+  'noise',
+  'packagedNoise',
+  'nodeNoise',
+  'wasmNoise',
+  'jsNoise',
+  'tls',
+  'corkedTls',
+  'plaintext'
+] as const
+export type Encryption = (typeof ENCRYPTIONS)[number]
+
 /** What frames travel over: a link of libp2p, or less. */
 export type FrameLink = Pick<Link, 'send' | 'onFrame'>
 

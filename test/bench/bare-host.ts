@@ -6,7 +6,7 @@ import { systemClock } from '../../src/runtime/system-clock.ts'
 import type { Link } from '../../src/transport/host.ts'
 import { Libp2pHost } from '../../src/transport/libp2p-host.ts'
 import { createPeerKey } from '../../src/transport/peer-key.ts'
-import { BareFrames, type FrameLink, type Framing, serveBareFrames } from './bare-frames.ts'
+import { BareFrames, type Encryption, type FrameLink, type Framing, serveBareFrames } from './bare-frames.ts'
 import { KEY_BYTES, type Level } from './load.ts'
 import type { Target } from './target.ts'
 
@@ -38,7 +38,13 @@ export class BareHost {
   readonly #frames: Partial<Record<BareKind, BareFrames>> = {}
   readonly #close: (() => void)[] = []
 
-  static async create(): Promise<BareHost> {
+  /** @param encryption - what a node has when it is not said */
+  static async create(encryption?: Encryption): Promise<BareHost> {
+    // Loaded only here: other revisions of the sources may not have what it needs.
+    const encrypters =
+      encryption === undefined
+        ? {}
+        : { encrypters: [await (await import('./encrypters.ts')).createEncrypter(encryption)] }
     const host = await Libp2pHost.create({
       peerKey: await createPeerKey(),
       cluster: 'bare',
@@ -48,7 +54,8 @@ export class BareHost {
       secret: undefined,
       allow: undefined,
       clock: systemClock,
-      logger: silentLogger
+      logger: silentLogger,
+      ...encrypters
     })
     const answer = (): Uint8Array => ACKNOWLEDGEMENT
     host.on('link', link => serveBareFrames(link, answer, link.class === 'data' ? 'gathered' : 'single'))

@@ -4,6 +4,7 @@ import { type Profiler, Session } from 'node:inspector/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { createNode, type Node } from 'kilovolt'
+import type { Encryption } from './bare-frames.ts'
 import type { BareAddresses, BareHost } from './bare-host.ts'
 import { DatabaseTarget, MapTarget } from './database-target.ts'
 import { DocumentTarget } from './document-target.ts'
@@ -24,7 +25,7 @@ export interface StoreSetup {
 export type BenchCommand =
   | { readonly kind: 'node'; readonly bootstrap: readonly string[] }
   | { readonly kind: 'settled' }
-  | { readonly kind: 'bareHost' }
+  | { readonly kind: 'bareHost'; readonly encryption: Encryption | undefined }
   | { readonly kind: 'connect'; readonly others: readonly BareAddresses[] }
   | { readonly kind: 'run'; readonly target: TargetName; readonly load: Load; readonly pace: Pace }
   | { readonly kind: 'meter' }
@@ -48,10 +49,10 @@ async function startNode(bootstrap: readonly string[]): Promise<readonly string[
   return node.addresses
 }
 
-async function startBareHost(): Promise<BareAddresses> {
+async function startBareHost(encryption: Encryption | undefined): Promise<BareAddresses> {
   // Loaded only here: other revisions of the sources may have no such thing.
   const module = await import('./bare-host.ts')
-  bare = await module.BareHost.create()
+  bare = await module.BareHost.create(encryption)
   return bare.addresses
 }
 
@@ -149,7 +150,7 @@ async function perform(command: BenchCommand): Promise<unknown> {
     case 'settled':
       return node?.settled({ timeoutMs: 60_000 })
     case 'bareHost':
-      return startBareHost()
+      return startBareHost(command.encryption)
     case 'connect':
       return bare!.connect(command.others)
     case 'run':

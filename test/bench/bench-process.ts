@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Encryption } from './bare-frames.ts'
 import type { BareAddresses } from './bare-host.ts'
 import type { BenchCommand, StoreSetup } from './bench-child.ts'
 import { type Load, type Pace, USUAL_LOAD } from './load.ts'
@@ -90,10 +91,12 @@ export class BenchGroup {
   }
 
   /** Senders of bare frames, connected from the first to all others, which also run what needs no others. */
-  static async bare(store: StoreName = 'memory'): Promise<BenchGroup> {
+  static async bare(store: StoreName = 'memory', encryption?: Encryption): Promise<BenchGroup> {
     const group = new BenchGroup(PROCESSES, store)
     try {
-      const addresses = await Promise.all(group.processes.map(one => one.ask<BareAddresses>({ kind: 'bareHost' })))
+      const addresses = await Promise.all(
+        group.processes.map(one => one.ask<BareAddresses>({ kind: 'bareHost', encryption }))
+      )
       await group.processes[0]!.ask({ kind: 'connect', others: addresses.slice(1) })
       return group
     } catch (error) {

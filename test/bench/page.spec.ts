@@ -21,7 +21,7 @@ describe('the page of benchmarks', () => {
 
   it('has a place for every table that the benches find', () => {
     const page = readFileSync(new URL('../../docs/benchmarks.md', import.meta.url), 'utf8')
-    for (const name of ['ratios', 'limits', 'matrix', 'open-loop', 'memory', 'soak', 'start-up']) {
+    for (const name of ['ratios', 'limits', 'matrix', 'open-loop', 'memory', 'soak', 'start-up', 'encryption']) {
       assert.match(renewPage(page, report(name)), /\| a {4}\| {4}1 \|/u)
     }
     assert.throws(() => renewPage(page, report('nothing')), /no place for "nothing"/u)

@@ -5,6 +5,7 @@ import { benchCache } from './cache.ts'
 import { compact, crossed } from './cell.ts'
 import { benchCompression } from './compression.ts'
 import { benchControlPlane } from './control-plane.ts'
+import { benchEncryption } from './encryption.ts'
 import { benchGrowing } from './growing.ts'
 import { benchIndexes } from './indexes.ts'
 import { benchLimits, benchMatrix } from './matrix.ts'
@@ -68,6 +69,8 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
       return [await benchSoak(Number(argument ?? 10))]
     case 'compression':
       return [await benchCompression(rounds)]
+    case 'encryption':
+      return [await benchEncryption(rounds)]
     case 'start-up':
       return [await benchStartUp(rounds)]
     case 'control-plane':
@@ -75,7 +78,7 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
         await benchControlPlane({ members: Number(argument ?? 100), rounds, lossySeconds: seconds ?? LOSSY_SECONDS })
       ]
     case 'profile':
-      await profileOperations(argument ?? 'profiles')
+      await profileOperations(argument ?? 'profiles', filter.inFlight.length > 0 ? filter.inFlight : undefined)
       return []
     case 'moving':
       await benchMoving(Number(argument ?? 1_000_000))
@@ -92,8 +95,8 @@ const args = parseArguments(process.argv.slice(2))
 const reports = await reportsOf(args)
 if (reports === undefined) {
   console.error(
-    `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, cache, compression, soak, start-up, ` +
-      'membership, control-plane, moving, growing, scan, scan-churn, index, watch and profile'
+    `there is no bench "${args.part}"; there are ratios, matrix, limits, open-loop, memory, cache, compression, encryption, soak, ` +
+      'start-up, membership, control-plane, moving, growing, scan, scan-churn, index, watch and profile'
   )
   process.exitCode = 2
 } else {
