@@ -65,10 +65,12 @@ describe('a scan over real processes', () => {
     }
     const { epoch } = await nodes[1]!.status()
     const found: string[] = []
+    const failures: string[] = []
     let isDone = false
     const scanOn = async (most: number): Promise<void> => {
-      const part = (await nodes[1]!.call('scanOn', {}, most)) as ScannedPart
+      const part = (await nodes[1]!.call('scanOn', { timeoutMs: 30_000 }, most)) as ScannedPart
       found.push(...part.keys)
+      failures.push(...(part.failure === undefined ? [] : [part.failure]))
       isDone = part.isDone
     }
     await scanOn(MANY / 5)
@@ -80,7 +82,7 @@ describe('a scan over real processes', () => {
     await scanOn(MANY / 5)
     await nodes[2]!.kill()
     await scanOn(MANY)
-    assert.equal(isDone, true)
+    assert.deepEqual([isDone, failures], [true, []])
     assert.deepEqual(found, keys)
   }).timeout(120_000)
 })

@@ -6,6 +6,8 @@ export interface ScannedPart {
   /** Where to go on, in this process or another. */
   readonly token: string | undefined
   readonly isDone: boolean
+  /** What a page has failed with, if one has. */
+  readonly failure?: string
 }
 
 /** The next keys of a scan, at most so many; fewer at the end, or when a page fails that may succeed another time. */
@@ -27,6 +29,7 @@ export async function scanOn(scanned: Scan<string>, most: number): Promise<Scann
     }
   } catch (error) {
     if (!isKilovoltError(error) || !error.retryable) throw error
+    return { keys, token: scanned.token, isDone: false, failure: `${error.code}: ${error.message}` }
   }
   return { keys, token: scanned.token, isDone: false }
 }
