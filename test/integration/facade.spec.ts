@@ -185,7 +185,8 @@ describe('a node', () => {
     await assert.rejects(node.put('a', undefined), TypeError)
     await assert.rejects(node.get('a', { consistency: 'most' as 'one' }), code('KV_CONFIG', /most/u))
     await assert.rejects(node.get('a', { ttl: 5 } as object), code('KV_CONFIG', /ttl/u))
-    assert.throws(() => node.keyspace('x', { conflicts: 'newest' } as object), code('KV_CONFIG', /conflicts/u))
+    assert.throws(() => node.keyspace('x', { replicas: 3 } as object), code('KV_CONFIG', /replicas/u))
+    assert.throws(() => node.keyspace('x', { conflicts: 'oldest' } as object), code('KV_CONFIG', /oldest/u))
   })
 
   it('tells what could not be decoded', async () => {
