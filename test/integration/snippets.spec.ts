@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from '../support/free-port.ts'
-import { ROOT, runScript } from '../support/run-script.ts'
+import { ROOT, runScript, type ScriptResult } from '../support/run-script.ts'
 
 /** Pages whose TypeScript snippets are whole programs. */
 const PAGES = [
@@ -81,14 +81,23 @@ describe('snippets of the documentation', () => {
       )
   })
 
-  for (const { page, line, code } of snippets) {
+  async function run({ page, line, code }: Snippet): Promise<ScriptResult[]> {
+    const name = `${page.replaceAll(/\W/gu, '-')}-${line}`
+    const file = join(folder, `${name}.ts`)
+    writeFileSync(file, withAssertions(await relocated(code, join(folder, `data-${name}`))))
+    const runs = code.includes(WHICH) ? [['0'], ['1'], ['2']] : [[]]
+    return Promise.all(runs.map(args => runScript(file, 30_000, {}, args)))
+  }
+
+  /** A program takes its time to start: while one is waited for the next one does. */
+  const started: Promise<ScriptResult[]>[] = []
+  const start = (at: number): Promise<ScriptResult[]> => (started[at] ??= run(snippets[at]!))
+
+  for (const [at, { page, line }] of snippets.entries()) {
     it(`${page}:${line} runs and gives what its comments say`, async () => {
-      const file = join(folder, `${page.replaceAll(/\W/gu, '-')}-${line}.ts`)
-      writeFileSync(file, withAssertions(await relocated(code, join(folder, `data-${line}`))))
-      const runs = code.includes(WHICH) ? [['0'], ['1'], ['2']] : [[]]
-      for (const result of await Promise.all(runs.map(args => runScript(file, 30_000, {}, args)))) {
-        assert.equal(result.code, 0, `${result.stderr}\n${result.stdout}`)
-      }
+      const results = start(at)
+      if (at + 1 < snippets.length) start(at + 1).catch(() => {})
+      for (const result of await results) assert.equal(result.code, 0, `${result.stderr}\n${result.stdout}`)
     }).timeout(40_000)
   }
 })

@@ -128,7 +128,7 @@ export const canaries: readonly Canary[] = [
     name: 'a watch that goes on by its token is told nothing of what came since',
     sabotage: withRules({ resumeWatches: false }),
     scenario: watch,
-    hint: 1
+    hint: 15
   },
   {
     name: 'S1 left out: a copy drops a sibling for a later one that has not seen it',
