@@ -188,14 +188,14 @@ describe('the index of hash trees', () => {
             await settled()
           }
           store.held.clear()
-          let isOver = false
-          void Promise.allSettled([building, ...pending]).then(() => (isOver = true))
+          const all = { areOver: false }
+          void Promise.allSettled([building, ...pending]).then(() => (all.areOver = true))
           // One who has waited for another may be the next to ask for a turn.
-          for (let i = 0; i < 1000 && !isOver; i++) {
+          for (let i = 0; i < 1000 && !all.areOver; i++) {
             store.release()
             await turns.turn()
           }
-          assert.ok(isOver, 'something waits for ever')
+          assert.ok(all.areOver, 'something waits for ever')
           await building
           if (index.isReady(PARTITION)) await assertTrue()
           else await build().then(assertTrue)
