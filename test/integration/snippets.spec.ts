@@ -23,10 +23,9 @@ const PAGES = [
 const WHICH = 'process.argv[2]'
 /** None of the three ends before all have done what they do. */
 const TOGETHER = `
-await node.put('__done:' + i, true)
-while (await node.count({ prefix: '__done:' }) < 3) await new Promise(resolve => setTimeout(resolve, 50))
-await node.put('__seen:' + i, true)
-while (await node.count({ prefix: '__seen:' }).catch(() => 3) < 3) await new Promise(resolve => setTimeout(resolve, 50))
+const __all = new Promise(resolve => process.once('message', resolve))
+process.send('done')
+await __all
 `
 
 interface Snippet {
@@ -85,8 +84,13 @@ describe('snippets of the documentation', () => {
     const name = `${page.replaceAll(/\W/gu, '-')}-${line}`
     const file = join(folder, `${name}.ts`)
     writeFileSync(file, withAssertions(await relocated(code, join(folder, `data-${name}`))))
-    const runs = code.includes(WHICH) ? [['0'], ['1'], ['2']] : [[]]
-    return Promise.all(runs.map(args => runScript(file, 30_000, {}, args)))
+    if (!code.includes(WHICH)) return [await runScript(file, 30_000)]
+    const args = ['0', '1', '2']
+    const done: (() => void)[] = []
+    const onDone = (goOn: () => void): void => {
+      if (done.push(goOn) === args.length) for (const next of done) next()
+    }
+    return Promise.all(args.map(arg => runScript(file, 30_000, {}, [arg], onDone)))
   }
 
   /** A program takes its time to start: while one is waited for the next one does. */

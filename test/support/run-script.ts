@@ -15,12 +15,15 @@ export interface ScriptResult {
 /**
  * Runs a TypeScript file as a user would, against the library's sources; kills it at the deadline. It writes no coverage, which takes
  * seconds for each: what it covers the specs cover.
+ *
+ * @param onDone - called when the script sends a message, with what to call to send it one
  */
 export function runScript(
   file: string,
   timeoutMs: number,
   env: NodeJS.ProcessEnv = {},
-  args: readonly string[] = []
+  args: readonly string[] = [],
+  onDone?: (goOn: () => void) => void
 ): Promise<ScriptResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['--import', 'tsx/esm', '--conditions=kilovolt-source', file, ...args], {
@@ -28,12 +31,13 @@ export function runScript(
       env: { ...process.env, NODE_V8_COVERAGE: '', ...env },
       timeout: timeoutMs,
       killSignal: 'SIGKILL',
-      stdio: ['ignore', 'pipe', 'pipe']
+      stdio: onDone === undefined ? ['ignore', 'pipe', 'pipe'] : ['ignore', 'pipe', 'pipe', 'ipc']
     })
+    child.once('message', () => onDone?.(() => child.send('go on', () => {})))
     let stdout = ''
     let stderr = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => (stdout += text))
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr += text))
     child.on('error', reject)
     child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
   })
