@@ -4,9 +4,9 @@ import { Writer } from '../codec/writer.ts'
 import { INDEX_VALUE_BYTES_MAX } from '../model/index-value.ts'
 import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import type { ByteRange } from '../model/key-range.ts'
-import { type PartitionId, PARTITIONS_MAX } from '../model/partition.ts'
+import type { PartitionId } from '../model/partition.ts'
 import type { RoundPage } from './scan-round.ts'
-import { PAGE_ROWS_MAX } from './scan-wire.ts'
+import { PAGE_ROWS_MAX, readPartitions, writePartitions } from './scan-wire.ts'
 
 /**
  * A page of a query, asked of one node: the next entries of an index that are of some of its partitions. An entry is an
@@ -98,16 +98,4 @@ export function decodeIndexPage(body: Uint8Array): IndexPage {
   const rows: Uint8Array[] = []
   for (let left = reader.count(PAGE_ROWS_MAX); left > 0; left--) rows.push(reader.bytes(ENTRY_BYTES_MAX))
   return { epoch, refused, lacking, rows, last }
-}
-
-function writePartitions(writer: Writer, partitions: readonly PartitionId[]): void {
-  writer.varint(partitions.length)
-  for (const partition of partitions) writer.u16(partition)
-}
-
-function readPartitions(reader: Reader): readonly PartitionId[] {
-  const count = reader.count(PARTITIONS_MAX, 2)
-  const partitions: PartitionId[] = []
-  for (let i = 0; i < count; i++) partitions.push(reader.u16())
-  return partitions
 }

@@ -183,12 +183,14 @@ function readRow(reader: Reader): ScanRow {
   return { key, record, isHead: true }
 }
 
-function writePartitions(writer: Writer, partitions: readonly PartitionId[]): void {
+/** A list of partitions, as scans and queries of indexes send it. */
+export function writePartitions(writer: Writer, partitions: readonly PartitionId[]): void {
   writer.varint(partitions.length)
   for (const partition of partitions) writer.u16(partition)
 }
 
-function readPartitions(reader: Reader): readonly PartitionId[] {
+/** @throws KilovoltError `KV_PROTOCOL` */
+export function readPartitions(reader: Reader): readonly PartitionId[] {
   const count = reader.count(PARTITIONS_MAX, 2)
   const partitions: PartitionId[] = []
   for (let i = 0; i < count; i++) partitions.push(reader.u16())
