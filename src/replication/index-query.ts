@@ -1,4 +1,3 @@
-import { abortError, onAbort } from '../base/abort.ts'
 import { compareBytes, copyBytes, equalBytes, toLatin1 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import { decodeIndexValue } from '../model/index-value.ts'
@@ -15,7 +14,7 @@ import type { Gathered } from './gather.ts'
 import type { IndexServer } from './index-server.ts'
 import { decodeIndexPage, encodeIndexRequest, type IndexPage } from './index-wire.ts'
 import type { OperationDeps } from './operation.ts'
-import { lateError, PageWait } from './page-wait.ts'
+import { lateError, type PageWait, PageWaits } from './page-wait.ts'
 import type { Assignment } from './scan-plan.ts'
 import { type RoundShare, ScanRound } from './scan-round.ts'
 
@@ -74,12 +73,14 @@ export class IndexQuery {
   /** Of handing out what was found: the app's own work, so it does not rest. */
   readonly #handing: Slices
   #left: ByteRange | undefined
-  #wait: PageWait | undefined
+  readonly #waits: PageWaits
   #round: ScanRound<Uint8Array> | undefined
 
   constructor(deps: IndexQueryDeps, options: IndexQueryOptions) {
     this.#deps = deps
     this.#options = options
+    const { signal, timeoutMs } = options
+    this.#waits = new PageWaits(deps, { what: 'query', signal, timeoutMs, late: () => this.#late() })
     this.#handing = deps.slicer.begin({ restMaxMs: 0 })
     this.#left = isEmptyRange(options.range) ? undefined : options.range
     this.#partitions = Array.from({ length: deps.ring.partitions }, (_, i) => i)
@@ -92,8 +93,9 @@ export class IndexQuery {
    *   `KV_NOT_JOINED`; the query can be gone on with
    */
   async next(rows: number): Promise<readonly QueryEntry[]> {
-    while (this.#left !== undefined) {
-      const entries = await this.#page(this.#left, rows)
+    for (let left = this.#left; left !== undefined; left = this.#left) {
+      const range = left
+      const entries = await this.#waits.wait(wait => this.#fetch(range, rows, wait))
       if (entries.length > 0) return entries
     }
     return []
@@ -107,27 +109,7 @@ export class IndexQuery {
   /** Nobody wants any more of it. The page that is being fetched is dropped, and its call rejects. */
   close(): void {
     this.#left = undefined
-    this.#wait?.cancel(new KilovoltError('KV_ABORTED', 'the query was closed'))
-  }
-
-  #page(range: ByteRange, rows: number): Promise<readonly QueryEntry[]> {
-    const { track, wheel } = this.#deps
-    const { signal, timeoutMs } = this.#options
-    return new Promise((resolve, reject) => {
-      const wait = (this.#wait = new PageWait(reject, () => this.#late()))
-      const forget = onAbort(signal, () => wait.cancel(abortError(signal!, 'a query')))
-      const untrack = track(wait)
-      wheel.add(wait, timeoutMs)
-      this.#fetch(range, rows, wait)
-        .then(resolve, reject)
-        .finally(() => {
-          // After a page of nothing the next one waits already.
-          if (this.#wait === wait) this.#wait = undefined
-          forget()
-          untrack()
-          wheel.cancel(wait)
-        })
-    })
+    this.#waits.close()
   }
 
   #late(): KilovoltError {

@@ -1,5 +1,61 @@
+import { abortError, onAbort } from '../base/abort.ts'
 import { KilovoltError } from '../base/errors.ts'
-import { Deadline } from '../runtime/timer-wheel.ts'
+import { Deadline, type TimerWheel } from '../runtime/timer-wheel.ts'
+
+/** What waiting for pages needs. */
+export interface PageWaitDeps {
+  readonly wheel: TimerWheel
+  /** Called for each page that is waited for, so that a stop can end it; returns what to call when it is over. */
+  readonly track: (page: { cancel(error: KilovoltError): void }) => () => void
+}
+
+/** How long a page is waited for. */
+export interface PageWaitOptions {
+  /** For messages. */
+  readonly what: 'scan' | 'query'
+  readonly timeoutMs: number
+  readonly signal: AbortSignal | undefined
+  /** Why it has failed when its time is up. */
+  readonly late: () => KilovoltError
+}
+
+/** The pages of one scan or query, of which one at a time is waited for. */
+export class PageWaits {
+  readonly #deps: PageWaitDeps
+  readonly #options: PageWaitOptions
+  #current: PageWait | undefined
+
+  constructor(deps: PageWaitDeps, options: PageWaitOptions) {
+    this.#deps = deps
+    this.#options = options
+  }
+
+  /** What fetching a page comes to, unless its wait ends first. */
+  wait<T>(fetch: (wait: PageWait) => Promise<T>): Promise<T> {
+    const { wheel, track } = this.#deps
+    const { what, signal, timeoutMs, late } = this.#options
+    return new Promise((resolve, reject) => {
+      const wait = (this.#current = new PageWait(reject, late))
+      const forget = onAbort(signal, () => wait.cancel(abortError(signal!, `a ${what}`)))
+      const untrack = track(wait)
+      wheel.add(wait, timeoutMs)
+      fetch(wait)
+        .then(resolve, reject)
+        .finally(() => {
+          // After a page of nothing the next one waits already.
+          if (this.#current === wait) this.#current = undefined
+          forget()
+          untrack()
+          wheel.cancel(wait)
+        })
+    })
+  }
+
+  /** Nobody wants the page any more that is waited for. */
+  close(): void {
+    this.#current?.cancel(new KilovoltError('KV_ABORTED', `the ${this.#options.what} was closed`))
+  }
+}
 
 /** Waits for one page: its deadline, the caller's signal and the node's stop end it. */
 export class PageWait extends Deadline {

@@ -1,4 +1,3 @@
-import { abortError, onAbort } from '../base/abort.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { type ByteRange, isEmptyRange, partitionOfRange, restAfter } from '../model/key-range.ts'
 import { hlcToMs } from '../model/hlc.ts'
@@ -11,7 +10,7 @@ import { MessageType } from '../transport/message-type.ts'
 import type { Outcome } from '../transport/transport.ts'
 import type { Gathered } from './gather.ts'
 import type { OperationDeps } from './operation.ts'
-import { lateError, PageWait } from './page-wait.ts'
+import { lateError, type PageWait, PageWaits } from './page-wait.ts'
 import { type MergedRow, ScanMerge } from './scan-merge.ts'
 import type { Assignment } from './scan-plan.ts'
 import { type RoundShare, ScanRound } from './scan-round.ts'
@@ -97,7 +96,7 @@ export class Scanner {
   readonly #partitions: readonly PartitionId[]
   readonly #avoided = new Map<StoreId, number>()
   #left: ByteRange | undefined
-  #wait: PageWait | undefined
+  readonly #waits: PageWaits
   #isClosed = false
   /** Of handing out what was found: the app's own work, so it does not rest. */
   readonly #handing: Slices
@@ -105,6 +104,8 @@ export class Scanner {
   constructor(deps: ScannerDeps, options: ScanOptions) {
     this.#deps = deps
     this.#options = options
+    const { signal, timeoutMs } = options
+    this.#waits = new PageWaits(deps, { what: 'scan', signal, timeoutMs, late: () => lateError('scan', timeoutMs) })
     this.#handing = deps.slicer.begin({ restMaxMs: 0 })
     this.#left = isEmptyRange(options.range) ? undefined : options.range
     const only = partitionOfRange(deps.ring, options.range)
@@ -118,8 +119,9 @@ export class Scanner {
    *   be gone on with. Where one key cannot be read, as with `KV_CORRUPT`, `details.key` has its bytes
    */
   async next(rows: number): Promise<readonly ScanEntry[]> {
-    while (this.#left !== undefined && !this.#isClosed) {
-      const entries = await this.#page(this.#left, rows)
+    for (let left = this.#left; left !== undefined && !this.#isClosed; left = this.#left) {
+      const range = left
+      const entries = await this.#waits.wait(wait => this.#fetch(range, rows, wait))
       if (entries.length > 0) return entries
     }
     return []
@@ -133,27 +135,7 @@ export class Scanner {
   /** Nobody wants any more of it. The page that is being fetched is dropped, and its call rejects. */
   close(): void {
     this.#isClosed = true
-    this.#wait?.cancel(new KilovoltError('KV_ABORTED', 'the scan was closed'))
-  }
-
-  #page(range: ByteRange, rows: number): Promise<readonly ScanEntry[]> {
-    const { track, wheel } = this.#deps
-    const { signal, timeoutMs } = this.#options
-    return new Promise((resolve, reject) => {
-      const wait = (this.#wait = new PageWait(reject, () => lateError('scan', timeoutMs)))
-      const forget = onAbort(signal, () => wait.cancel(abortError(signal!, 'a scan')))
-      const untrack = track(wait)
-      wheel.add(wait, timeoutMs)
-      this.#fetch(range, rows, wait)
-        .then(resolve, reject)
-        .finally(() => {
-          // After a page of nothing the next one waits already.
-          if (this.#wait === wait) this.#wait = undefined
-          forget()
-          untrack()
-          wheel.cancel(wait)
-        })
-    })
+    this.#waits.close()
   }
 
   async #fetch(range: ByteRange, rows: number, wait: PageWait): Promise<readonly ScanEntry[]> {
