@@ -101,7 +101,7 @@ export class IndexKeeper {
     }
   }
 
-  /** Does one thing; says whether there was any, and whether it could be gone on with. */
+  /** Takes the next step: `nothing` when there is none to take, `waits` when it has to be tried again in a while. */
   async #step(): Promise<'done' | 'waits' | 'nothing'> {
     const { indexes } = this.#deps
     const known = [...indexes.all()].filter(({ definition }) => definition !== undefined)

@@ -146,7 +146,7 @@ describe('a keyspace with siblings', () => {
     assert.equal(await run(a.get('y')), undefined)
   })
 
-  it('takes packed and structured values as any other', async () => {
+  it('takes packed and structured values like all others', async () => {
     const large = { at: new Date(7), text: 'kilovolt '.repeat(3000) }
     await start(2)
     const [a, b] = [0, 1].map(i =>
