@@ -78,6 +78,14 @@ export class Reader {
     return this.raw(length)
   }
 
+  /** Passes over bytes with their length before them; returns that length. */
+  skipBytes(max: number): number {
+    const length = this.varint()
+    if (length > max) throw malformed(`${length} bytes where ${max} are allowed`)
+    this.skip(length)
+    return length
+  }
+
   text(maxBytes: number): string {
     return fromUtf8(this.bytes(maxBytes))
   }

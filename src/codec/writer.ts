@@ -1,18 +1,18 @@
 import { assert } from '../base/assert.ts'
-import { EMPTY_BYTES, utf8 } from '../base/bytes.ts'
+import { EMPTY_BYTES, pooledBytes, utf8 } from '../base/bytes.ts'
 
 /**
  * Appends values to a growing buffer. `finish` hands the bytes out; the writer starts afresh after it.
  *
- * Short ones are slices of Node's pool of buffers, a tenth as dear as memory of one's own. Whoever keeps such bytes for
- * long copies them, so as not to keep the whole slab of the pool (8 KiB).
+ * Short ones are slices of a slab, a tenth as dear as memory of one's own. Whoever keeps such bytes for long copies them, so as
+ * not to keep the whole slab (8 KiB).
  */
 export class Writer {
   #buffer: Uint8Array
   #length = 0
 
   constructor(sizeHint = 64) {
-    this.#buffer = Buffer.allocUnsafe(sizeHint)
+    this.#buffer = pooledBytes(sizeHint)
   }
 
   get length(): number {
@@ -86,7 +86,7 @@ export class Writer {
   #reserve(more: number): void {
     const needed = this.#length + more
     if (needed <= this.#buffer.length) return
-    const grown = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2))
+    const grown = pooledBytes(Math.max(needed, this.#buffer.length * 2))
     grown.set(this.#buffer.subarray(0, this.#length))
     this.#buffer = grown
   }

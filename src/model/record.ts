@@ -1,4 +1,4 @@
-import { compareBytes, EMPTY_BYTES, fromHex, readUint, toHex, writeUint } from '../base/bytes.ts'
+import { compareBytes, EMPTY_BYTES, fromHex, partOf, readUint, toHex, writeUint } from '../base/bytes.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import { hlcToMs } from './hlc.ts'
 import { VALUE_BYTES_MAX } from './key.ts'
@@ -45,6 +45,8 @@ const SIBLINGS = 0b10_0000
 const KNOWN_FLAGS = FORMAT_MASK | TOMBSTONE | EXPIRY | PACKED | SIBLINGS
 
 const HLC_AT = 1
+/** Seven bytes hold 56 bits; a safe integer holds 53. */
+const HLC_FIRST_MAX = 0x1f
 const ACTOR_AT = 8
 const EXPIRY_AT = 16
 const VALUE_AT = 16
@@ -147,8 +149,16 @@ export function assertRecord(bytes: Uint8Array): void {
  * @throws KilovoltError `KV_CORRUPT`
  */
 export function assertRecordHead(bytes: Uint8Array): void {
-  const problem = headProblem(bytes) ?? (recordHead(bytes).length === bytes.length ? undefined : 'it has a value')
+  const problem = headProblem(bytes) ?? (recordHeadBytes(bytes) === bytes.length ? undefined : 'it has a value')
   if (problem !== undefined) throw new KilovoltError('KV_CORRUPT', `not the head of a record: ${problem}`)
+}
+
+/**
+ * Whether what lies here is a record of one value as it is, that never expires, or the head of one: most are, and nothing more
+ * has to be checked of those.
+ */
+export function isPlainRecord(bytes: Uint8Array, at: number, length: number): boolean {
+  return length >= RECORD_BYTES_MIN && bytes[at] === FORMAT && bytes[at + HLC_AT]! <= HLC_FIRST_MAX
 }
 
 function headProblem(bytes: Uint8Array): string | undefined {
@@ -156,8 +166,7 @@ function headProblem(bytes: Uint8Array): string | undefined {
   const flags = bytes[0]!
   if ((flags & FORMAT_MASK) !== FORMAT) return `format ${flags & FORMAT_MASK} is unknown`
   if ((flags & ~KNOWN_FLAGS) !== 0) return `flags 0x${flags.toString(16)} are unknown`
-  // Seven bytes hold 56 bits; a safe integer holds 53.
-  if (bytes[HLC_AT]! > 0x1f) return 'its time is out of range'
+  if (bytes[HLC_AT]! > HLC_FIRST_MAX) return 'its time is out of range'
   const valueAt = recordHeadBytes(bytes)
   if (bytes.length < valueAt) return 'its head is cut off'
   if ((flags & (SIBLINGS | PACKED)) === (SIBLINGS | PACKED)) return 'siblings that are packed together'
@@ -170,7 +179,7 @@ function headProblem(bytes: Uint8Array): string | undefined {
 function bodyProblem(bytes: Uint8Array): string | undefined {
   const flags = bytes[0]!
   if ((flags & (PACKED | SIBLINGS)) === 0) return undefined
-  return (flags & PACKED) === 0 ? siblingsProblem(bytes) : packedProblem(bytes.subarray(recordHeadBytes(bytes)))
+  return (flags & PACKED) === 0 ? siblingsProblem(bytes) : packedProblem(partOf(bytes, recordHeadBytes(bytes)))
 }
 
 /** What the head says must be so, or what is stored could not be told from what another has. */
@@ -213,7 +222,7 @@ export function recordHlc(record: RecordBytes): number {
 
 /** Version of the record. */
 export function recordStamp(record: RecordBytes): Stamp {
-  return { hlc: recordHlc(record), actor: toHex(record.subarray(ACTOR_AT, STAMP_END)) as Actor }
+  return { hlc: recordHlc(record), actor: toHex(partOf(record, ACTOR_AT, STAMP_END)) as Actor }
 }
 
 /** Unix ms at which the record ends, or `undefined`. */
@@ -242,22 +251,27 @@ export function packedBytesOf(packed: Uint8Array): number {
 }
 
 /**
- * The value as it is stored (see {@link isPacked}), as a view into the record; `undefined` for a tombstone. Of a record with
+ * The value as it is stored (see {@link isPacked}), a part of the record; `undefined` for a tombstone. Of a record with
  * siblings it is all of them: `sibling-set.ts` knows their values.
  */
 export function recordValue(record: RecordBytes): Uint8Array | undefined {
   if (isTombstone(record)) return undefined
-  return record.subarray(recordHeadBytes(record))
+  return partOf(record, recordHeadBytes(record))
 }
 
-/** All but the value: flags, stamp and expiry, as a view into the record. */
+/** All but the value: flags, stamp and expiry: a part of the record. */
 export function recordHead(record: RecordBytes): Uint8Array {
-  return record.subarray(0, recordHeadBytes(record))
+  return partOf(record, 0, recordHeadBytes(record))
 }
 
 /** Length of {@link recordHead}. */
 export function recordHeadBytes(record: RecordBytes): number {
-  const flags = record[0]! & (EXPIRY | SIBLINGS)
+  return headBytesOf(record[0]!)
+}
+
+/** The same, by the first byte of the record. */
+export function headBytesOf(first: number): number {
+  const flags = first & (EXPIRY | SIBLINGS)
   if (flags === 0) return VALUE_AT
   return ((flags & EXPIRY) === 0 ? VALUE_AT : VALUE_AT_WITH_EXPIRY) + ((flags & SIBLINGS) === 0 ? 0 : DIGEST_BYTES)
 }

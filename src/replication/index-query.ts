@@ -74,7 +74,7 @@ export class IndexQuery {
   readonly #handing: Slices
   #left: ByteRange | undefined
   readonly #waits: PageWaits
-  #round: ScanRound<Uint8Array> | undefined
+  #round: ScanRound<readonly Uint8Array[]> | undefined
 
   constructor(deps: IndexQueryDeps, options: IndexQueryOptions) {
     this.#deps = deps
@@ -129,7 +129,7 @@ export class IndexQuery {
     const { isReverse, timeoutMs } = this.#options
     const deadlineMs = clock.monotonicMs() + timeoutMs
     const remainingMs = (): number => deadlineMs - clock.monotonicMs()
-    const round = (this.#round = new ScanRound<Uint8Array>(
+    const round = (this.#round = new ScanRound<readonly Uint8Array[]>(
       this.#deps,
       {
         what: 'query',
@@ -176,7 +176,7 @@ export class IndexQuery {
   }
 
   /** The entries up to the place that every node has passed, in order, and that place; `undefined`: the end. */
-  #merged({ streams }: ScanRound<Uint8Array>): { entries: Uint8Array[]; passed: Uint8Array | undefined } {
+  #merged({ streams }: ScanRound<readonly Uint8Array[]>): { entries: Uint8Array[]; passed: Uint8Array | undefined } {
     const sign = this.#options.isReverse ? -1 : 1
     let passed: Uint8Array | undefined
     for (const { last } of streams) {

@@ -41,7 +41,7 @@ export interface IndexRequest {
 }
 
 /** What a node says; its rows are entries, in the order of the query. */
-export interface IndexPage extends RoundPage<Uint8Array> {
+export interface IndexPage extends RoundPage<readonly Uint8Array[]> {
   readonly lacking: readonly PartitionId[]
 }
 

@@ -1,11 +1,11 @@
-import { compareBytes, equalBytes } from '../base/bytes.ts'
+import { compareBytes } from '../base/bytes.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { compareRecordStamps, hasEitherSiblings, isLive, type RecordBytes, recordHead } from '../model/record.ts'
-import type { ScanRow } from './scan-wire.ts'
+import { compareRecordStamps, isLive, type RecordBytes } from '../model/record.ts'
+import type { ScanRows } from './scan-rows.ts'
 
 /** What one node has sent for a page. */
-export interface ScanStream<Row = ScanRow> {
-  readonly rows: readonly Row[]
+export interface ScanStream<Rows = ScanRows> {
+  readonly rows: Rows
   /** The last key that it has looked at; `undefined` when it is at the end. */
   readonly last: Uint8Array | undefined
   /** Partitions whose rows do not count any more, as their owners have changed since. */
@@ -66,7 +66,7 @@ export class ScanMerge {
     const merged: MergedRow[] = []
     while (merged.length < most) {
       const first = this.#first()
-      if (first === undefined) break
+      if (first === -1) break
       const row = this.#merge(first)
       if (row !== undefined) merged.push(row)
     }
@@ -87,69 +87,70 @@ export class ScanMerge {
   }
 
   /** How many of the rows have been passed by all. */
-  #endOf(rows: readonly ScanRow[]): number {
+  #endOf(rows: ScanRows): number {
     if (this.passed === undefined) return rows.length
     let low = 0
     let high = rows.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      if (compareBytes(rows[middle]!.key, this.passed) * this.#direction <= 0) low = middle + 1
+      if (rows.compareKey(middle, this.passed) * this.#direction <= 0) low = middle + 1
       else high = middle
     }
     return low
   }
 
-  /** The next key. */
-  #first(): Uint8Array | undefined {
-    let first: Uint8Array | undefined
+  /** The stream whose next key is the next of all; -1 when there is none. */
+  #first(): number {
+    let first = -1
     for (let i = 0; i < this.#streams.length; i++) {
       const at = this.#at[i]!
       if (at >= this.#ends[i]!) continue
-      const { key } = this.#streams[i]!.rows[at]!
-      if (first === undefined || compareBytes(key, first) * this.#direction < 0) first = key
+      if (first === -1 || this.#compare(i, at, first, this.#at[first]!) < 0) first = i
     }
     return first
   }
 
+  #compare(stream: number, at: number, other: number, otherAt: number): number {
+    return this.#streams[stream]!.rows.compareKeys(at, this.#streams[other]!.rows, otherAt) * this.#direction
+  }
+
   /** Takes the copies of a key from all streams. */
-  #merge(key: Uint8Array): MergedRow | undefined {
+  #merge(first: number): MergedRow | undefined {
     const { wantsValues, nowMs, copiesOfAll, copies, partitionOf } = this.#options
-    let best: ScanRow | undefined
-    let bestRecord: RecordBytes | undefined
+    const firstAt = this.#at[first]!
+    const { rows: firstRows } = this.#streams[first]!
+    // Of the copies the one that is latest, and which of those has its value.
+    let best: ScanRows | undefined
+    let bestAt = 0
     let count = 0
     let isSame = true
     let isAnyLive = false
     let isDamaged = false
-    for (let i = 0; i < this.#streams.length; i++) {
+    for (let i = first; i < this.#streams.length; i++) {
       const at = this.#at[i]!
-      if (at >= this.#ends[i]!) continue
-      const stream = this.#streams[i]!
-      const row = stream.rows[at]!
-      if (row.key !== key && compareBytes(row.key, key) !== 0) continue
+      if (at >= this.#ends[i]! || (i !== first && this.#compare(i, at, first, firstAt) !== 0)) continue
       this.#at[i] = at + 1
-      if (stream.void.size > 0 && stream.void.has(partitionOf(key))) continue
-      const { record } = row
-      if (record === undefined) {
+      const { rows, void: gone } = this.#streams[i]!
+      if (gone.size > 0 && gone.has(partitionOf(rows.keyAt(at)))) continue
+      if (rows.isDamaged(at)) {
         isDamaged = true
         continue
       }
       count++
-      isAnyLive ||= isLive(record, nowMs)
-      const order = bestRecord === undefined ? 0 : compareRecordStamps(record, bestRecord)
-      if (order !== 0 || (bestRecord !== undefined && !isSameSet(record, bestRecord))) isSame = false
-      if (bestRecord === undefined || order > 0 || (order === 0 && best!.isHead)) {
-        best = row
-        bestRecord = record
+      if (best !== undefined && rows.hasSameHead(at, best, bestAt)) {
+        if (best.isHead(bestAt)) [best, bestAt] = [rows, at]
+        continue
       }
+      isAnyLive ||= rows.isPlain(at) || isLive(rows.recordAt(at), nowMs)
+      if (best !== undefined) isSame = false
+      if (best === undefined || compareRecordStamps(rows.recordAt(at)!, best.recordAt(bestAt)!) > 0)
+        [best, bestAt] = [rows, at]
     }
-    if (isDamaged) return { key, record: undefined }
+    if (isDamaged) return { key: firstRows.keyAt(firstAt), record: undefined }
     if (best === undefined || !isAnyLive) return undefined
-    const isAgreed = isSame && count >= (copiesOfAll ?? copies(partitionOf(key))) && !(wantsValues && best.isHead)
-    return { key, record: isAgreed ? bestRecord : undefined }
+    const key = best.keyAt(bestAt)
+    const isAgreed =
+      isSame && count >= (copiesOfAll ?? copies(partitionOf(key))) && !(wantsValues && best.isHead(bestAt))
+    return { key, record: isAgreed ? best.recordAt(bestAt) : undefined }
   }
-}
-
-/** Two records of one stamp are the same, but for siblings: of those the heads tell. */
-function isSameSet(a: RecordBytes, b: RecordBytes): boolean {
-  return !hasEitherSiblings(a, b) || equalBytes(recordHead(a), recordHead(b))
 }

@@ -1,12 +1,14 @@
-import { compareBytes, copyBytes, EMPTY_BYTES } from '../base/bytes.ts'
+import { compareBytes, copyPart, EMPTY_BYTES } from '../base/bytes.ts'
 import { isKilovoltError } from '../base/errors.ts'
 import { Heap } from '../base/heap.ts'
 import { type ByteRange, isEmptyRange } from '../model/key-range.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { type RecordBytes, recordHead } from '../model/record.ts'
+import { recordHead, recordHeadBytes } from '../model/record.ts'
 import type { Slices } from '../runtime/slices.ts'
-import type { RecordStore } from '../storage/record-store.ts'
-import type { ScanRequest, ScanRow } from './scan-wire.ts'
+import type { RangeRow, RecordStore } from '../storage/record-store.ts'
+import { KeyRank } from './key-rank.ts'
+import type { ScanRow } from './scan-rows.ts'
+import type { ScanRequest } from './scan-wire.ts'
 
 /** What reading a page needs. */
 export interface PageDeps {
@@ -34,15 +36,20 @@ const VIEW_BYTES_MAX = 256
 /** Most bytes of records that wait for their turn. What is beyond is read again when its turn has come. */
 const WAITING_BYTES_MAX = 2 * 1024 * 1024
 
+const NO_ROWS: readonly RangeRow[] = []
+
 /** What has been read of a partition. */
 class Source {
   readonly partition: PartitionId
   readonly isWhole: boolean
   rest: ByteRange | undefined
-  rows: PageRow[] = []
+  rows: readonly RangeRow[] = NO_ROWS
   at = 0
+  /** From which row on records were left out. */
+  leftFrom = Infinity
   /** Of the row that is next. */
   key: Uint8Array = EMPTY_BYTES
+  rank = 0
 
   constructor(partition: PartitionId, isWhole: boolean, rest: ByteRange) {
     this.partition = partition
@@ -78,7 +85,9 @@ export class PageReader {
       isReverse
     }
     const direction = isReverse ? -1 : 1
-    this.#heap = new Heap<Source>((a, b) => compareBytes(a.key, b.key) * direction < 0)
+    this.#heap = new Heap<Source>((a, b) =>
+      a.rank === b.rank ? compareBytes(a.key, b.key) * direction < 0 : a.rank < b.rank
+    )
   }
 
   async read(): Promise<PageRows> {
@@ -92,60 +101,77 @@ export class PageReader {
       await Promise.all(sources.slice(i, i + READS_AT_ONCE).map(source => this.#load(source)))
       await this.#deps.slices.breathe()
     }
-    const rows = await this.#merge()
+    const found = sources.filter(({ rows }) => rows.length > 0)
+    if (found.length === 0) return { rows: [], last: undefined }
+    const ends = found.flatMap(({ rows }) => [rows[0]!.key, rows.at(-1)!.key])
+    const rank = new KeyRank(ends, this.#request.isReverse)
+    for (const source of found) this.#enter(source, rank)
+    const rows = await this.#merge(rank)
     const last = this.#heap.size === 0 ? undefined : rows.at(-1)!.key
     return this.#left.size === 0 ? { rows, last } : this.#complete(rows, last)
   }
 
-  async #merge(): Promise<PageRow[]> {
+  async #merge(rank: KeyRank): Promise<PageRow[]> {
     const { rows: most, bytes: mostBytes } = this.#request
     const rows: PageRow[] = []
     let bytes = 0
     while (rows.length < most && bytes < mostBytes) {
       const source = this.#heap.peek()
       if (source === undefined) break
-      const row = source.rows[source.at++]!
+      const row = this.#row(source)
       rows.push(row)
       bytes += row.key.length + (row.record?.length ?? 0)
-      if (source.at < source.rows.length) {
+      if (++source.at < source.rows.length) {
         source.key = source.rows[source.at]!.key
+        source.rank = rank.of(source.key)
         this.#heap.settle()
       } else {
         this.#heap.pop()
-        if (source.rest !== undefined) await this.#load(source)
+        await this.#load(source)
+        if (source.rows.length > 0) this.#enter(source, rank)
       }
       if (rows.length % LOOK_EVERY === 0) await this.#deps.slices.breathe()
     }
     return rows
   }
 
-  /** Reads on in a partition, and puts it where its next row belongs. */
+  /** Puts a source where its next row belongs. */
+  #enter(source: Source, rank: KeyRank): void {
+    source.key = source.rows[0]!.key
+    source.rank = rank.of(source.key)
+    this.#heap.push(source)
+  }
+
+  /** Reads on in a partition; no rows when it is at its end. */
   async #load(source: Source): Promise<void> {
-    source.rows = []
+    source.rows = NO_ROWS
     source.at = 0
+    source.leftFrom = Infinity
     while (source.rest !== undefined && source.rows.length === 0) {
       const { records } = this.#deps
       const part = await records.range(source.partition, this.#request.keyspace, source.rest, this.#share)
       source.rest = part.rest
-      for (const { key, record } of part.rows) {
-        source.rows.push(record === undefined ? damagedRow(source, key) : this.#row(source, key, record))
-      }
+      source.rows = source.isWhole ? this.#waitingRows(source, part.rows) : part.rows.map(lightRow)
     }
-    if (source.rows.length === 0) return
-    source.key = source.rows[0]!.key
-    this.#heap.push(source)
   }
 
-  #row({ partition, isWhole }: Source, key: Uint8Array, record: RecordBytes): PageRow {
-    // A view into something large would keep all of it.
-    if (!isWhole) {
-      const head = recordHead(record)
-      return { partition, key, record: record.length > VIEW_BYTES_MAX ? copyBytes(head) : head, isHead: true }
-    }
-    this.#waiting += record.length
-    if (this.#waiting <= WAITING_BYTES_MAX) return { partition, key, record, isHead: false }
-    const row = { partition, key, record: copyBytes(recordHead(record)), isHead: true }
-    this.#left.add(row)
+  /** Leaves out records that are too much to wait. */
+  #waitingRows(source: Source, rows: readonly RangeRow[]): readonly RangeRow[] {
+    let fit = 0
+    for (; fit < rows.length && this.#waiting <= WAITING_BYTES_MAX; fit++)
+      this.#waiting += rows[fit]!.record?.length ?? 0
+    if (fit === rows.length) return rows
+    source.leftFrom = fit
+    return rows.map((row, i) => (i < fit ? row : headRow(row)))
+  }
+
+  /** The row that is next. */
+  #row({ partition, isWhole, rows, at, leftFrom }: Source): PageRow {
+    const { key, record } = rows[at]!
+    if (record === undefined) return damagedRow(partition, key)
+    if (isWhole && at < leftFrom) return { partition, key, record, isHead: false }
+    const row = { partition, key, record: isWhole ? record : recordHead(record), isHead: true }
+    if (isWhole) this.#left.add(row)
     return row
   }
 
@@ -170,13 +196,22 @@ export class PageReader {
       const record = await this.#deps.records.get({ partition, keyspace, key })
       return record && { partition, key, record, isHead: false }
     } catch (error) {
-      if (isKilovoltError(error, 'KV_CORRUPT')) return damagedRow({ partition }, key)
+      if (isKilovoltError(error, 'KV_CORRUPT')) return damagedRow(partition, key)
       throw error
     }
   }
 }
 
+/** A row of which the head is wanted: something large is not kept for it. */
+function lightRow(row: RangeRow): RangeRow {
+  return row.record === undefined || row.record.length <= VIEW_BYTES_MAX ? row : headRow(row)
+}
+
+function headRow({ key, record }: RangeRow): RangeRow {
+  return { key, record: record && copyPart(record, 0, recordHeadBytes(record)) }
+}
+
 /** Somebody has to find out what was here: it is for whoever asks to read the key by itself. */
-function damagedRow({ partition }: Pick<Source, 'partition'>, key: Uint8Array): PageRow {
+function damagedRow(partition: PartitionId, key: Uint8Array): PageRow {
   return { partition, key, record: undefined, isHead: true }
 }

@@ -14,6 +14,8 @@ export interface Assignment {
 
 /** What the plan of a page goes by. */
 export interface PlanOptions {
+  /** Who scans. */
+  readonly self: StoreId
   readonly routes: Routes
   readonly requirement: Requirement
   readonly partitions: readonly PartitionId[]
@@ -38,6 +40,8 @@ export interface Plan {
 /** What a replica has to do for a whole record and for a head, relative to each other. */
 const WHOLE_COST = 3
 const HEAD_COST = 2
+/** What whoever scans has to do for each key besides: decode, merge, and hand out. */
+const MERGE_COST = 1
 
 /**
  * Spreads the partitions of a scan over the nodes: of each as many replicas as its level needs, the least busy first, so that
@@ -47,6 +51,7 @@ export function planScan(options: PlanOptions): Plan {
   const { routes, requirement, partitions, wantsValues } = options
   const loads = new Map<StoreId, number>()
   const assignments = new Map<StoreId, Assignment>()
+  if (!options.isFew) loads.set(options.self, partitions.length * MERGE_COST)
   for (const partition of partitions) {
     const route = routes.of(partition, requirement === 'one')
     const chosen = choose(route, partition, loads, options)

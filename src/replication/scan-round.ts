@@ -19,20 +19,20 @@ export interface RoundShare {
 }
 
 /** What a node says. */
-export interface RoundPage<Row> {
+export interface RoundPage<Rows> {
   /** Its epoch. */
   readonly epoch: number
   /** Partitions of which it is no owner, or not in this epoch. */
   readonly refused: readonly PartitionId[]
   /** Partitions that it owns, and can say nothing of for now. Default none. */
   readonly lacking?: readonly PartitionId[]
-  readonly rows: readonly Row[]
+  readonly rows: Rows
   /** The last place that was looked at; `undefined`: the range is at its end. */
   readonly last: Uint8Array | undefined
 }
 
 /** What is asked for a page. */
-export interface RoundRequest<Row> extends RoundShare {
+export interface RoundRequest<Rows> extends RoundShare {
   /** What it is a page of, for errors. */
   readonly what: 'scan' | 'query'
   readonly requirement: Requirement
@@ -46,13 +46,13 @@ export interface RoundRequest<Row> extends RoundShare {
     share: RoundShare,
     epoch: number,
     timeoutMs: number
-  ) => Promise<RoundPage<Row> | undefined>
+  ) => Promise<RoundPage<Rows> | undefined>
 }
 
 /** What has been heard of a partition. */
-interface Heard<Row> {
+interface Heard<Rows> {
   readonly stores: StoreId[]
-  readonly streams: ScanStream<Row>[]
+  readonly streams: ScanStream<Rows>[]
   /** Epoch in which it was asked for. */
   readonly epoch: number
   hasWhole: boolean
@@ -72,22 +72,22 @@ const NOBODY: readonly StoreId[] = []
  * Who fails, is silent, or does not own a partition is replaced, for the partitions that this leaves open. What was heard of
  * a partition whose owners have changed since does not count any more.
  */
-export class ScanRound<Row> {
+export class ScanRound<Rows> {
   readonly #deps: RoundDeps
-  readonly #request: RoundRequest<Row>
+  readonly #request: RoundRequest<Rows>
   readonly #remainingMs: () => number
   /** Until when nodes are left out, ms of the monotonic clock. Lives as long as the scan. */
   readonly #avoided: Map<StoreId, number>
   readonly #stop: AbortSignal
-  readonly #heard = new Map<PartitionId, Heard<Row>>()
-  readonly #streams: ScanStream<Row>[] = []
+  readonly #heard = new Map<PartitionId, Heard<Rows>>()
+  readonly #streams: ScanStream<Rows>[] = []
   /** Who can say nothing of a partition for now. */
   readonly #lacking = new Map<PartitionId, Set<StoreId>>()
   #restMs = REST_MIN_MS
 
   constructor(
     deps: RoundDeps,
-    request: RoundRequest<Row>,
+    request: RoundRequest<Rows>,
     scan: { readonly avoided: Map<StoreId, number>; readonly remainingMs: () => number; readonly stop: AbortSignal }
   ) {
     this.#deps = deps
@@ -98,7 +98,7 @@ export class ScanRound<Row> {
   }
 
   /** What has been sent of the page. */
-  get streams(): readonly ScanStream<Row>[] {
+  get streams(): readonly ScanStream<Rows>[] {
     return this.#streams
   }
 
@@ -149,6 +149,7 @@ export class ScanRound<Row> {
     const { requirement, partitions, wantsValues, isFew = false } = this.#request
     const { self, isDead } = this.#deps
     return planScan({
+      self,
       routes,
       requirement,
       partitions,
@@ -173,7 +174,7 @@ export class ScanRound<Row> {
     return newest
   }
 
-  #askOne(assignment: Assignment, epoch: number): Promise<RoundPage<Row> | undefined> {
+  #askOne(assignment: Assignment, epoch: number): Promise<RoundPage<Rows> | undefined> {
     const { partitions, rows, bytes, ask } = this.#request
     const { whole, heads } = assignment
     // Keys are spread by chance: who has so many of the partitions has passed about as many keys as the others by then.
@@ -184,8 +185,8 @@ export class ScanRound<Row> {
   }
 
   /** Returns the epoch of a node that has refused something because of a newer one. */
-  #take({ store, whole, heads }: Assignment, page: RoundPage<Row>, epoch: number): number {
-    const stream: ScanStream<Row> = { rows: page.rows, last: page.last, void: new Set() }
+  #take({ store, whole, heads }: Assignment, page: RoundPage<Rows>, epoch: number): number {
+    const stream: ScanStream<Rows> = { rows: page.rows, last: page.last, void: new Set() }
     this.#streams.push(stream)
     const { lacking = [] } = page
     const refused = new Set([...page.refused, ...lacking])
@@ -198,7 +199,7 @@ export class ScanRound<Row> {
     return page.epoch
   }
 
-  #hear(partition: PartitionId, store: StoreId, stream: ScanStream<Row>, epoch: number, isWhole: boolean): void {
+  #hear(partition: PartitionId, store: StoreId, stream: ScanStream<Rows>, epoch: number, isWhole: boolean): void {
     let heard = this.#heard.get(partition)
     if (heard === undefined) this.#heard.set(partition, (heard = { stores: [], streams: [], epoch, hasWhole: false }))
     heard.stores.push(store)

@@ -63,32 +63,18 @@ export class ScanServer {
       } catch (error) {
         return respond.refuse(asError(error))
       }
-      this.#serve(request, message.epoch, (error, body) => {
+      this.page(request, message.epoch, (error, body) => {
         if (error !== undefined || body === undefined) respond.refuse(asError(error))
         else respond.reply(body)
       })
     })
   }
 
-  /** The next rows of some partitions. The request's bytes are read until `done` is called. */
-  page(request: ScanRequest, epoch: number, done: ReplicaDone<ScanPage>): void {
-    this.#enter(request, epoch, async page => page, done)
-  }
-
-  /** The same as bytes. */
-  #serve(request: ScanRequest, epoch: number, done: ReplicaDone<Uint8Array>): void {
-    this.#enter(request, epoch, (page, slices) => slices.run(pageEncoding(page)), done)
-  }
-
-  #enter<T>(
-    request: ScanRequest,
-    epoch: number,
-    form: (page: ScanPage, slices: Slices) => Promise<T>,
-    done: ReplicaDone<T>
-  ): void {
+  /** The next rows of some partitions, as bytes. The request's bytes are read until `done` is called. */
+  page(request: ScanRequest, epoch: number, done: ReplicaDone<Uint8Array>): void {
     const { topology, catchUp, clock } = this.#deps
     const enter = (): void => {
-      const go = (): void => this.#start(() => this.#formed(request, epoch, form), done)
+      const go = (): void => this.#start(() => this.#bytes(request, epoch), done)
       if (this.#reading < PAGES_AT_ONCE) return go()
       const waiting = { sinceMs: clock.monotonicMs(), go, refuse: (error: KilovoltError) => done(error, undefined) }
       if (!this.#waiting.push(waiting)) done(overloaded(), undefined)
@@ -97,7 +83,7 @@ export class ScanServer {
     catchUp(epoch, this.#requestTimeoutMs).then(enter, (error: unknown) => done(asError(error), undefined))
   }
 
-  #start<T>(read: () => Promise<T>, done: ReplicaDone<T>): void {
+  #start(read: () => Promise<Uint8Array>, done: ReplicaDone<Uint8Array>): void {
     this.#reading++
     read()
       .then(
@@ -118,14 +104,10 @@ export class ScanServer {
     }
   }
 
-  async #formed<T>(
-    request: ScanRequest,
-    epoch: number,
-    form: (page: ScanPage, slices: Slices) => Promise<T>
-  ): Promise<T> {
+  async #bytes(request: ScanRequest, epoch: number): Promise<Uint8Array> {
     const waiting = (): number => this.#waiting.size
     const slices = this.#deps.slicer.begin({ restMaxMs: request.restMaxMs, waiting })
-    return form(await this.#read(request, epoch, slices), slices)
+    return slices.run(pageEncoding(await this.#read(request, epoch, slices)))
   }
 
   async #read(request: ScanRequest, epoch: number, slices: Slices): Promise<ScanPage> {

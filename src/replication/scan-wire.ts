@@ -4,9 +4,8 @@ import { Writer } from '../codec/writer.ts'
 import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import type { ByteRange } from '../model/key-range.ts'
 import { type PartitionId, PARTITIONS_MAX } from '../model/partition.ts'
-import { assertRecordHead, type RecordBytes } from '../model/record.ts'
 import { atOnce, type Steps } from '../runtime/slices.ts'
-import { readRecord } from './wire.ts'
+import { DAMAGED, type ScanRow, ScanRows } from './scan-rows.ts'
 
 /**
  * A page of a scan, asked of one node: the next rows of some of its partitions, merged.
@@ -23,8 +22,6 @@ const BOUNDED = 2
 const EXEMPT = 4
 const RESTS = 8
 const MORE = 1
-/** The size of a head of nothing. */
-const DAMAGED = 1
 /** A bound may be the key that follows the longest one. */
 const BOUND_BYTES_MAX = KEY_BYTES_MAX + 1
 /** Most rows of a page. */
@@ -56,23 +53,14 @@ export interface ScanRequest {
   readonly restMaxMs: number
 }
 
-/** One record as a node has it; of some the head alone. */
-export interface ScanRow {
-  readonly key: Uint8Array
-  /** `undefined` when it is damaged there. */
-  readonly record: RecordBytes | undefined
-  /** Whether the value was left out. */
-  readonly isHead: boolean
-}
-
 /** What a node says. */
-export interface ScanPage {
+export interface ScanPage<Rows = readonly ScanRow[]> {
   /** Its epoch. */
   readonly epoch: number
   /** Partitions of which it is no owner, or not in this epoch: none of their records are among the rows. */
   readonly refused: readonly PartitionId[]
   /** In the scan's order; tombstones and expired records included. */
-  readonly rows: readonly ScanRow[]
+  readonly rows: Rows
   /** The last key that was looked at: all rows up to it are there. `undefined`: the range is at its end. */
   readonly last: Uint8Array | undefined
 }
@@ -154,33 +142,23 @@ export function* pageEncoding({ epoch, refused, rows, last }: ScanPage): Steps<U
  *
  * @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT`
  */
-export function decodePage(body: Uint8Array): ScanPage {
+export function decodePage(body: Uint8Array): ScanPage<ScanRows> {
   return atOnce(pageDecoding(body))
 }
 
 /** As {@link decodePage}, step by step. */
-export function* pageDecoding(body: Uint8Array): Steps<ScanPage> {
+export function* pageDecoding(body: Uint8Array): Steps<ScanPage<ScanRows>> {
   const reader = new Reader(body)
   const epoch = reader.varint()
   const refused = readPartitions(reader)
   const last = (reader.u8() & MORE) === 0 ? undefined : reader.bytes(KEY_BYTES_MAX)
-  const rows: ScanRow[] = []
-  for (let left = reader.count(PAGE_ROWS_MAX, ROW_BYTES_MIN); left > 0; left--) {
-    rows.push(readRow(reader))
+  const count = reader.count(PAGE_ROWS_MAX, ROW_BYTES_MIN)
+  const rows = new ScanRows(body, count)
+  while (rows.length < count) {
+    rows.read(reader)
     if (rows.length % ROWS_AT_ONCE === 0) yield
   }
   return { epoch, refused, rows, last }
-}
-
-function readRow(reader: Reader): ScanRow {
-  const key = reader.bytes(KEY_BYTES_MAX)
-  const size = reader.varint()
-  if (size === DAMAGED) return { key, record: undefined, isHead: true }
-  const length = Math.floor(size / 2)
-  if (size % 2 === 0) return { key, record: readRecord(reader, length), isHead: false }
-  const record = reader.raw(length)
-  assertRecordHead(record)
-  return { key, record, isHead: true }
 }
 
 /** A list of partitions, as scans and queries of indexes send it. */

@@ -7,22 +7,15 @@ import type { Requirement } from '../model/quorum.ts'
 import { type RecordBytes, recordHlc } from '../model/record.ts'
 import type { Slicer, Slices } from '../runtime/slices.ts'
 import { MessageType } from '../transport/message-type.ts'
-import type { Outcome } from '../transport/transport.ts'
 import type { Gathered } from './gather.ts'
 import type { OperationDeps } from './operation.ts'
 import { lateError, type PageWait, PageWaits } from './page-wait.ts'
 import { type MergedRow, ScanMerge } from './scan-merge.ts'
 import type { Assignment } from './scan-plan.ts'
 import { type RoundShare, ScanRound } from './scan-round.ts'
+import type { ScanRows } from './scan-rows.ts'
 import type { ScanServer } from './scan-server.ts'
-import {
-  encodeScan,
-  PAGE_REST_MAX_MS,
-  pageDecoding,
-  type ScanPage,
-  type ScanRequest,
-  type ScanRow
-} from './scan-wire.ts'
+import { encodeScan, PAGE_REST_MAX_MS, pageDecoding, type ScanPage, type ScanRequest } from './scan-wire.ts'
 
 /** In which form a scan wants what it finds. */
 export interface ScanForm {
@@ -145,7 +138,7 @@ export class Scanner {
     const remainingMs = (): number => deadlineMs - clock.monotonicMs()
     const partitions = this.#partitions
     const slices = this.#deps.slicer.begin({ restMaxMs: rests ? restMaxMs(timeoutMs) : 0 })
-    const round = new ScanRound<ScanRow>(
+    const round = new ScanRound<ScanRows>(
       this.#deps,
       {
         what: 'scan',
@@ -191,16 +184,16 @@ export class Scanner {
     epoch: number,
     timeoutMs: number,
     slices: Slices
-  ): Promise<ScanPage | undefined> {
+  ): Promise<ScanPage<ScanRows> | undefined> {
     const { keyspace, isReverse, requirement } = this.#options
     const { self, scans, transport } = this.#deps
     const request: ScanRequest = { keyspace, isReverse, exempt: requirement === 'one', ...part, whole, heads }
     return new Promise(resolve => {
-      if (store === self) return scans.page(request, epoch, (_error, page) => resolve(page))
+      if (store === self) return scans.page(request, epoch, (_error, body) => resolve(body && pageIn(body, slices)))
       if (peer === undefined) return resolve(undefined)
       const body = encodeScan(request)
       transport.request(peer, { type: MessageType.SCAN, class: 'bulk', body, timeoutMs }, outcome => {
-        resolve(pageOf(outcome, slices))
+        resolve(outcome.kind === 'reply' ? pageIn(outcome.body, slices) : undefined)
       })
     })
   }
@@ -219,15 +212,19 @@ export class Scanner {
     let failure: unknown
     let latest = 0
     let next = 0
-    for (const { key, record: agreed } of rows) {
-      if (agreed === undefined && found.failures.has(next)) {
-        failure = failedAt(key, found.failures.get(next))
+    for (const row of rows) {
+      let entry: ScanEntry
+      if (isAgreed(row)) entry = row
+      else if (found.failures.has(next)) {
+        failure = failedAt(row.key, found.failures.get(next))
         break
+      } else {
+        const record = found.results[next++]
+        if (record === undefined) continue
+        entry = { key: row.key, record }
       }
-      const record = agreed ?? found.results[next++]
-      if (record === undefined) continue
-      latest = Math.max(latest, recordHlc(record))
-      entries.push({ key, record })
+      latest = Math.max(latest, recordHlc(entry.record))
+      entries.push(entry)
       if (entries.length % ROWS_AT_ONCE === 0) await slices.breathe()
     }
     // What has been read is in the past of what is stamped here from now on.
@@ -236,11 +233,15 @@ export class Scanner {
   }
 }
 
-async function pageOf(outcome: Outcome, slices: Slices): Promise<ScanPage | undefined> {
-  if (outcome.kind !== 'reply') return undefined
+function isAgreed(row: MergedRow): row is ScanEntry {
+  return row.record !== undefined
+}
+
+/** `undefined` when it is none. */
+async function pageIn(body: Uint8Array, slices: Slices): Promise<ScanPage<ScanRows> | undefined> {
   slices.resume()
   try {
-    return await slices.run(pageDecoding(outcome.body))
+    return await slices.run(pageDecoding(body))
   } catch {
     return undefined
   }

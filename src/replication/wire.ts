@@ -18,7 +18,7 @@ const EXEMPT = 1
 const REPAIR = 2
 const UNIT = 4
 const KNOWN = 2
-const RECORD_BYTES_MAX = VALUE_BYTES_MAX + 64
+export const RECORD_BYTES_MAX: number = VALUE_BYTES_MAX + 64
 /** Of a record with siblings: a message has no room for more. Seven owners may mint all they may of one key. */
 const SIBLINGS_RECORD_BYTES_MAX = 15 * 1024 * 1024
 /** Most writes of a unit: they are stored in one turn of the event loop, some ms of it. */

@@ -1,4 +1,4 @@
-import { copyBytes, EMPTY_BYTES, equalBytes } from '../base/bytes.ts'
+import { copyBytes, copyPart, EMPTY_BYTES, equalBytes } from '../base/bytes.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { isLive, isTombstone, type RecordBytes, recordHlc, STAMP_END, STAMP_START } from '../model/record.ts'
 import { decodeDataKey, partitionOfKey } from './key-layout.ts'
@@ -119,7 +119,7 @@ export class ArrivalLog implements ChangeTap {
       // Whatever lies in the settled past was here once already: it has only been mended.
       if (before === undefined && recordHlc(value) <= this.#deps.horizonOf(partition)) continue
       const wallMs = this.#deps.wallMs()
-      const previous = isLive(before, wallMs) ? copyBytes(before.subarray(STAMP_START, STAMP_END)) : undefined
+      const previous = isLive(before, wallMs) ? copyPart(before, STAMP_START, STAMP_END) : undefined
       // Copies: the bytes are part of the frames that they came in.
       const place = decodeDataKey(copyBytes(key))
       const record = copyBytes(value)

@@ -1,4 +1,4 @@
-import { EMPTY_BYTES } from '../base/bytes.ts'
+import { EMPTY_BYTES, partOf } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import { KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import { afterPrefix, type ByteRange, successor } from '../model/key-range.ts'
@@ -65,7 +65,7 @@ export function dataKey(partition: PartitionId, keyspace: Uint8Array, key: Uint8
 }
 
 /**
- * What {@link dataKey} was given; keyspace and key are views into the bytes.
+ * What {@link dataKey} was given; keyspace and key are parts of the bytes, not to be written to.
  *
  * @throws KilovoltError `KV_CORRUPT` when it is no key of a record
  */
@@ -77,19 +77,19 @@ export function decodeDataKey(bytes: Uint8Array): RecordKey {
   }
   return {
     partition: partitionOfKey(bytes),
-    keyspace: bytes.subarray(DATA_HEADER, keyAt),
-    key: bytes.subarray(keyAt)
+    keyspace: partOf(bytes, DATA_HEADER, keyAt),
+    key: partOf(bytes, keyAt)
   }
 }
 
-/** The key that a key which {@link dataKey} made is for, as a view into it. */
+/** The key that a key which {@link dataKey} made is for: a part of it. */
 export function keyOf(bytes: Uint8Array): Uint8Array {
-  return bytes.subarray(DATA_HEADER + bytes[3]!)
+  return partOf(bytes, DATA_HEADER + bytes[3]!)
 }
 
-/** The name of the keyspace in a key which {@link dataKey} made, as a view into it. */
+/** The name of the keyspace in a key which {@link dataKey} made: a part of it. */
 export function keyspaceOf(bytes: Uint8Array): Uint8Array {
-  return bytes.subarray(DATA_HEADER, DATA_HEADER + bytes[3]!)
+  return partOf(bytes, DATA_HEADER, DATA_HEADER + bytes[3]!)
 }
 
 /** All records. */
@@ -153,9 +153,9 @@ export function indexEntryKey(id: number, value: Uint8Array, key: Uint8Array): U
   return bytes
 }
 
-/** Value and key of an entry, as one view into its key in the store. */
+/** Value and key of an entry, as one part of its key in the store. */
 export function entryOf(bytes: Uint8Array): Uint8Array {
-  return bytes.subarray(ENTRY_HEADER)
+  return partOf(bytes, ENTRY_HEADER)
 }
 
 /** The entries of an index within a range of values with keys behind them. */
@@ -201,7 +201,7 @@ export function hintPrefix(target: StoreId): Uint8Array {
 
 /** Whom a hint is kept for. */
 export function targetOfHint(key: Uint8Array): StoreId {
-  return idFromBytes(key.subarray(1, 1 + ID_BYTES))
+  return idFromBytes(partOf(key, 1, 1 + ID_BYTES))
 }
 
 /** All hints, or those of the targets after one. */

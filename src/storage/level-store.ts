@@ -206,16 +206,15 @@ export class LevelStore implements Store {
 }
 
 async function take(iterator: Scan, limit: number, maxBytes: number): Promise<StoreEntry[]> {
-  const entries: StoreEntry[] = []
+  let entries: StoreEntry[] = []
   let bytes = 0
   while (entries.length < limit && bytes < maxBytes) {
-    // A disk database returns as much at a time as it has prefetched.
+    // A disk database returns as much at a time as it has prefetched, one in memory all at once.
     const more = await iterator.nextv(limit - entries.length)
     if (more.length === 0) break
-    for (const entry of more) {
-      entries.push(entry)
-      bytes += entry[0].length + entry[1].length
-    }
+    for (const [key, value] of more) bytes += key.length + value.length
+    if (entries.length === 0) entries = more
+    else for (const entry of more) entries.push(entry)
   }
   return entries
 }

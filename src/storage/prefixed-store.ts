@@ -1,3 +1,4 @@
+import { partOf } from '../base/bytes.ts'
 import { afterPrefix } from '../model/key-range.ts'
 import type { Store, StoreChange, StoreEntry, StoreRange } from './store.ts'
 
@@ -38,7 +39,7 @@ export class PrefixedStore implements Store {
 
   async page(range: StoreRange, limit: number, maxBytes?: number, isReverse?: boolean): Promise<readonly StoreEntry[]> {
     const entries = await this.#store.page(this.#range(range), limit, maxBytes, isReverse)
-    return entries.map(([key, value]) => [key.subarray(this.#prefix.length), value] as const)
+    return entries.map(([key, value]) => [partOf(key, this.#prefix.length), value] as const)
   }
 
   clear(range: StoreRange): Promise<void> {

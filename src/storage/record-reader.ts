@@ -113,10 +113,14 @@ export class RecordReader {
     for (; taken < entries.length && bytes < maxBytes; taken++) {
       const [storeKey, value] = entries[taken]!
       bytes += storeKey.length + value.length
-      const record = this.#intact(storeKey, value) ?? (await this.#lookAgain(storeKey).catch(asFailure))
+      const record = this.#intact(storeKey, value)
+      if (record !== undefined) {
+        rows.push({ key: keyOf(storeKey), record })
+        continue
+      }
+      const again = await this.#lookAgain(storeKey).catch(asFailure)
       // What is no longer there is no row any more.
-      if (record === undefined) continue
-      rows.push({ key: keyOf(storeKey), record: record instanceof Error ? undefined : record })
+      if (again !== undefined) rows.push({ key: keyOf(storeKey), record: again instanceof Error ? undefined : again })
     }
     const isAll = taken === entries.length && taken < limit && bytes < maxBytes
     return { rows, rest: isAll ? undefined : restAfter(range, keyOf(entries[taken - 1]![0]), isReverse) }

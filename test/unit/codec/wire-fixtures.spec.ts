@@ -43,7 +43,6 @@ import {
   type IndexRequest
 } from '../../../src/replication/index-wire.ts'
 import {
-  decodePage,
   decodeScan,
   encodePage,
   encodeScan,
@@ -65,6 +64,7 @@ import { Packing } from '../../../src/node/packing.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
 import { systemClock } from '../../../src/runtime/system-clock.ts'
 import { loadZstd } from '../../../src/runtime/zstd.ts'
+import { pageOf } from '../../support/scan-pages.ts'
 
 const folder = new URL('../../fixtures/wire/v1/', import.meta.url)
 
@@ -265,7 +265,7 @@ const bundles: Readonly<Record<string, Bundled>> = {
   'mint-reply': { bytes: () => encodeMintReply(mintReply), decode: decodeMintReply, content: mintReply },
   index: { bytes: () => encodeIndexRequest(query), decode: decodeIndexRequest, content: query },
   'index-reply': { bytes: () => encodeIndexPage(found), decode: decodeIndexPage, content: found },
-  'scan-reply': { bytes: () => encodePage(page), decode: decodePage, content: page }
+  'scan-reply': { bytes: () => encodePage(page), decode: pageOf, content: page }
 }
 
 const trees = ['hash-tree', 'hash-tree-digest', 'hash-tree-root']

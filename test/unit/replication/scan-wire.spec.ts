@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { recordHead } from '../../../src/model/record.ts'
 import {
-  decodePage,
   decodeScan,
   encodePage,
   encodeScan,
@@ -10,9 +9,10 @@ import {
   PAGE_REST_MAX_MS,
   PAGE_ROWS_MAX,
   type ScanPage,
-  type ScanRequest,
-  type ScanRow
+  type ScanRequest
 } from '../../../src/replication/scan-wire.ts'
+import type { ScanRow } from '../../../src/replication/scan-rows.ts'
+import { pageOf } from '../../support/scan-pages.ts'
 import { itTravels } from '../../support/wire-checks.ts'
 import { anyBytes, anyRecord } from './arbitraries.ts'
 
@@ -54,7 +54,7 @@ const page: fc.Arbitrary<ScanPage> = fc.record({
 
 describe('the messages of a scan', () => {
   itTravels('a request', request, encodeScan, decodeScan)
-  itTravels('a page', page, encodePage, decodePage)
+  itTravels('a page', page, encodePage, pageOf)
 
   it('cannot ask for more than a page, nor for nothing', () => {
     const some = { keyspace: new Uint8Array(), isReverse: false, exempt: false, whole: [1], heads: [], restMaxMs: 1e9 }

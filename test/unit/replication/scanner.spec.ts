@@ -7,7 +7,8 @@ import type { Ring } from '../../../src/model/partition.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import { Routes } from '../../../src/replication/routes.ts'
 import { Scanner, type ScannerDeps, type ScanOptions } from '../../../src/replication/scanner.ts'
-import type { ScanPage, ScanRequest, ScanRow } from '../../../src/replication/scan-wire.ts'
+import type { ScanRow } from '../../../src/replication/scan-rows.ts'
+import { encodePage, type ScanPage, type ScanRequest } from '../../../src/replication/scan-wire.ts'
 import { Slicer } from '../../../src/runtime/slices.ts'
 import { systemClock } from '../../../src/runtime/system-clock.ts'
 import { TimerWheel } from '../../../src/runtime/timer-wheel.ts'
@@ -51,11 +52,11 @@ describe('a scan', () => {
       ring: { partitions: 1, partitionOf: () => 0 } as unknown as Ring,
       track: () => () => {},
       scans: {
-        page: (request: ScanRequest, _epoch: number, done: (error: undefined, page: ScanPage) => void) => {
+        page: (request: ScanRequest, _epoch: number, done: (error: undefined, body: Uint8Array) => void) => {
           const page = createDeferred<Pick<ScanPage, 'rows' | 'last'>>()
           pages.push(page)
           asked.push(request)
-          void page.promise.then(found => done(undefined, { epoch: EPOCH, refused: [], ...found }))
+          void page.promise.then(found => done(undefined, encodePage({ epoch: EPOCH, refused: [], ...found })))
         }
       }
     } as unknown as ScannerDeps
