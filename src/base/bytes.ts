@@ -70,6 +70,16 @@ export function copyBytes(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes)
 }
 
+/**
+ * The same bytes for somebody who keeps them: copied when they are a view into something larger, such as a frame from the network,
+ * all of which would be kept alive.
+ */
+export function ownBytes(bytes: Uint8Array): Uint8Array {
+  // To ask a short array for its `buffer` makes one, which costs more than the copy.
+  if (bytes.length > BUFFERLESS_MAX && bytes.length === bytes.buffer.byteLength) return bytes
+  return copyBytes(bytes)
+}
+
 /** Bytes that short arrays are cut from, one after the other; none has a part of it that another has. */
 const SLAB_BYTES = 8192
 const POOLED_MAX = SLAB_BYTES / 2

@@ -1,4 +1,3 @@
-import { MemoryLevel } from 'memory-level'
 import type { PeerSource } from '../membership/discovery.ts'
 import { SOUND_RULES } from '../placement/rules.ts'
 import { loadHash64 } from '../runtime/hash.ts'
@@ -8,6 +7,7 @@ import { systemClock } from '../runtime/system-clock.ts'
 import { systemRandom } from '../runtime/system-random.ts'
 import { openIdentity } from '../storage/identity.ts'
 import { LevelStore } from '../storage/level-store.ts'
+import { MemoryStore } from '../storage/memory-store.ts'
 import { Libp2pHost } from '../transport/libp2p-host.ts'
 import { createPeerKey } from '../transport/peer-key.ts'
 import type { NodeParts } from './node-core.ts'
@@ -17,8 +17,7 @@ import type { ResolvedOptions } from './options.ts'
 export async function createParts(options: ResolvedOptions): Promise<NodeParts> {
   const clock = systemClock
   const logger = options.logger ?? createStderrLogger()
-  // `view` spares a copy of each key and value; see `LevelStore`.
-  const store = await LevelStore.open(options.storage ?? new MemoryLevel({ storeEncoding: 'view' }))
+  const store = options.storage === undefined ? new MemoryStore() : await LevelStore.open(options.storage)
   try {
     const identity = await openIdentity(store, { random: systemRandom, createPeerKey })
     const { cluster, partitions, listen, announce, secret, allow, mdns } = options

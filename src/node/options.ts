@@ -26,7 +26,7 @@ export interface NodeOptions {
   readonly found?: boolean | undefined
   /**
    * Database to keep the data in: any abstract-level implementation, e.g. `new ClassicLevel('./data')`. The node opens
-   * and closes it. @defaultValue `new MemoryLevel()`
+   * and closes it. @defaultValue a B+ tree in memory
    */
   readonly storage?: LevelDatabase | undefined
   /**

@@ -1,4 +1,5 @@
 import type { AbstractBatchOperation, AbstractIterator, AbstractLevel } from 'abstract-level'
+import { ownBytes } from '../base/bytes.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import { storageError } from './storage-error.ts'
 import type { Store, StoreChange, StoreEntry, StoreRange } from './store.ts'
@@ -189,19 +190,8 @@ export class LevelStore implements Store {
   #operation(key: Uint8Array, value: Uint8Array | undefined): AbstractBatchOperation<Database, Uint8Array, Uint8Array> {
     const { keyEncoding, valueEncoding } = this.#encoding
     if (value === undefined) return { type: 'del', key, keyEncoding }
-    return { type: 'put', key, value: this.#owned(value), keyEncoding, valueEncoding }
-  }
-
-  /**
-   * A database in memory keeps the very array it is given. A value that is a view into something larger, such as a frame
-   * from the network, would keep all of that alive, so it is copied.
-   */
-  #owned(bytes: Uint8Array): Uint8Array {
-    if (this.permanent) return bytes
-    // Up to 64 bytes V8 keeps an array without a buffer of its own; asking for `buffer` makes one, which costs more
-    // than the copy.
-    if (bytes.length > 64 && bytes.length === bytes.buffer.byteLength) return bytes
-    return new Uint8Array(bytes)
+    // A database in memory keeps the very array that it is given.
+    return { type: 'put', key, value: this.permanent ? value : ownBytes(value), keyEncoding, valueEncoding }
   }
 }
 

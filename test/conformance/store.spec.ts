@@ -8,6 +8,7 @@ import { systemClock } from '../../src/runtime/system-clock.ts'
 import { ApplyLoop } from '../../src/storage/apply-loop.ts'
 import type { ApplyLoopOptions } from '../../src/storage/apply-options.ts'
 import { LevelStore } from '../../src/storage/level-store.ts'
+import { MemoryStore } from '../../src/storage/memory-store.ts'
 import { RecordCache } from '../../src/storage/record-cache.ts'
 import type { Store } from '../../src/storage/store.ts'
 import { SeededRandom } from '../../src/runtime/seeded-random.ts'
@@ -90,6 +91,10 @@ describe('stores', () => {
     return last()
   }
 
+  describe('MemoryStore', () => {
+    describeStore({ create: async () => new MemoryStore() })
+  })
+
   describe('LevelStore over memory-level', () => {
     describeStore({ create: () => LevelStore.open(new MemoryLevel({ storeEncoding: 'view' })) })
   })
@@ -114,6 +119,10 @@ describe('stores', () => {
 
   describe('LevelStore over a sublevel', () => {
     describeStore({ create: () => LevelStore.open(new MemoryLevel().sublevel('kilovolt')) })
+  })
+
+  describe('ApplyLoop over MemoryStore', () => {
+    describeRecordStore(async () => recordsOver(new MemoryStore()))
   })
 
   describe('ApplyLoop over memory-level', () => {

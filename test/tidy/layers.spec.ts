@@ -78,8 +78,8 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
 /** Packages that belong to one folder (or to the one file that picks concrete classes). */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'abstract-level': ['level', 'storage'],
-  'memory-level': ['node/defaults.ts'],
   'lru-cache': ['storage'],
+  'sorted-btree': ['storage'],
   libp2p: ['transport'],
   '@libp2p/': ['transport'],
   '@chainsafe/': ['transport'],
