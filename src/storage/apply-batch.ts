@@ -41,6 +41,8 @@ export interface Mutation {
   readonly following: number
   /** Makes the record, when it is to be minted. */
   readonly mint?: Mint | undefined
+  /** About how many bytes it adds then. */
+  readonly mintBytes?: number | undefined
 }
 
 /** One key of a batch, which may be the target of several mutations. */

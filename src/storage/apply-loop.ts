@@ -149,7 +149,7 @@ export class ApplyLoop implements RecordStore {
   mint(key: RecordKey, bytes: number, mint: Mint, done: Done): void {
     const refusal = this.#refusal(key.key.length + bytes, 1)
     if (refusal !== undefined) return done(refusal, undefined)
-    this.#take(key.partition, dataKey(key.partition, key.keyspace, key.key), EMPTY_BYTES, 'mint', done, 0, mint)
+    this.#take(key.partition, dataKey(key.partition, key.keyspace, key.key), EMPTY_BYTES, 'mint', done, 0, mint, bytes)
   }
 
   get forgotten(): number {
@@ -182,9 +182,10 @@ export class ApplyLoop implements RecordStore {
     kind: MutationKind,
     done: Done,
     following: number,
-    mint?: Mint
+    mint?: Mint,
+    mintBytes?: number
   ): void {
-    const mutation = { key, record, kind, done, group: this.#fence.enter(), following, mint }
+    const mutation = { key, record, kind, done, group: this.#fence.enter(), following, mint, mintBytes }
     this.#queue.taken(mutation)
     const held = this.#drops.heldOf(partition)
     if (held !== undefined) held.push(mutation)
