@@ -107,6 +107,10 @@ function fingerprint(of: CallableFunction, version: string | number | undefined)
 /** The values that were made of a record, each once. */
 function encoded(made: unknown): readonly Uint8Array[] {
   if (made === undefined || made === null) return []
+  for (const one of Array.isArray(made) ? (made as readonly unknown[]) : [made]) {
+    // It is refused as any object is. What it comes to is of no use to anybody, nor is its failure.
+    if (one instanceof Promise) one.catch(() => {})
+  }
   if (!Array.isArray(made)) return [encodeIndexValue(made)]
   if (made.length > VALUES_MAX) {
     throw new RangeError(`a record has at most ${VALUES_MAX} values in an index, not ${made.length}`)
