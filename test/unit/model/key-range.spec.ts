@@ -77,7 +77,10 @@ describe('a range of keys', () => {
     ] as const) {
       assert.deepEqual(restAfter(range, utf8(key), isReverse), left, `${key} ${isReverse}`)
     }
-    assert.deepEqual(restAfter({ from: utf8('f'), to: undefined }, utf8('a'), false), { from: utf8('f'), to: undefined })
+    assert.deepEqual(restAfter({ from: utf8('f'), to: undefined }, utf8('a'), false), {
+      from: utf8('f'),
+      to: undefined
+    })
   })
 
   it('ends behind a prefix, unless nothing can come behind it', () => {

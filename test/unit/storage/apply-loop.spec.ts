@@ -185,7 +185,8 @@ describe('the apply loop', () => {
           place(1, key),
           bytes,
           () => record(1, 'x'.repeat(bytes)),
-          (error, result) => resolve(error === undefined ? result!.outcome : (error as unknown as { code: string }).code)
+          (error, result) =>
+            resolve(error === undefined ? result!.outcome : (error as unknown as { code: string }).code)
         )
       )
     const taken = [mint('a', 450), mint('b', 450)]
