@@ -113,6 +113,8 @@ export class Minter {
     const isTooFar = seenHlc > hlcFromMs(nowMs + this.#maxClockDriftMs) && seenHlc > heldHlc
     if (isTooFar && !brought) return driftError()
     const hlc = Math.max(stamp.hlc, heldHlc + 1, seenHlc + 1)
+    // Only a fault or a forgery is at the end of time. What is stored must be read again.
+    if (hlc > Number.MAX_SAFE_INTEGER) return driftError()
     const expiresAt = ttl === undefined || value === undefined ? undefined : hlcToMs(hlc) + ttl
     const before = set && withoutExpired(set, nowMs - this.#maxClockDriftMs)
     const dot = { hlc, actor: this.#name(stamp) }

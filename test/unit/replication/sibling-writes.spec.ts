@@ -4,7 +4,7 @@ import { KilovoltError } from '../../../src/base/errors.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
 import type { RecordBytes } from '../../../src/model/record.ts'
 import { siblingsOf } from '../../../src/model/sibling-set.ts'
-import { decodeMint, encodeMintReply, type MintRequest } from '../../../src/replication/mint-wire.ts'
+import { decodeMint, encodeMint, encodeMintReply, type MintRequest } from '../../../src/replication/mint-wire.ts'
 import { Minter } from '../../../src/replication/minter.ts'
 import type { SiblingWriteOf } from '../../../src/replication/sibling-writes.ts'
 import { type PlacementRules, SOUND_RULES } from '../../../src/placement/rules.ts'
@@ -309,6 +309,15 @@ describe('a minter', () => {
     assert.deepEqual(ask(minterOf(bench), request('a', { context, brought: true })), ['a'])
     bench.local = minted(undefined, hlc, 'poisoned', { actor: 3 })
     assert.deepEqual(ask(minterOf(bench), request('a', { context })), ['a'])
+  })
+
+  it('mints nothing that nobody could read, where there is no later time', () => {
+    const bench = new Bench({ held: minted(undefined, Number.MAX_SAFE_INTEGER, 'last', { actor: 3 }) })
+    const context = { base: undefined, seen: new Map([[actorOf(3), Number.MAX_SAFE_INTEGER]]) }
+    assert.equal(ask(minterOf(bench), request('a')), 'KV_CLOCK_DRIFT')
+    assert.equal(ask(minterOf(bench), request('a', { context, brought: true })), 'KV_CLOCK_DRIFT')
+    assert.deepEqual(valuesIn(bench.local), ['last'])
+    assert.throws(() => decodeMint(encodeMint(request('a', { ttl: Number.MAX_SAFE_INTEGER }))), { code: 'KV_PROTOCOL' })
   })
 
   it('counts no siblings that have expired for everybody', () => {
