@@ -26,6 +26,8 @@ export interface ApplyRules {
   readonly form: RecordForm
   readonly damage: Damage
   readonly horizonOf: HorizonOf | undefined
+  /** Whether this store has all that it is to have of a partition; `undefined`: it has. */
+  readonly isWhole?: ((partition: PartitionId) => boolean) | undefined
   readonly joinsSiblings: boolean
 }
 
@@ -188,9 +190,11 @@ function offer(slot: Slot, record: RecordBytes, kind: MutationKind, rules: Apply
 /** Of records with siblings neither takes the place of the other. */
 function join(slot: Slot, record: RecordBytes, kind: MutationKind, rules: ApplyRules): ApplyResult {
   const { current } = slot
-  const { horizonOf, joinsSiblings: joins } = rules
-  const horizon = horizonOf?.(partitionOfKey(slot.key)) ?? 0
-  const joined = letIn(current, record, { horizon, isCopy: kind === 'copy', joins })
+  const { horizonOf, isWhole, joinsSiblings: joins } = rules
+  const partition = partitionOfKey(slot.key)
+  const horizon = horizonOf?.(partition) ?? 0
+  const how = { horizon, isCopy: kind === 'copy', isWhole: isWhole?.(partition) !== false, joins }
+  const joined = letIn(current, record, how)
   if (joined === undefined) return SETTLED
   if (joined === current) return { outcome: equalBytes(record, current) ? 'same' : 'stale', current }
   put(slot, joined, horizonOf)

@@ -70,7 +70,7 @@ export class ApplyLoop implements RecordStore {
   #batches = 0
 
   constructor(deps: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
-    const { store, clock, trees, horizonOf, damage, cache, tap, indexes } = deps
+    const { store, clock, trees, horizonOf, isWhole, damage, cache, tap, indexes } = deps
     this.#store = store
     this.#clock = clock
     this.#trees = trees
@@ -81,7 +81,8 @@ export class ApplyLoop implements RecordStore {
     this.#cache = cache
     this.#durability = { sync: options.durability === 'fsync' }
     this.#keepsUnits = options.keepsUnits ?? true
-    this.#rules = { form: this.#form, damage: this.#damage, horizonOf, joinsSiblings: options.joinsSiblings ?? true }
+    const { joinsSiblings = true } = options
+    this.#rules = { form: this.#form, damage: this.#damage, horizonOf, isWhole, joinsSiblings }
     this.#queue = new MutationQueue(options)
     this.#drops = new PartitionDrops({
       passed: () => this.#fence.passed(),

@@ -23,6 +23,8 @@ export interface SiblingRules {
   readonly horizon: number
   /** Whether it only comes from another copy: there what is missing need not have been overwritten. */
   readonly isCopy: boolean
+  /** Whether this copy has all that it is to have. A coming owner takes over the horizon before the records. */
+  readonly isWhole: boolean
   /** Whether siblings are joined. The simulator shows what happens otherwise. */
   readonly joins: boolean
 }
@@ -34,13 +36,14 @@ export interface SiblingRules {
 export function letIn(
   held: RecordBytes | undefined,
   offered: RecordBytes,
-  { horizon, isCopy, joins }: SiblingRules
+  { horizon, isCopy, isWhole, joins }: SiblingRules
 ): RecordBytes | undefined {
   if (held === undefined && (isCopy ? isSpent(offered, horizon) : recordHlc(offered) <= horizon)) return undefined
   if (!joins && held !== undefined) return newest(held, offered)
   const before = held && siblingsOf(held)
   const all = siblingsOf(offered)
-  const some = isCopy ? all : settledSet(all, before, horizon)
+  // What is left out counts as seen. Where it is only to come yet it would be kept out for good, and with it from all others.
+  const some = isCopy || !isWhole ? all : settledSet(all, before, horizon)
   const joined = encodeSiblings(prunedSet(before === undefined ? some : joinSets(before, some), horizon))
   return held !== undefined && equalBytes(joined, held) ? held : equalBytes(joined, offered) ? offered : joined
 }

@@ -99,6 +99,35 @@ describe('a keyspace with siblings', () => {
     assert.deepEqual([...entry.siblings!].sort(), ['left', 'right'])
   })
 
+  it('loses none to a copy that is being made, and knows of a settled past before it has the records', async () => {
+    const [a] = (await keyspaces<string>(3, { conflicts: 'siblings' })) as [Keyspace<string>]
+    const long = 'x'.repeat(4000)
+    const keys = Array.from({ length: 2500 }, (_, i) => `k${i}`)
+    await run(Promise.all(keys.map(key => a.put(key, long))))
+    // Without a deletion there is nothing for which a past would be settled.
+    const gone = cluster.node(0).keyspace('gone')
+    await run(Promise.all(keys.slice(0, 600).map(key => gone.delete(key))))
+    await cluster.advance(1_250_000)
+    cluster.setNetwork({ delayMeanMs: 3 })
+    cluster.grow()
+    const puts: Promise<unknown>[] = []
+    const isMoving = (): boolean => cluster.node(0).status().partitions.changing > 0
+    while (!isMoving()) await cluster.advance(2)
+    for (const left = [...keys]; left.length > 0 && isMoving(); await cluster.advance(2)) {
+      puts.push(...left.splice(0, 12).map(async key => a.put(key, 'beside')))
+    }
+    await run(Promise.allSettled(puts))
+    cluster.setNetwork({})
+    await cluster.settled()
+    await cluster.advance(5000)
+    const late = cluster.node(3).keyspace<string>('k', { conflicts: 'siblings' })
+    const entries = await run(Promise.all(keys.map(async key => late.getEntry(key))))
+    assert.deepEqual(
+      keys.filter((_, i) => !entries[i]!.siblings!.includes(long)),
+      []
+    )
+  }).timeout(60_000)
+
   it('shows the newest wherever there is room for one', async () => {
     const [a, b] = (await keyspaces<string>(2, { conflicts: 'siblings' })) as [Keyspace<string>, Keyspace<string>]
     const watch = b.watch()

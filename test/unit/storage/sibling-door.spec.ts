@@ -94,6 +94,18 @@ describe('the door for records with siblings', () => {
     assert.deepEqual(valuesIn(decide(a, [both], { horizon: 15 }).held), ['a', 'b'])
   })
 
+  it('leaves nothing out of what is offered to a copy that is not whole yet', () => {
+    const whole = minted(a, 25, 'new', { actor: 2 })
+    assert.deepEqual(valuesIn(decide(undefined, [whole], { horizon: 20 }).held), ['new'])
+    const partial = decide(undefined, [whole], { horizon: 20, isWhole: partition => partition !== 3 })
+    assert.deepEqual(valuesIn(partial.held), ['a', 'new'])
+    // What it was to be given is still let in then.
+    for (const copied of [a, whole]) {
+      const { held } = decide(partial.held, [copied], { horizon: 20, kind: 'copy' })
+      assert.deepEqual(valuesIn(held), ['a', 'new'])
+    }
+  })
+
   it('stores nothing of what is spent, and forgets who has minted what is settled', () => {
     const gone = minted(a, 16, undefined, { context: siblingsOf(a) })
     assert.equal(decide(a, [gone], { horizon: 16 }).held, undefined)
