@@ -75,10 +75,12 @@ export class SiblingValues<V, K> {
     return this.#told(found, record, key)
   }
 
-  /** All that a reader can be told of a live record. */
+  /**
+   * All that a reader can be told of a live record. Nothing is written back: the context does not cover that, so that a put with
+   * it would find beside it what it was to take the place of.
+   */
   async entry(record: RecordBytes, key: Uint8Array): Promise<Found<V> & { readonly context: string }> {
     const found = await this.#find(record, key)
-    this.#told(found, record, key)
     return { ...found, context: encodeContext(this.#deps.nameBytes, key, siblingsOf(record)) }
   }
 

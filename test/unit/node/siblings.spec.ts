@@ -261,6 +261,20 @@ describe('a keyspace with a resolver', () => {
     assert.deepEqual(await run(b.getMany(['x'])), ['a+b'])
   })
 
+  it('has nothing come back that was replaced by who had seen it', async () => {
+    const [a, b] = (await keyspaces<string[]>(2, { conflicts: resolvers.union })) as [
+      Keyspace<string[]>,
+      Keyspace<string[]>
+    ]
+    await run(a.put('x', ['tea']))
+    await run(b.put('x', ['milk']))
+    const entry = (await run(a.getEntry('x')))!
+    assert.deepEqual(entry.value, ['milk', 'tea'])
+    await cluster.advance(1000)
+    await run(a.put('x', ['tea'], { context: entry.context! }))
+    assert.deepEqual(await run(b.get('x')), ['tea'])
+  })
+
   it('never has too many siblings, as it makes one of them', async () => {
     const [a] = (await keyspaces<string[]>(1, { conflicts: resolvers.union })) as [Keyspace<string[]>]
     for (let i = 0; i < 130; i++) await run(a.put('x', [`n${i}`]))
