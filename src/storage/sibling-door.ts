@@ -9,7 +9,7 @@ import {
   type RecordBytes,
   recordHlc
 } from '../model/record.ts'
-import { joinSets, prunedSet, settledSet, siblingsOf } from '../model/sibling-set.ts'
+import { foldedSet, joinSets, prunedSet, settledSet, siblingsOf } from '../model/sibling-set.ts'
 
 /**
  * Makes a record of what is held; the held one itself when there is nothing to do. Called in the turn in which the record is
@@ -48,10 +48,15 @@ export function letIn(
   return held !== undefined && equalBytes(joined, held) ? held : equalBytes(joined, offered) ? offered : joined
 }
 
-/** What is minted upon: a record whose past is settled forgets who has minted it. */
-export function settledRecord(held: RecordBytes | undefined, horizon: number): RecordBytes | undefined {
-  if (held === undefined || !hasSiblings(held) || recordHlc(held) > horizon) return held
-  return encodeSiblings(prunedSet(siblingsOf(held), horizon))
+/** What is minted upon: a record forgets who has minted what of it is settled; all of it, or a part where this copy is whole. */
+export function settledRecord(
+  held: RecordBytes | undefined,
+  { horizon, isWhole }: Pick<SiblingRules, 'horizon' | 'isWhole'>
+): RecordBytes | undefined {
+  if (held === undefined || horizon === 0 || !hasSiblings(held)) return held
+  const set = siblingsOf(held)
+  const settled = recordHlc(held) <= horizon ? prunedSet(set, horizon) : isWhole ? foldedSet(set, horizon) : set
+  return settled === set ? held : encodeSiblings(settled)
 }
 
 /** Whether the two are joined, rather than that one takes the place of the other. */

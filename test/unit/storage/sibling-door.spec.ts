@@ -116,6 +116,34 @@ describe('the door for records with siblings', () => {
     assert.deepEqual(outcomes(decide(pruned, [both], { horizon: 17 })), ['stale'])
   })
 
+  it('forgets who has minted what is settled of a key that is never left alone', () => {
+    // Owners mint under another name whenever something of theirs may be lost.
+    let held: RecordBytes | undefined
+    for (let i = 1; i <= 6000; i++) {
+      const mint = (before: RecordBytes | undefined): RecordBytes =>
+        minted(before, 100 + i, `v${i}`, { actor: i, ...(i > 2 && { context: siblingsOf(before!) }) })
+      held = decide(held, [{ mint }], { horizon: 50 + i }).held
+    }
+    const { base, seen, siblings } = siblingsOf(held!)
+    assert.deepEqual([base?.hlc, seen.size, siblings.length], [6050, 50, 1])
+    // Nothing of it may be said by who has not all of it yet.
+    const mint = (before: RecordBytes | undefined): RecordBytes => minted(before, 7000, 'last', { actor: 9000 })
+    const partial = decide(held, [{ mint }], { horizon: 6090, isWhole: () => false }).held
+    assert.deepEqual([siblingsOf(partial!).base, siblingsOf(partial!).seen.size], [base, 51])
+  })
+
+  it('loses nothing by that', () => {
+    const old = minted(undefined, 15, 'old')
+    const both = minted(old, 25, 'new', { actor: 2 })
+    const { held } = decide(both, [{ mint: before => minted(before, 35, 'more', { actor: 3 }) }], { horizon: 20 })
+    assert.deepEqual(valuesIn(held), ['old', 'new', 'more'])
+    assert.deepEqual(siblingsOf(held!).base, siblingsOf(old).siblings[0]!.dot)
+    for (const other of [old, both, minted(both, 30, 'beside', { actor: 4 })]) {
+      assert.deepEqual(valuesIn(decide(other, [held!], { horizon: 20 }).held).slice(0, 2), ['old', 'new'])
+      assert.deepEqual(decide(held, [other], { horizon: 20 }).held, decide(other, [held!], { horizon: 20 }).held)
+    }
+  })
+
   it('lets nothing take the place of what is damaged but what is proven to be all of it', () => {
     assert.deepEqual(outcomes(decide(ROTTEN, [minted(undefined, Number.MAX_SAFE_INTEGER, 'x')])), ['KV_CORRUPT'])
     assert.deepEqual(outcomes(decide(ROTTEN, [a], { kind: 'heal' })), ['applied'])
