@@ -310,6 +310,23 @@ describe('a keyspace with a resolver', () => {
   })
 })
 
+describe('a counter', () => {
+  it('goes on with the count of one of its name that is no more', async () => {
+    const [a, b] = (await keyspaces<PnCounts>(2, { conflicts: resolvers.pnCounter })) as [
+      Keyspace<PnCounts>,
+      Keyspace<PnCounts>
+    ]
+    await run(new PnCounter(a, 'n', { actor: 'me' }).add(5))
+    const again = new PnCounter(b, 'n', { actor: 'me' })
+    await run(again.add(-2))
+    await run(again.add(3))
+    assert.equal(await run(again.value()), 6)
+    assert.deepEqual(await run(a.get('n')), { me: [8, 2] })
+    await run(new PnCounter(a, 'n', { actor: 'constructor' }).add(1))
+    assert.equal(await run(again.value()), 7)
+  })
+})
+
 describe('a keyspace that two nodes open in different ways', () => {
   it('shows one the newest, which takes the place of all before it, and the other all', async () => {
     await start(2)
