@@ -48,14 +48,24 @@ export function letIn(
   return held !== undefined && equalBytes(joined, held) ? held : equalBytes(joined, offered) ? offered : joined
 }
 
-/** What is minted upon: a record forgets who has minted what of it is settled; all of it, or a part where this copy is whole. */
+/**
+ * Actors of a record of which a part is settled that are kept, though they need not be: what was brought from another cluster is
+ * known by its own old dots, which must not be forgotten as soon as the key is written.
+ */
+const ACTORS_KEPT = 256
+
+/**
+ * What is minted upon: a record whose past is settled forgets who has minted it. Where a part of it is, and names many, it forgets
+ * those that minted that part, if this copy is whole.
+ */
 export function settledRecord(
   held: RecordBytes | undefined,
   { horizon, isWhole }: Pick<SiblingRules, 'horizon' | 'isWhole'>
 ): RecordBytes | undefined {
   if (held === undefined || horizon === 0 || !hasSiblings(held)) return held
   const set = siblingsOf(held)
-  const settled = recordHlc(held) <= horizon ? prunedSet(set, horizon) : isWhole ? foldedSet(set, horizon) : set
+  const isCrowded = isWhole && set.seen.size > ACTORS_KEPT
+  const settled = recordHlc(held) <= horizon ? prunedSet(set, horizon) : isCrowded ? foldedSet(set, horizon) : set
   return settled === set ? held : encodeSiblings(settled)
 }
 
