@@ -24,7 +24,10 @@ const BASE = 1
 const HLC_BYTES = 7
 /** Bytes of a stamp. */
 export const DOT_BYTES: number = HLC_BYTES + ACTOR_BYTES
-/** Most actors of one key: owners that have minted, each time they were started, since the past was settled last. */
+/**
+ * Most actors of one key that an owner mints: owners, each time they were started, since the past was settled last. What
+ * several owners have minted apart may be more together, and is read as well.
+ */
 export const ACTORS_MAX = 4096
 
 /** Nothing seen. */
@@ -94,7 +97,6 @@ export function readCausality(
   if (bytes.length < at + 2) throw corrupt('what was seen is cut off')
   const count = readUint(bytes, at, 2)
   at += 2
-  if (count > ACTORS_MAX) throw corrupt(`${count} actors`)
   const seen = new Map<Actor, number>()
   let before = ''
   for (let i = 0; i < count; i++, at += DOT_BYTES) {

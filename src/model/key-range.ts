@@ -55,9 +55,10 @@ export function isEmptyRange({ from, to }: ByteRange): boolean {
   return to !== undefined && compareBytes(from, to) >= 0
 }
 
-/** What is left of a range behind one of its keys, in the direction of a scan. */
+/** What is left of a range behind a key, in the direction of a scan. The key may be that of a token, and lie outside of it. */
 export function restAfter({ from, to }: ByteRange, key: Uint8Array, isReverse: boolean): ByteRange {
-  return isReverse ? { from, to: key } : { from: successor(key), to }
+  if (isReverse) return { from, to: to !== undefined && compareBytes(to, key) < 0 ? to : key }
+  return { from: compareBytes(key, from) < 0 ? from : successor(key), to }
 }
 
 /**

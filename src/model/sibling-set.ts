@@ -118,6 +118,19 @@ export function prunedSet(set: SiblingSet, horizon: number): SiblingSet {
   return { base: latest, seen: NOBODY, siblings: set.siblings.map(sibling => ({ ...sibling, id: undefined })) }
 }
 
+/**
+ * As {@link prunedSet}, where a part of what was seen is settled: one stamp says that, whoever minted it. A key that is written
+ * all the time would else name every owner of all its life. Only for who has all that is settled.
+ */
+export function foldedSet(set: SiblingSet, horizon: number): SiblingSet {
+  let { base } = set
+  for (const [actor, hlc] of set.seen) {
+    if (hlc <= horizon && (base === undefined || compareStamps({ hlc, actor }, base) > 0)) base = { hlc, actor }
+  }
+  if (base === set.base) return set
+  return { ...unite(set, { base, seen: NOBODY }), siblings: set.siblings }
+}
+
 /** A record without those of its siblings that lie at or below a horizon, as some owner has none of them. */
 export function unsettled(record: RecordBytes, horizon: number): RecordBytes | undefined {
   if (recordHlc(record) <= horizon) return undefined

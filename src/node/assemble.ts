@@ -4,7 +4,7 @@ import { MetaCluster } from '../cluster/meta-cluster.ts'
 import { Discovery } from '../membership/discovery.ts'
 import { GossipMembership } from '../membership/gossip-membership.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { Ring } from '../model/partition.ts'
+import { type PartitionId, Ring } from '../model/partition.ts'
 import type { RoundReport } from '../repair/anti-entropy.ts'
 import { Healer } from '../repair/healer.ts'
 import { Importer } from '../repair/importer.ts'
@@ -95,7 +95,9 @@ class Assembly implements NodeCore {
     this.packing = new Packing(clock, loadZstd)
     this.ring = new Ring(config.partitions, hash)
     this.#reports = new StoreReports({ clock, logger, events: this.#events })
-    this.#stores = createStores(config, parts, this.#reports, () => this.#healer.found())
+    const owns = (partition: PartitionId): boolean =>
+      this.cluster.topology?.rows[partition]?.slots.includes(this.storeId) === true
+    this.#stores = createStores(config, parts, this.#reports, () => this.#healer.found(), owns)
     const { records, trees, horizons, hints, setAside, stamps, damage } = this.#stores
     this.records = records
     this.trees = trees

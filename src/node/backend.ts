@@ -27,7 +27,7 @@ export interface KeyspaceBackend {
     keys: readonly Uint8Array[],
     options: BackendOptions
   ): Promise<BackendResults<RecordBytes>>
-  /** Copies the values before it returns; does not reject for single keys. No two keys are the same. */
+  /** Copies the values before it returns; does not reject for single keys. No two keys are the same, except with siblings. */
   putMany(
     keyspace: Uint8Array,
     writes: readonly BackendWrite[],

@@ -85,7 +85,10 @@ function parts<V>(
       `the name of an index is text of 1 to ${INDEX_NAME_BYTES_MAX} bytes, not of ${bytes}`
     )
   }
-  if (typeof definition === 'function') return { of: definition as IndexFunction<V> }
+  if (typeof definition === 'function') {
+    if (NO_TEXT.test(textOf(definition))) throw textless(name)
+    return { of: definition as IndexFunction<V> }
+  }
   const { of, version, ...more } = (definition ?? {}) as Partial<VersionedIndex<V>>
   if (typeof of !== 'function' || Object.keys(more).length > 0) {
     throw new KilovoltError(
@@ -99,14 +102,34 @@ function parts<V>(
   return { of, version: version as string | number }
 }
 
+/** The end of what all functions have for a text that are bound, or built in. */
+const NO_TEXT = /\{\s*\[native code\]\s*\}\s*$/u
+
+/** Its own, whatever an object says of itself. */
+function textOf(of: CallableFunction): string {
+  return Function.prototype.toString.call(of)
+}
+
+/** When it becomes another one nobody would know. */
+function textless(name: string): KilovoltError {
+  return new KilovoltError(
+    'KV_CONFIG',
+    `the function of the index "${name}" is bound or built in, and has no text to be told from others by: give it a "version"`
+  )
+}
+
 function fingerprint(of: CallableFunction, version: string | number | undefined): Uint8Array {
-  const text = version === undefined ? `of ${of.toString()}` : `version ${typeof version} ${version}`
+  const text = version === undefined ? `of ${textOf(of)}` : `version ${typeof version} ${version}`
   return new Uint8Array(createHash('sha256').update(text).digest().subarray(0, FINGERPRINT_BYTES))
 }
 
 /** The values that were made of a record, each once. */
 function encoded(made: unknown): readonly Uint8Array[] {
   if (made === undefined || made === null) return []
+  for (const one of Array.isArray(made) ? (made as readonly unknown[]) : [made]) {
+    // It is refused as any object is. What it comes to is of no use to anybody, nor is its failure.
+    if (one instanceof Promise) one.catch(() => {})
+  }
   if (!Array.isArray(made)) return [encodeIndexValue(made)]
   if (made.length > VALUES_MAX) {
     throw new RangeError(`a record has at most ${VALUES_MAX} values in an index, not ${made.length}`)

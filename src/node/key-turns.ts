@@ -85,6 +85,12 @@ export class KeyTurns {
     return promise
   }
 
+  /** What is left, whenever it is asked, of the time of a call that begins now and waits for nobody, ms. */
+  timeLeft({ timeoutMs }: Pick<TurnOptions, 'timeoutMs'>): () => number {
+    const deadlineMs = this.#clock.monotonicMs() + (timeoutMs ?? this.#timeoutMs)
+    return () => leftUntil(deadlineMs, this.#clock)
+  }
+
   /** Ends all calls, and takes no more. */
   stop(): void {
     this.#stopped = new KilovoltError(
@@ -130,7 +136,7 @@ class Call implements Turn {
 
   get leftMs(): number {
     if (this.#isOver) throw this.#error
-    return Math.max(1, Math.floor(this.#deadlineMs - this.#clock.monotonicMs()))
+    return leftUntil(this.#deadlineMs, this.#clock)
   }
 
   heed(signal: AbortSignal | undefined): void {
@@ -156,6 +162,10 @@ class Call implements Turn {
     tell()
     this.#events.over()
   }
+}
+
+function leftUntil(deadlineMs: number, clock: Clock): number {
+  return Math.max(1, Math.floor(deadlineMs - clock.monotonicMs()))
 }
 
 function overloaded(onKey: number, calls: number): KilovoltError {

@@ -29,7 +29,7 @@ export interface KeyspaceOptions<V, K, I extends string = string> {
   /**
    * What becomes of values that were written to one key without having seen each other. `'newest'`: the one with the latest stamp
    * wins. `'siblings'`: all are kept until a put or a deletion has seen them; reads give the newest, `getEntry` all
-   * of them. A function: reads give what it makes of them, and write that back. The same on all nodes; see the guide on
+   * of them. A function: reads give what it makes of them, and `get` writes that back. The same on all nodes; see the guide on
    * conflicts for what it costs and for what cannot be had with it. Default `'newest'`.
    */
   readonly conflicts?: Conflicts<V, K> | undefined

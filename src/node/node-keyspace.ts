@@ -274,8 +274,8 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   }
 
   /**
-   * Of several operations on one key the last one counts; the earlier ones would only race with it. One that makes no sense
-   * keeps all of them from being sent: nobody can tell which others it was to go together with.
+   * Of several operations on one key the last one counts; the earlier ones would only race with it. With siblings each is a write
+   * by itself. One that makes no sense keeps all of them from being sent: nobody can tell which others it was to go together with.
    */
   #encodeBatch(operations: readonly BatchOperation<In, K>[], ttl: number | undefined): readonly EncodedOperation<K>[] {
     const failures: KeyFailure<K>[] = []
@@ -288,7 +288,13 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
         const value = isPut ? this.#values.encode(operation.value) : undefined
         const own = isPut && operation.ttl !== undefined ? lifetime(operation.ttl) : ttl
         const seen = context === undefined ? undefined : decodeContext(this.#nameBytes, key, context)
-        last.set(toLatin1(key), { name, key, value, ttl: own, context: seen })
+        last.set(this.#siblings === undefined ? toLatin1(key) : String(last.size), {
+          name,
+          key,
+          value,
+          ttl: own,
+          context: seen
+        })
       } catch (error) {
         failures.push({ key: name, error })
       }

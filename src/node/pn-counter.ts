@@ -10,7 +10,10 @@ export interface PnCounts {
 
 /** Options of a {@link PnCounter}. */
 export interface PnCounterOptions {
-  /** Name of who counts; no two may ever have the same. Default: one of its own, by chance. */
+  /**
+   * Name of who counts; no two that count at the same time may have the same. One that comes later goes on where the one before it
+   * ended, as far as a read at its level knows. Default: one of its own, by chance.
+   */
   readonly actor?: string | undefined
 }
 
@@ -86,6 +89,11 @@ export class PnCounter<K = string> {
 
   async #add(amount: number, options: OperationOptions): Promise<void> {
     const entry = await this.#keyspace.getEntry(this.#key, options)
+    // More than it knows of is what one of its name has counted before it, as in a process that was started anew.
+    const stored = entry?.value ?? {}
+    const [added, removed] = Object.hasOwn(stored, this.#actor) ? stored[this.#actor]! : [0, 0]
+    this.#added = Math.max(this.#added, added)
+    this.#removed = Math.max(this.#removed, removed)
     if (amount >= 0) this.#added += amount
     else this.#removed -= amount
     const own: PnCounts = { [this.#actor]: [this.#added, this.#removed] }

@@ -1,3 +1,4 @@
+import { toHex } from '../base/bytes.ts'
 import { type PnCounts, pnJoined } from './pn-counter.ts'
 
 /**
@@ -35,6 +36,8 @@ export const resolvers: {
 }
 
 function merged(a: unknown, b: unknown): unknown {
+  // Fields that are merged must not come to lose to something else, or the order would tell.
+  if (isPlain(a) !== isPlain(b)) return isPlain(a) ? a : b
   if (!isPlain(a) || !isPlain(b)) return textOf(a) >= textOf(b) ? a : b
   const both: Record<string, unknown> = {}
   for (const field of [...new Set([...Object.keys(a), ...Object.keys(b)])].toSorted()) {
@@ -51,13 +54,28 @@ function isPlain(value: unknown): value is Record<string, unknown> {
   return prototype === Object.prototype || prototype === null
 }
 
-/** JSON in which the order of fields says nothing, and what has no JSON is told apart by its kind. */
+/** JSON in which the order of fields says nothing, and in which what has none of its own is named by its kind. */
 function textOf(value: unknown): string {
-  const text = JSON.stringify(value, (_key, part: unknown) => {
-    if (typeof part === 'bigint') return `${part}n`
-    if (part instanceof Map) return ['Map', ...part]
-    if (part instanceof Set) return ['Set', ...part]
+  return JSON.stringify({ value }, function (this: Readonly<Record<string, unknown>>, key, part: unknown) {
+    const kind = kindOf(this[key])
+    if (kind !== undefined) return { [`\0${kind.name}`]: kind.content }
     return isPlain(part) ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1))) : part
-  })
-  return text ?? typeof value
+  }).slice(TEXT_HEAD.length, -1)
+}
+
+const TEXT_HEAD = '{"value":'
+
+/** What has no JSON, or that of something else, and is kept by the structured encoding; `undefined` for all others. */
+function kindOf(value: unknown): { readonly name: string; readonly content: unknown } | undefined {
+  if (value === undefined) return { name: 'undefined', content: 0 }
+  if (typeof value === 'bigint') return { name: 'bigint', content: String(value) }
+  if (Object.is(value, -0)) return { name: 'number', content: '-0' }
+  if (typeof value === 'number') return Number.isFinite(value) ? undefined : { name: 'number', content: String(value) }
+  if (value instanceof Date) return { name: 'Date', content: value.toJSON() }
+  if (value instanceof Map || value instanceof Set) return { name: value.constructor.name, content: [...value] }
+  if (value instanceof RegExp) return { name: 'RegExp', content: String(value) }
+  if (value instanceof Error) return { name: 'Error', content: [value.name, value.message] }
+  if (!ArrayBuffer.isView(value)) return undefined
+  const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  return { name: value.constructor.name, content: toHex(bytes) }
 }

@@ -1,4 +1,4 @@
-import { copyBytes } from '../base/bytes.ts'
+import { copyBytes, toLatin1 } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import type { ByteRange } from '../model/key-range.ts'
 import type { RecordBytes } from '../model/record.ts'
@@ -11,6 +11,10 @@ import type {
   BackendWrite,
   KeyspaceBackend
 } from './backend.ts'
+import type { KeyTurns } from './key-turns.ts'
+
+/** Makes one sibling of those of a key that has too many; each step of that is told what it may take. */
+export type MakeRoom = (key: Uint8Array, bounds: () => Pick<BackendOptions, 'timeoutMs' | 'signal'>) => Promise<void>
 
 /** Writes of one call that are under way at the same time. */
 const AT_ONCE = 256
@@ -21,11 +25,12 @@ const AT_ONCE = 256
  */
 export class SiblingBackend implements KeyspaceBackend {
   readonly #inner: KeyspaceBackend
-  readonly #makeRoom: ((key: Uint8Array) => Promise<void>) | undefined
+  readonly #turns: Pick<KeyTurns, 'timeLeft'>
+  readonly #makeRoom: MakeRoom | undefined
 
-  /** @param makeRoom - makes one sibling of those of a key that has too many */
-  constructor(inner: KeyspaceBackend, makeRoom: ((key: Uint8Array) => Promise<void>) | undefined) {
+  constructor(inner: KeyspaceBackend, turns: Pick<KeyTurns, 'timeLeft'>, makeRoom: MakeRoom | undefined) {
     this.#inner = inner
+    this.#turns = turns
     this.#makeRoom = makeRoom
   }
 
@@ -65,19 +70,20 @@ export class SiblingBackend implements KeyspaceBackend {
   ): Promise<{ readonly existed: boolean }> {
     const { context, packed } = options
     if (value === undefined && context === undefined) return this.#deleteSeen(keyspace, key, options)
+    if (this.#makeRoom === undefined) return this.#inner.mint(keyspace, key, { value, packed, context }, options)
     // What is tried again must be what it was.
-    const own = this.#makeRoom === undefined ? value : value && copyBytes(value)
-    const write = { value: own, packed, context }
+    const write = { value: value && copyBytes(value), packed, context }
+    const left = this.#turns.timeLeft(options)
     try {
       return await this.#inner.mint(keyspace, key, write, options)
     } catch (error) {
-      if (this.#makeRoom === undefined || !isKilovoltError(error, 'KV_TOO_MANY_SIBLINGS')) throw error
-      await this.#makeRoom(key)
-      return this.#inner.mint(keyspace, key, write, options)
+      if (!isKilovoltError(error, 'KV_TOO_MANY_SIBLINGS')) throw error
+      await this.#makeRoom(key, () => ({ timeoutMs: left(), signal: options.signal }))
+      return this.#inner.mint(keyspace, key, write, { ...options, timeoutMs: left() })
     }
   }
 
-  /** One by one: nothing is whole in a partition here, as owners mint each for itself. */
+  /** One by one, those of one key in their order: nothing is whole in a partition here, as owners mint each for itself. */
   async putMany(
     keyspace: Uint8Array,
     writes: readonly BackendWrite[],
@@ -86,19 +92,27 @@ export class SiblingBackend implements KeyspaceBackend {
     const own = writes.map(write => ({ ...write, value: write.value && copyBytes(write.value) }))
     const results: ({ readonly existed: boolean } | undefined)[] = Array.from({ length: own.length })
     const failures = new Map<number, unknown>()
-    let next = 0
-    const work = async (): Promise<void> => {
-      while (next < own.length) {
-        const i = next++
-        const { key, value, ttl, packed, context } = own[i]!
-        try {
-          results[i] = await this.put(keyspace, key, value, { ...options, ttl, packed, context })
-        } catch (error) {
-          failures.set(i, error)
-        }
+    const byKey = new Map<string, number[]>()
+    for (const [i, { key }] of own.entries()) {
+      const name = toLatin1(key)
+      const same = byKey.get(name)
+      if (same === undefined) byKey.set(name, [i])
+      else same.push(i)
+    }
+    const one = async (i: number): Promise<void> => {
+      const { key, value, ttl, packed, context } = own[i]!
+      try {
+        results[i] = await this.put(keyspace, key, value, { ...options, ttl, packed, context })
+      } catch (error) {
+        failures.set(i, error)
       }
     }
-    await Promise.all(Array.from({ length: Math.min(AT_ONCE, own.length) }, work))
+    const keys = [...byKey.values()]
+    let next = 0
+    const work = async (): Promise<void> => {
+      while (next < keys.length) for (const i of keys[next++]!) await one(i)
+    }
+    await Promise.all(Array.from({ length: Math.min(AT_ONCE, keys.length) }, work))
     return { results, failures }
   }
 
@@ -112,10 +126,12 @@ export class SiblingBackend implements KeyspaceBackend {
     key: Uint8Array,
     options: BackendOptions
   ): Promise<{ readonly existed: boolean }> {
-    const { requirement, timeoutMs, signal } = options
+    const { requirement, signal } = options
+    const left = this.#turns.timeLeft(options)
     const own = copyBytes(key)
-    const record = await this.#inner.get(keyspace, own, { requirement, timeoutMs, signal })
+    const record = await this.#inner.get(keyspace, own, { requirement, timeoutMs: left(), signal })
     if (record === undefined) return { existed: false }
-    return this.#inner.mint(keyspace, own, { value: undefined, context: siblingsOf(record) }, options)
+    const write = { value: undefined, context: siblingsOf(record) }
+    return this.#inner.mint(keyspace, own, write, { ...options, timeoutMs: left() })
   }
 }

@@ -5,7 +5,7 @@ import type { Requirement } from '../model/quorum.ts'
 import type { BackendOptions, BackendSource, KeyspaceBackend } from './backend.ts'
 import { encodeContext, type Resolver, resolved } from './conflicts.ts'
 import type { KeyspaceValues } from './keyspace-values.ts'
-import { SiblingBackend } from './sibling-backend.ts'
+import { type MakeRoom, SiblingBackend } from './sibling-backend.ts'
 
 /** What the siblings of a keyspace need to know of it. */
 export interface SiblingValuesDeps<V, K> {
@@ -27,6 +27,8 @@ interface Found<V> {
 
 /** Resolved values that are being written back at a time; others are left to the next reader. */
 const WRITE_BACKS_MAX = 64
+/** Those of what nobody waits for. */
+const NO_BOUNDS = { timeoutMs: undefined, signal: undefined }
 
 /** The values of a keyspace with siblings: the newest of them, or what a resolver makes of them. */
 export class SiblingValues<V, K> {
@@ -42,11 +44,11 @@ export class SiblingValues<V, K> {
   /** The source of a keyspace, with writes as it means them. */
   get source(): BackendSource {
     const { source } = this.#deps
-    const makeRoom = this.#resolver === undefined ? undefined : (key: Uint8Array) => this.#resolveNow(key)
+    const makeRoom = this.#resolver === undefined ? undefined : this.#resolveNow
     return {
       packing: source.packing,
       get data(): KeyspaceBackend {
-        return new SiblingBackend(source.data, makeRoom)
+        return new SiblingBackend(source.data, source.turns, makeRoom)
       },
       turns: source.turns,
       get watches() {
@@ -73,10 +75,12 @@ export class SiblingValues<V, K> {
     return this.#told(found, record, key)
   }
 
-  /** All that a reader can be told of a live record. */
+  /**
+   * All that a reader can be told of a live record. Nothing is written back: the context does not cover that, so that a put with
+   * it would find beside it what it was to take the place of.
+   */
   async entry(record: RecordBytes, key: Uint8Array): Promise<Found<V> & { readonly context: string }> {
     const found = await this.#find(record, key)
-    this.#told(found, record, key)
     return { ...found, context: encodeContext(this.#deps.nameBytes, key, siblingsOf(record)) }
   }
 
@@ -124,24 +128,28 @@ export class SiblingValues<V, K> {
     )
   }
 
-  async #store(value: V, record: RecordBytes, key: Uint8Array): Promise<void> {
+  async #store(
+    value: V,
+    record: RecordBytes,
+    key: Uint8Array,
+    bounds: ReturnType<Parameters<MakeRoom>[1]> = NO_BOUNDS
+  ): Promise<void> {
     const { source, values, nameBytes, write } = this.#deps
     const { data } = source
     const body = await values.ownBodyOf(values.encodeOwn(value))
     const expiresAt = recordExpiresAt(record)
     const ttl = expiresAt === undefined ? undefined : Math.ceil(expiresAt - data.nowMs)
     if (ttl !== undefined && ttl < 1) return
-    const call: BackendOptions = { requirement: write, timeoutMs: undefined, signal: undefined, ttl }
+    const call: BackendOptions = { requirement: write, ...bounds, ttl }
     await data.mint(nameBytes, key, { ...body, context: siblingsOf(record) }, call)
   }
 
   /** Makes one of the siblings of a key, and waits until that is stored. */
-  async #resolveNow(key: Uint8Array): Promise<void> {
+  readonly #resolveNow: MakeRoom = async (key, bounds) => {
     const { source, nameBytes } = this.#deps
-    const level = { requirement: 'quorum', timeoutMs: undefined, signal: undefined } as const
-    const record = await source.data.get(nameBytes, key, level)
+    const record = await source.data.get(nameBytes, key, { requirement: 'quorum', ...bounds() })
     if (record === undefined) return
     const { value } = await this.#find(record, key)
-    await this.#store(value, record, key)
+    await this.#store(value, record, key, bounds())
   }
 }

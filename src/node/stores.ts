@@ -1,4 +1,5 @@
 import { hlcFromMs } from '../model/hlc.ts'
+import type { PartitionId } from '../model/partition.ts'
 import { ApplyLoop } from '../storage/apply-loop.ts'
 import { ArrivalLog } from '../storage/arrival-log.ts'
 import { Damage } from '../storage/damage.ts'
@@ -37,12 +38,14 @@ const HINT_BYTES_MAX = 64 * 1024 * 1024
  * Wires what a node stores; nothing is read or written yet.
  *
  * @param onFound - called when a damaged record is found
+ * @param owns - whether this node owns a partition, and is not only about to
  */
 export function createStores(
   config: NodeConfig,
   { clock, store, identity, rules }: NodeParts,
   reports: StoreReports,
-  onFound: () => void
+  onFound: () => void,
+  owns: (partition: PartitionId) => boolean
 ): Stores {
   const { durability, partitions, cacheBytes, maxClockDriftMs } = config
   const guard = new GuardedStore(store, clock, reports)
@@ -76,6 +79,7 @@ export function createStores(
       damage,
       tap: arrivals,
       indexes: indexing.indexes,
+      isWhole: owns,
       ...horizonOf
     },
     { durability, joinsSiblings, ...torn }

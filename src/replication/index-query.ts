@@ -59,6 +59,11 @@ export interface QueryEntry {
 
 /** Bytes of entries that a page is meant to have, for all nodes together. */
 const PAGE_BYTES = 1024 * 1024
+/** A page whose records have so many bytes takes no more: they are kept until they are handed out. */
+const FOUND_BYTES = 4 * 1024 * 1024
+/** Records that are read at a time before it is known how large they are, and in how much larger steps that grows. */
+const READ_AT_ONCE = 64
+const READ_GROWTH = 4
 
 /**
  * A query of an index over the whole cluster, page by page, as a scan is: each page is asked of as few replicas as hold all
@@ -75,6 +80,7 @@ export class IndexQuery {
   #left: ByteRange | undefined
   readonly #waits: PageWaits
   #round: ScanRound<readonly Uint8Array[]> | undefined
+  #readAtOnce = READ_AT_ONCE
 
   constructor(deps: IndexQueryDeps, options: IndexQueryOptions) {
     this.#deps = deps
@@ -146,9 +152,9 @@ export class IndexQuery {
     await round.run()
     if (wait.signal.aborted) return []
     const { entries, passed } = this.#merged(round)
-    const found = await this.#found(entries, Math.max(1, remainingMs()))
+    const { found, readTo = passed } = await this.#found(entries, remainingMs, wait.signal)
     if (!wait.signal.aborted) {
-      const left = passed === undefined ? undefined : restAfter(range, passed, isReverse)
+      const left = readTo === undefined ? undefined : restAfter(range, readTo, isReverse)
       this.#left = left === undefined || isEmptyRange(left) ? undefined : left
     }
     return found
@@ -194,8 +200,31 @@ export class IndexQuery {
     return { entries: entries.filter((entry, i) => i === 0 || !equalBytes(entry, entries[i - 1]!)), passed }
   }
 
-  /** Of what the entries name what still has their value. */
-  async #found(entries: readonly Uint8Array[], timeoutMs: number): Promise<readonly QueryEntry[]> {
+  /** Of what the entries name what still has their value, up to some place if that is large. */
+  async #found(
+    entries: readonly Uint8Array[],
+    remainingMs: () => number,
+    signal: AbortSignal
+  ): Promise<{ readonly found: readonly QueryEntry[]; readonly readTo: Uint8Array | undefined }> {
+    const found: QueryEntry[] = []
+    let at = 0
+    for (let bytes = 0; at < entries.length && bytes < FOUND_BYTES && !signal.aborted;) {
+      const some = entries.slice(at, at + this.#readAtOnce)
+      at += some.length
+      const read = await this.#read(some, Math.max(1, remainingMs()))
+      for (const one of read.found) found.push(one)
+      bytes += read.bytes
+      const fitting = Math.max(1, Math.floor((FOUND_BYTES * some.length) / Math.max(1, read.bytes)))
+      this.#readAtOnce = Math.min(fitting, READ_GROWTH * this.#readAtOnce)
+    }
+    return { found, readTo: at < entries.length ? entries[at - 1] : undefined }
+  }
+
+  /** The same of a few, and how many bytes were read. */
+  async #read(
+    entries: readonly Uint8Array[],
+    timeoutMs: number
+  ): Promise<{ readonly found: readonly QueryEntry[]; readonly bytes: number }> {
     const { definition, requirement } = this.#options
     const places = new Map<string, number>()
     const keys: Uint8Array[] = []
@@ -204,7 +233,6 @@ export class IndexQuery {
       const name = toLatin1(key)
       if (!places.has(name)) places.set(name, keys.push(key) - 1)
     }
-    if (keys.length === 0) return []
     const options = { requirement, timeoutMs, signal: undefined }
     const { results, failures } = await this.#deps.getMany(definition.keyspace, keys, options)
     for (const error of failures.values()) throw error
@@ -220,7 +248,7 @@ export class IndexQuery {
         found.push({ entry: copyBytes(entry), key, record })
       }
     }
-    return found
+    return { found, bytes: results.reduce((sum, record) => sum + (record?.length ?? 0), 0) }
   }
 
   /** What the app's code can make nothing of has no values. */

@@ -23,6 +23,8 @@ export interface IndexServerDeps {
 /** Pages that are read side by side, and most that wait. */
 const PAGES_AT_ONCE = 4
 const WAITING_MAX = 256
+/** A page that has so many bytes of entries takes no more: a message has its bound. */
+const PAGE_BYTES_MAX = 4 * 1024 * 1024
 /** Entries that are read at a time, and most that are looked at for a page: many may be of partitions that others answer for. */
 const READ_AT_ONCE_MIN = 64
 const READ_AT_ONCE_MAX = 1024
@@ -119,13 +121,17 @@ export class IndexServer {
     const rows: Row[] = []
     let left: ByteRange | undefined = range
     let last: Uint8Array | undefined
+    let bytes = 0
     let limit = Math.min(READ_AT_ONCE_MAX, Math.max(READ_AT_ONCE_MIN, most))
     for (let looked = 0; left !== undefined && looked < LOOKED_AT_MAX;) {
       const part = await indexes.page(index, left, limit, isReverse)
       for (const row of part.entries) {
-        if (wanted.has(row.partition)) rows.push(row)
+        if (wanted.has(row.partition)) {
+          rows.push(row)
+          bytes += row.entry.length
+        }
         last = row.entry
-        if (rows.length >= most) return { rows, last }
+        if (rows.length >= most || bytes >= PAGE_BYTES_MAX) return { rows, last }
       }
       looked += part.entries.length
       left = part.rest

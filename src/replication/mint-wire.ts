@@ -1,5 +1,6 @@
 import { fromHex, toHex } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
+import { TTL_MAX_MS } from '../base/ttl.ts'
 import { Reader } from '../codec/reader.ts'
 import { type Causality, causalityBytes, readCausality, writeCausality } from '../model/causality.ts'
 import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX } from '../model/key.ts'
@@ -90,6 +91,8 @@ export function decodeMint(bytes: Uint8Array): MintRequest {
   const flags = reader.u8()
   const id = toHex(reader.raw(ID_BYTES))
   const ttl = (flags & TTL) === 0 ? undefined : reader.varint()
+  // What is left of the longest one may be more than that by another clock; an expiry has room for twice as much.
+  if (ttl !== undefined && ttl > 2 * TTL_MAX_MS) throw new KilovoltError('KV_PROTOCOL', `a time to live of ${ttl} ms`)
   let context: Causality | undefined
   if ((flags & CONTEXT) !== 0) {
     const { causality, end } = readCausality(bytes, reader.offset)

@@ -1,5 +1,5 @@
 import { KilovoltError } from '../base/errors.ts'
-import { latestSeen } from '../model/causality.ts'
+import { ACTORS_MAX, latestSeen } from '../model/causality.ts'
 import { hlcFromMs, hlcToMs } from '../model/hlc.ts'
 import type { Actor } from '../model/node-id.ts'
 import { assertRecord, encodeRecord, encodeSiblings, isLive, type RecordBytes } from '../model/record.ts'
@@ -113,6 +113,8 @@ export class Minter {
     const isTooFar = seenHlc > hlcFromMs(nowMs + this.#maxClockDriftMs) && seenHlc > heldHlc
     if (isTooFar && !brought) return driftError()
     const hlc = Math.max(stamp.hlc, heldHlc + 1, seenHlc + 1)
+    // Only a fault or a forgery is at the end of time. What is stored must be read again.
+    if (hlc > Number.MAX_SAFE_INTEGER) return driftError()
     const expiresAt = ttl === undefined || value === undefined ? undefined : hlcToMs(hlc) + ttl
     const before = set && withoutExpired(set, nowMs - this.#maxClockDriftMs)
     const dot = { hlc, actor: this.#name(stamp) }
@@ -160,12 +162,23 @@ function boundProblem(made: SiblingSet, before: SiblingSet | undefined): Kilovol
   const bytes = bytesOf(made)
   const isMore = count > SIBLINGS_MAX && count > (before?.siblings.length ?? 0)
   const isLarger = bytes > SIBLING_BYTES_MAX && bytes > (before === undefined ? 0 : bytesOf(before))
-  if (!isMore && !isLarger) return undefined
+  if (!isMore && !isLarger) return crowdProblem(made, before)
   return new KilovoltError(
     'KV_TOO_MANY_SIBLINGS',
     `the key would have ${count} siblings of ${bytes} bytes, where ${SIBLINGS_MAX} of ${SIBLING_BYTES_MAX} bytes are the most: ` +
       'read it, and put what they come to with the context of the read',
     { details: { siblings: count, bytes } }
+  )
+}
+
+/** Where the past cannot be settled for long, as while a member is down, or where a context names whom nobody knows. */
+function crowdProblem(made: SiblingSet, before: SiblingSet | undefined): KilovoltError | undefined {
+  const actors = made.seen.size
+  if (actors <= ACTORS_MAX || actors <= (before?.seen.size ?? 0)) return undefined
+  return new KilovoltError(
+    'KV_TOO_MANY_SIBLINGS',
+    `the key would name ${actors} owners that have written it, where ${ACTORS_MAX} are the most, until its past is settled`,
+    { details: { actors } }
   )
 }
 

@@ -26,6 +26,8 @@ export interface ApplyRules {
   readonly form: RecordForm
   readonly damage: Damage
   readonly horizonOf: HorizonOf | undefined
+  /** Whether this store has all that it is to have of a partition; `undefined`: it has. */
+  readonly isWhole?: ((partition: PartitionId) => boolean) | undefined
   readonly joinsSiblings: boolean
 }
 
@@ -41,6 +43,8 @@ export interface Mutation {
   readonly following: number
   /** Makes the record, when it is to be minted. */
   readonly mint?: Mint | undefined
+  /** About how many bytes it adds then. */
+  readonly mintBytes?: number | undefined
 }
 
 /** One key of a batch, which may be the target of several mutations. */
@@ -141,7 +145,7 @@ export class ApplyBatch {
       const slot = this.#targets[i]!
       if (kind === 'remove') return remove(slot, record)
       if (kind === 'clear') return clear(slot)
-      if (mint !== undefined) return minted(slot, mint, horizonOf)
+      if (mint !== undefined) return minted(slot, mint, rules)
       if (kind === 'mend' && slot.corrupt === undefined) return { outcome: 'stale', current: slot.current }
       return slot.corrupt === undefined ? offer(slot, record, kind, rules) : replace(slot, record, kind, horizonOf)
     })
@@ -187,8 +191,7 @@ function offer(slot: Slot, record: RecordBytes, kind: MutationKind, rules: Apply
 function join(slot: Slot, record: RecordBytes, kind: MutationKind, rules: ApplyRules): ApplyResult {
   const { current } = slot
   const { horizonOf, joinsSiblings: joins } = rules
-  const horizon = horizonOf?.(partitionOfKey(slot.key)) ?? 0
-  const joined = letIn(current, record, { horizon, isCopy: kind === 'copy', joins })
+  const joined = letIn(current, record, { ...pastOf(slot, rules), isCopy: kind === 'copy', joins })
   if (joined === undefined) return SETTLED
   if (joined === current) return { outcome: equalBytes(record, current) ? 'same' : 'stale', current }
   put(slot, joined, horizonOf)
@@ -196,11 +199,18 @@ function join(slot: Slot, record: RecordBytes, kind: MutationKind, rules: ApplyR
   return joined === record ? { outcome: 'applied', current } : { outcome: 'applied', current, stored: joined }
 }
 
+/** How far the past of a key is settled, and whether all of that is here. */
+function pastOf({ key }: Slot, { horizonOf, isWhole }: ApplyRules): { horizon: number; isWhole: boolean } {
+  const partition = partitionOfKey(key)
+  return { horizon: horizonOf?.(partition) ?? 0, isWhole: isWhole?.(partition) !== false }
+}
+
 /** Nothing is minted upon what cannot be read: it may hold what must not be lost. */
-function minted(slot: Slot, mint: Mint, horizonOf: HorizonOf | undefined): ApplyResult | KilovoltError {
+function minted(slot: Slot, mint: Mint, rules: ApplyRules): ApplyResult | KilovoltError {
   const { current, corrupt } = slot
   if (corrupt !== undefined) return corrupt
-  const made = mint(settledRecord(current, horizonOf?.(partitionOfKey(slot.key)) ?? 0))
+  const { horizonOf } = rules
+  const made = mint(settledRecord(current, pastOf(slot, rules)))
   if (made instanceof Error) return made
   if (current !== undefined && equalBytes(made, current)) return { outcome: 'same', current, stored: current }
   put(slot, made, horizonOf)

@@ -70,7 +70,7 @@ export class ApplyLoop implements RecordStore {
   #batches = 0
 
   constructor(deps: ApplyLoopDeps, options: ApplyLoopOptions = {}) {
-    const { store, clock, trees, horizonOf, damage, cache, tap, indexes } = deps
+    const { store, clock, trees, horizonOf, isWhole, damage, cache, tap, indexes } = deps
     this.#store = store
     this.#clock = clock
     this.#trees = trees
@@ -81,7 +81,8 @@ export class ApplyLoop implements RecordStore {
     this.#cache = cache
     this.#durability = { sync: options.durability === 'fsync' }
     this.#keepsUnits = options.keepsUnits ?? true
-    this.#rules = { form: this.#form, damage: this.#damage, horizonOf, joinsSiblings: options.joinsSiblings ?? true }
+    const { joinsSiblings = true } = options
+    this.#rules = { form: this.#form, damage: this.#damage, horizonOf, isWhole, joinsSiblings }
     this.#queue = new MutationQueue(options)
     this.#drops = new PartitionDrops({
       passed: () => this.#fence.passed(),
@@ -149,7 +150,7 @@ export class ApplyLoop implements RecordStore {
   mint(key: RecordKey, bytes: number, mint: Mint, done: Done): void {
     const refusal = this.#refusal(key.key.length + bytes, 1)
     if (refusal !== undefined) return done(refusal, undefined)
-    this.#take(key.partition, dataKey(key.partition, key.keyspace, key.key), EMPTY_BYTES, 'mint', done, 0, mint)
+    this.#take(key.partition, dataKey(key.partition, key.keyspace, key.key), EMPTY_BYTES, 'mint', done, 0, mint, bytes)
   }
 
   get forgotten(): number {
@@ -182,9 +183,10 @@ export class ApplyLoop implements RecordStore {
     kind: MutationKind,
     done: Done,
     following: number,
-    mint?: Mint
+    mint?: Mint,
+    mintBytes?: number
   ): void {
-    const mutation = { key, record, kind, done, group: this.#fence.enter(), following, mint }
+    const mutation = { key, record, kind, done, group: this.#fence.enter(), following, mint, mintBytes }
     this.#queue.taken(mutation)
     const held = this.#drops.heldOf(partition)
     if (held !== undefined) held.push(mutation)

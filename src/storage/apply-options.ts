@@ -1,3 +1,4 @@
+import type { PartitionId } from '../model/partition.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { HorizonOf } from './apply-batch.ts'
 import type { ChangeTap } from './arrival-log.ts'
@@ -15,6 +16,8 @@ export interface ApplyLoopDeps {
   readonly trees?: TreeIndex
   /** How far the past of each partition is settled. Default: not at all. */
   readonly horizonOf?: HorizonOf
+  /** Whether all that is to be here of a partition is here: not where its copy is being made. Default: it is. */
+  readonly isWhole?: (partition: PartitionId) => boolean
   /** Told of records that cannot be read. Default: a list of its own, by which anything may take their place. */
   readonly damage?: Damage
   /** Keeps what was used last in memory. Default: nothing is. */

@@ -286,7 +286,11 @@ export class IndexKeeper {
   /** Nobody writes such entries any more, once what is being written is. */
   async #drop(id: number): Promise<void> {
     const { alone, indexes, store } = this.#deps
-    await alone(undefined, async () => {})
+    await alone(undefined, async () => {
+      const drops = indexes.saidDrops()
+      if (drops.changes.length > 0) await store.batch(drops.changes, NO_SYNC)
+      drops.written()
+    })
     await store.clear(indexEntryRange(id, ALL_KEYS))
     await store.batch([{ key: indexKey(id), value: undefined }], NO_SYNC)
     indexes.dropped.delete(id)

@@ -10,7 +10,7 @@ import type { IndexUpkeep, IndexWrite, PartitionDrop } from './index-upkeep.ts'
 import { opened, seal } from './sealed.ts'
 import type { RangePart } from './record-store.ts'
 import type { Store, StoreChange } from './store.ts'
-import { type IndexDefinition, PartitionState, readIndex, StoredIndex } from './stored-index.ts'
+import { type IndexDefinition, PartitionState, readIndex, savedAsDropped, StoredIndex } from './stored-index.ts'
 import type { RecordChange } from './tree-index.ts'
 
 /** What indexes need. */
@@ -57,6 +57,8 @@ export class Indexes implements IndexUpkeep {
   readonly #byKeyspace = new Map<string, StoredIndex[]>()
   /** Ids whose entries are of no use any more. */
   readonly dropped: Set<number> = new Set()
+  /** Those of them of which the store still says where they are whole. */
+  readonly #unsaidDrops = new Map<number, StoredIndex>()
   #nextId = 1
 
   constructor(deps: IndexesDeps) {
@@ -65,7 +67,7 @@ export class Indexes implements IndexUpkeep {
 
   /** Whether nothing written needs an index. */
   get isIdle(): boolean {
-    return this.#byKeyspace.size === 0
+    return this.#byKeyspace.size === 0 && this.#unsaidDrops.size === 0
   }
 
   /** Reads what an earlier life has left. To be called before anything is written. */
@@ -127,14 +129,31 @@ export class Indexes implements IndexUpkeep {
     return index
   }
 
-  /** Nobody wants it any more: its entries are deleted in the background. */
+  /**
+   * Nobody wants it any more: its entries are deleted in the background. What is written from now on has none, so that the store
+   * is told with the next of that, or before the first of them goes: a later life that wants it again must not take it for whole.
+   */
   drop(index: StoredIndex): void {
     const name = toLatin1(index.keyspace)
     const left = this.#byKeyspace.get(name)?.filter(other => other !== index) ?? []
     if (left.length === 0) this.#byKeyspace.delete(name)
     else this.#byKeyspace.set(name, left)
-    if (index.id !== undefined) this.dropped.add(index.id)
+    if (index.id !== undefined) {
+      this.dropped.add(index.id)
+      this.#unsaidDrops.set(index.id, index)
+    }
     this.#deps.onWork()
+  }
+
+  /** What the store has to be told of those that were dropped, if anything. To be written while no record is. */
+  saidDrops(): IndexWrite {
+    const said = [...this.#unsaidDrops]
+    return {
+      changes: said.map(([id, index]) => savedAsDropped(id, index)),
+      written: () => {
+        for (const [id] of said) this.#unsaidDrops.delete(id)
+      }
+    }
   }
 
   /** An id that no index of this store has. */
@@ -168,10 +187,13 @@ export class Indexes implements IndexUpkeep {
     }
     const finish = (): IndexWrite => {
       for (const index of touched) entries.push(index.saved())
+      // Behind what is said of one that was dropped meanwhile.
+      const drops = this.saidDrops()
       const written = (): void => {
         for (const index of touched) index.isUnsaved = false
+        drops.written()
       }
-      return { changes: entries, written }
+      return { changes: [...entries, ...drops.changes], written }
     }
     return waits.length === 0 ? finish() : Promise.all(waits).then(finish)
   }

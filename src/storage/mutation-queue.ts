@@ -47,15 +47,15 @@ export class MutationQueue {
   }
 
   /** One is taken. */
-  taken({ key, record }: Mutation): void {
+  taken(mutation: Mutation): void {
     this.#pending++
-    this.#pendingBytes += key.length + record.length
+    this.#pendingBytes += bytesOf(mutation)
   }
 
   /** One is acknowledged. */
-  settled({ key, record }: Mutation): void {
+  settled(mutation: Mutation): void {
     this.#pending--
-    this.#pendingBytes -= key.length + record.length
+    this.#pendingBytes -= bytesOf(mutation)
   }
 
   push(mutation: Mutation): void {
@@ -71,9 +71,14 @@ export class MutationQueue {
       const mutation = this.#queue.shift()
       if (mutation === undefined) break
       taken.push(mutation)
-      bytes += mutation.key.length + mutation.record.length
+      bytes += bytesOf(mutation)
       following = mutation.following
     }
     return taken
   }
+}
+
+/** What waits to be minted is held by whoever mints it. */
+function bytesOf({ key, record, mintBytes = 0 }: Mutation): number {
+  return key.length + record.length + mintBytes
 }

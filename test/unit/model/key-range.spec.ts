@@ -65,6 +65,24 @@ describe('a range of keys', () => {
     )
   })
 
+  it('leaves no more than the range, wherever the key lies', () => {
+    const range = { from: utf8('f'), to: utf8('m') }
+    for (const [key, isReverse, left] of [
+      ['a', false, range],
+      ['z', true, range],
+      ['f', false, { from: utf8('f\0'), to: utf8('m') }],
+      ['m', true, range],
+      ['m', false, { from: utf8('m\0'), to: utf8('m') }],
+      ['a', true, { from: utf8('f'), to: utf8('a') }]
+    ] as const) {
+      assert.deepEqual(restAfter(range, utf8(key), isReverse), left, `${key} ${isReverse}`)
+    }
+    assert.deepEqual(restAfter({ from: utf8('f'), to: undefined }, utf8('a'), false), {
+      from: utf8('f'),
+      to: undefined
+    })
+  })
+
   it('ends behind a prefix, unless nothing can come behind it', () => {
     assert.deepEqual(afterPrefix(utf8('ab')), utf8('ac'))
     assert.deepEqual(afterPrefix(Uint8Array.of(1, 0xff, 0xff)), Uint8Array.of(2))

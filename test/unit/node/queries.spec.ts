@@ -138,6 +138,34 @@ describe('the indexes of a keyspace', () => {
     for (const version of [2, '1', '']) assert.notEqual(of({ a: { of: () => 5, version } })[0], one)
   })
 
+  it('are refused where the text of a function tells nothing, unless they have a version', () => {
+    const double = function (this: { by: number }, n: number): number {
+      return n * this.by
+    }
+    const define = (a: unknown): unknown => indexDefinitions(utf8('ks'), { a }, () => 5)
+    // All of them have the same text.
+    for (const of of [double.bind({ by: 2 }), double.bind({ by: 3 }), String, Math.abs])
+      assert.throws(() => define(of), { code: 'KV_CONFIG' })
+    define({ of: double.bind({ by: 2 }), version: 1 })
+    define(() => '[native code]')
+  })
+
+  it('end no process when a function answers by a promise that fails', async () => {
+    const heard: unknown[] = []
+    const listen = (error: unknown): void => void heard.push(error)
+    process.on('unhandledRejection', listen)
+    try {
+      const [one] = indexDefinitions(utf8('ks'), { a: async () => Promise.reject(new Error('no')) }, () => 1)
+      assert.throws(() => one!.valuesOf(recordOf(1)), TypeError)
+      const many = indexDefinitions(utf8('ks'), { a: () => [Promise.reject(new Error('no'))] }, () => 1)
+      assert.throws(() => many[0]!.valuesOf(recordOf(1)), TypeError)
+      await new Promise(resolve => setTimeout(resolve, 5))
+    } finally {
+      process.off('unhandledRejection', listen)
+    }
+    assert.deepEqual(heard, [])
+  })
+
   it('decode what a change is about once, however many they are', () => {
     const decoded: RecordBytes[] = []
     const count = (record: RecordBytes): number => decoded.push(record)

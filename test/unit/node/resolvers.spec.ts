@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { inspect, isDeepStrictEqual } from 'node:util'
 import * as fc from 'fast-check'
 import { resolvers } from '../../../src/node/resolvers.ts'
 import { pnTotal } from '../../../src/node/pn-counter.ts'
@@ -12,7 +13,7 @@ function assertJoins<T>(values: fc.Arbitrary<T>, resolve: (siblings: readonly T[
       assert.deepEqual(resolve([resolve([a, b]), c]), all)
       assert.deepEqual(resolve([a, resolve([c, b])]), all)
       assert.deepEqual(resolve([all, b]), all)
-      assert.equal(JSON.stringify(resolve([b, c, a])), JSON.stringify(all))
+      assert.equal(inspect(resolve([b, c, a]), { depth: 9 }), inspect(all, { depth: 9 }))
     })
   )
 }
@@ -32,6 +33,47 @@ describe('resolvers', () => {
     const object = fc.dictionary(fc.constantFrom('a', 'b', '__proto__'), fc.oneof(leaf, inner), plain)
     assertJoins<object>(object, resolvers.deepMerge)
     assertJoins(counts, resolvers.pnCounter)
+  })
+
+  it('tell apart what JSON does not, as values that are stored as structured have it', () => {
+    const kinds: readonly unknown[] = [
+      null,
+      'null',
+      undefined,
+      'undefined',
+      NaN,
+      Infinity,
+      -Infinity,
+      0,
+      -0,
+      5n,
+      '5n',
+      new Date(0),
+      new Date(0).toISOString(),
+      new Map([['a', 1]]),
+      ['Map', ['a', 1]],
+      new Set([1]),
+      ['Set', 1],
+      /a/u,
+      /b/u,
+      new TypeError('a'),
+      new RangeError('a'),
+      new Error('a'),
+      Uint8Array.of(1),
+      Int8Array.of(1),
+      Uint8Array.of(1, 0),
+      Uint16Array.of(1),
+      {},
+      { a: undefined },
+      { a: null }
+    ]
+    const all = resolvers.union(kinds.map(kind => [kind]))
+    assert.equal(all.length, kinds.length)
+    for (const kind of kinds) assert.ok(all.some(other => isDeepStrictEqual(other, kind)))
+    const field = fc.constantFrom(...kinds)
+    assertJoins<readonly unknown[]>(fc.array(field, { maxLength: 4 }), resolvers.union)
+    const leaf = fc.oneof(field, fc.dictionary(fc.constantFrom('/', '1', 'a'), field, plain))
+    assertJoins<object>(fc.dictionary(fc.constantFrom('x', 'y'), leaf, plain), resolvers.deepMerge)
   })
 
   it('make what they say', () => {

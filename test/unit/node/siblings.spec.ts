@@ -99,6 +99,35 @@ describe('a keyspace with siblings', () => {
     assert.deepEqual([...entry.siblings!].sort(), ['left', 'right'])
   })
 
+  it('loses none to a copy that is being made, and knows of a settled past before it has the records', async () => {
+    const [a] = (await keyspaces<string>(3, { conflicts: 'siblings' })) as [Keyspace<string>]
+    const long = 'x'.repeat(4000)
+    const keys = Array.from({ length: 2500 }, (_, i) => `k${i}`)
+    await run(Promise.all(keys.map(key => a.put(key, long))))
+    // Without a deletion there is nothing for which a past would be settled.
+    const gone = cluster.node(0).keyspace('gone')
+    await run(Promise.all(keys.slice(0, 600).map(key => gone.delete(key))))
+    await cluster.advance(1_250_000)
+    cluster.setNetwork({ delayMeanMs: 3 })
+    cluster.grow()
+    const puts: Promise<unknown>[] = []
+    const isMoving = (): boolean => cluster.node(0).status().partitions.changing > 0
+    while (!isMoving()) await cluster.advance(2)
+    for (const left = [...keys]; left.length > 0 && isMoving(); await cluster.advance(2)) {
+      puts.push(...left.splice(0, 12).map(async key => a.put(key, 'beside')))
+    }
+    await run(Promise.allSettled(puts))
+    cluster.setNetwork({})
+    await cluster.settled()
+    await cluster.advance(5000)
+    const late = cluster.node(3).keyspace<string>('k', { conflicts: 'siblings' })
+    const entries = await run(Promise.all(keys.map(async key => late.getEntry(key))))
+    assert.deepEqual(
+      keys.filter((_, i) => !entries[i]!.siblings!.includes(long)),
+      []
+    )
+  }).timeout(60_000)
+
   it('shows the newest wherever there is room for one', async () => {
     const [a, b] = (await keyspaces<string>(2, { conflicts: 'siblings' })) as [Keyspace<string>, Keyspace<string>]
     const watch = b.watch()
@@ -232,6 +261,20 @@ describe('a keyspace with a resolver', () => {
     assert.deepEqual(await run(b.getMany(['x'])), ['a+b'])
   })
 
+  it('has nothing come back that was replaced by who had seen it', async () => {
+    const [a, b] = (await keyspaces<string[]>(2, { conflicts: resolvers.union })) as [
+      Keyspace<string[]>,
+      Keyspace<string[]>
+    ]
+    await run(a.put('x', ['tea']))
+    await run(b.put('x', ['milk']))
+    const entry = (await run(a.getEntry('x')))!
+    assert.deepEqual(entry.value, ['milk', 'tea'])
+    await cluster.advance(1000)
+    await run(a.put('x', ['tea'], { context: entry.context! }))
+    assert.deepEqual(await run(b.get('x')), ['tea'])
+  })
+
   it('never has too many siblings, as it makes one of them', async () => {
     const [a] = (await keyspaces<string[]>(1, { conflicts: resolvers.union })) as [Keyspace<string[]>]
     for (let i = 0; i < 130; i++) await run(a.put('x', [`n${i}`]))
@@ -264,6 +307,23 @@ describe('a keyspace with a resolver', () => {
     for (const counter of counters) assert.equal(await run(counter.value()), 12)
     assert.equal(await run(new PnCounter(all[0]!, 'none').value()), 0)
     await assert.rejects(counters[0]!.add(NaN), TypeError)
+  })
+})
+
+describe('a counter', () => {
+  it('goes on with the count of one of its name that is no more', async () => {
+    const [a, b] = (await keyspaces<PnCounts>(2, { conflicts: resolvers.pnCounter })) as [
+      Keyspace<PnCounts>,
+      Keyspace<PnCounts>
+    ]
+    await run(new PnCounter(a, 'n', { actor: 'me' }).add(5))
+    const again = new PnCounter(b, 'n', { actor: 'me' })
+    await run(again.add(-2))
+    await run(again.add(3))
+    assert.equal(await run(again.value()), 6)
+    assert.deepEqual(await run(a.get('n')), { me: [8, 2] })
+    await run(new PnCounter(a, 'n', { actor: 'constructor' }).add(1))
+    assert.equal(await run(again.value()), 7)
   })
 })
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { concatBytes, fromUtf8, utf8 } from '../../../src/base/bytes.ts'
+import { compareBytes, concatBytes, fromUtf8, utf8 } from '../../../src/base/bytes.ts'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import { encodeIndexValue, indexRange } from '../../../src/model/index-value.ts'
 import { ALL_KEYS, type ByteRange } from '../../../src/model/key-range.ts'
@@ -31,6 +31,10 @@ const definition: IndexDefinition = {
     if (text === 'bad') throw new Error('bad')
     return text.split(' ').map(encodeIndexValue)
   }
+}
+
+function contains({ from, to }: ByteRange, row: Uint8Array): boolean {
+  return compareBytes(row, from) >= 0 && (to === undefined || compareBytes(row, to) < 0)
 }
 
 function entry(value: string, key: string): Uint8Array {
@@ -150,6 +154,41 @@ describe('a query of an index', () => {
     const one = query()
     const found = [await keys(one), await keys(one), await keys(one), await keys(one)]
     assert.deepEqual(found.flat(), ['k1', 'k2', 'k3'])
+  })
+
+  it('reads no more at a time than it may keep, whatever the size of a page', async () => {
+    const byFirst = { ...definition, valuesOf: (of: RecordBytes) => [encodeIndexValue(fromUtf8(recordValue(of)!)[0])] }
+    const options = { requirement: 'quorum', timeoutMs: 5000, signal: undefined } as const
+    const large = 'x'.repeat(200_000)
+    const names = Array.from({ length: 1000 }, (_, i) => `k${String(i).padStart(3, '0')}`)
+    // Of some the entry is left over.
+    for (const [i, name] of names.entries()) records.set(name, record(1, i % 3 === 0 ? large : `a${large}`))
+    for (const isReverse of [false, true]) {
+      answer = (_n, { range }) => {
+        const all = names.map(name => entry('a', name)).filter(row => contains(range, row))
+        return { rows: isReverse ? all.reverse() : all }
+      }
+      reads = []
+      const one = queries.query(byFirst, ALL_KEYS, options, isReverse)
+      const found: string[] = []
+      for (let page = await one.next(1024); page.length > 0; page = await one.next(1024)) {
+        assert.ok(page.length <= 100, `${page.length} records of 200 kB in one page`)
+        found.push(...page.map(({ key }) => fromUtf8(key)))
+      }
+      const wanted = names.filter((_, i) => i % 3 !== 0)
+      assert.deepEqual(found, isReverse ? wanted.reverse() : wanted)
+      assert.equal(Math.max(...reads.map(({ length }) => length)), 64)
+      assert.deepEqual(reads.flat().sort(), names)
+    }
+    // What is small is read in one go as soon as that is known.
+    for (const name of names) records.set(name, record(1, 'a'))
+    answer = (_n, { range }) => ({ rows: names.map(name => entry('a', name)).filter(row => contains(range, row)) })
+    reads = []
+    assert.equal((await queries.query(byFirst, ALL_KEYS, options, false).next(1024)).length, 1000)
+    assert.deepEqual(
+      reads.map(({ length }) => length),
+      [64, 256, 680]
+    )
   })
 
   it('asks another where one has not built the index, and fails when nobody has', async () => {

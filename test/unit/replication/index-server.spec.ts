@@ -4,7 +4,7 @@ import { decodeIndexValue, encodeIndexValue } from '../../../src/model/index-val
 import { ALL_KEYS, restAfter } from '../../../src/model/key-range.ts'
 import { rowOf, type Topology } from '../../../src/placement/topology.ts'
 import { IndexServer, type IndexServerDeps } from '../../../src/replication/index-server.ts'
-import type { IndexPage, IndexRequest } from '../../../src/replication/index-wire.ts'
+import { encodeIndexPage, type IndexPage, type IndexRequest } from '../../../src/replication/index-wire.ts'
 import { systemClock } from '../../../src/runtime/system-clock.ts'
 import type { IndexEntry } from '../../../src/storage/indexes.ts'
 import { PartitionState, StoredIndex } from '../../../src/storage/stored-index.ts'
@@ -106,6 +106,19 @@ describe('a node that is asked for pages of an index', () => {
       index.id = 2
     }
     assert.deepEqual((await ask({ partitions: [3] })).lacking, [3])
+  })
+
+  it('ends a page that has grown large, so that it fits into a message', async () => {
+    const long = 'x'.repeat(1000)
+    entries = Array.from({ length: 12_000 }, (_, i) => ({
+      entry: Uint8Array.of(...encodeIndexValue(`${long}${String(i).padStart(6, '0')}`), ...utf8(long)),
+      partition: 1
+    })).sort((a, b) => Buffer.compare(a.entry, b.entry))
+    const page = await ask({ rows: 16_384 })
+    assert.ok(encodeIndexPage(page).length <= 5 * 1024 * 1024, `${encodeIndexPage(page).length} bytes`)
+    assert.deepEqual(page.last, page.rows.at(-1))
+    const rest = await ask({ rows: 16_384, range: restAfter(ALL_KEYS, page.last!, false) })
+    assert.deepEqual(rest.rows[0], entries[page.rows.length]!.entry)
   })
 
   it('reads a few pages side by side, and refuses more than may wait', async () => {

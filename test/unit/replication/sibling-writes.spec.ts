@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { fromUtf8, utf8 } from '../../../src/base/bytes.ts'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import { hlcFromMs } from '../../../src/model/hlc.ts'
-import type { RecordBytes } from '../../../src/model/record.ts'
+import type { Causality } from '../../../src/model/causality.ts'
+import { encodeSiblings, type RecordBytes } from '../../../src/model/record.ts'
 import { siblingsOf } from '../../../src/model/sibling-set.ts'
-import { decodeMint, encodeMintReply, type MintRequest } from '../../../src/replication/mint-wire.ts'
+import { decodeMint, encodeMint, encodeMintReply, type MintRequest } from '../../../src/replication/mint-wire.ts'
 import { Minter } from '../../../src/replication/minter.ts'
 import type { SiblingWriteOf } from '../../../src/replication/sibling-writes.ts'
 import { type PlacementRules, SOUND_RULES } from '../../../src/placement/rules.ts'
@@ -309,6 +310,39 @@ describe('a minter', () => {
     assert.deepEqual(ask(minterOf(bench), request('a', { context, brought: true })), ['a'])
     bench.local = minted(undefined, hlc, 'poisoned', { actor: 3 })
     assert.deepEqual(ask(minterOf(bench), request('a', { context })), ['a'])
+  })
+
+  it('mints nothing that nobody could read, where there is no later time', () => {
+    const bench = new Bench({ held: minted(undefined, Number.MAX_SAFE_INTEGER, 'last', { actor: 3 }) })
+    const context = { base: undefined, seen: new Map([[actorOf(3), Number.MAX_SAFE_INTEGER]]) }
+    assert.equal(ask(minterOf(bench), request('a')), 'KV_CLOCK_DRIFT')
+    assert.equal(ask(minterOf(bench), request('a', { context, brought: true })), 'KV_CLOCK_DRIFT')
+    assert.deepEqual(valuesIn(bench.local), ['last'])
+    assert.throws(() => decodeMint(encodeMint(request('a', { ttl: Number.MAX_SAFE_INTEGER }))), { code: 'KV_PROTOCOL' })
+  })
+
+  it('refuses to name more owners than there may be, unless it names no more than before', () => {
+    const bench = new Bench()
+    const named = (count: number): Causality => ({
+      base: undefined,
+      seen: new Map(Array.from({ length: count }, (_, i) => [actorOf(1000 + i), 100 + i]))
+    })
+    assert.equal(ask(minterOf(bench), request('a', { context: named(4096) })), 'KV_TOO_MANY_SIBLINGS')
+    assert.deepEqual(ask(minterOf(bench), request('a', { context: named(4095) })), ['a'])
+    // By a name of this life; another one would be one more.
+    assert.equal(ask(minterOf(bench), request('b', { id: actorOf(78) })), 'KV_TOO_MANY_SIBLINGS')
+    // What came together of what several have minted is read, and can be replaced by one that it names.
+    bench.local = encodeSiblings({ ...named(5000), siblings: [] })
+    assert.equal(siblingsOf(bench.local).seen.size, 5000)
+    stamped = 100_000
+    const known = minterOf(bench, { renameMint: false })
+    assert.equal(ask(known, request('c', { id: actorOf(79) })), 'KV_TOO_MANY_SIBLINGS')
+    bench.local = encodeSiblings({
+      base: undefined,
+      seen: new Map([...named(5000).seen, [actorOf(5), 7]]),
+      siblings: []
+    })
+    assert.deepEqual(ask(known, request('c', { id: actorOf(79) })), ['c'])
   })
 
   it('counts no siblings that have expired for everybody', () => {

@@ -177,6 +177,29 @@ describe('the apply loop', () => {
     await Promise.all([small, another])
   })
 
+  it('bounds the bytes of what is to be minted with the others', async () => {
+    const { turns, records } = await newLoop({ pendingBytesMax: 1000, batchBytesMax: 600 })
+    const mint = (key: string, bytes: number): Promise<string> =>
+      new Promise(resolve =>
+        records.mint(
+          place(1, key),
+          bytes,
+          () => record(1, 'x'.repeat(bytes)),
+          (error, result) =>
+            resolve(error === undefined ? result!.outcome : (error as unknown as { code: string }).code)
+        )
+      )
+    const taken = [mint('a', 450), mint('b', 450)]
+    assert.equal(await Promise.race([mint('c', 450), settled().then(() => 'taken')]), 'KV_OVERLOADED')
+    await turns.turn()
+    await turns.turn()
+    assert.deepEqual(await Promise.all(taken), ['applied', 'applied'])
+    assert.equal(records.stats().pending, 0)
+    const again = mint('c', 1000)
+    await turns.turn()
+    assert.equal(await again, 'applied')
+  })
+
   it('cuts batches by count and by bytes', async () => {
     const { store, turns, records } = await newLoop({ batchMax: 3, batchBytesMax: 1000 })
     for (let i = 0; i < 7; i++) void apply(records, place(1, `k${i}`), record(1, 'x'))

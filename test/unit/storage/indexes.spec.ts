@@ -238,6 +238,43 @@ describe('the indexes of a store', function () {
     assert.equal(life.indexes.isIdle, true)
   })
 
+  it('are not taken for whole when their definition comes back after another one was there', async () => {
+    life.indexes.define(words(1))
+    for (const key of ['a', 'b', 'c']) await life.put(key, 1, 'red')
+    await life.ready()
+    await life.stop()
+    // A life that ends before it has come to delete what it has no use for, and in which others write.
+    life = new Life(store)
+    await life.indexes.open()
+    life.indexes.define(words(2))
+    await life.put('a', 2, 'blue')
+    await restart()
+    life.indexes.define(words(1))
+    await assertTrue(1)
+    assert.deepEqual(await found(), ['blue1 a', 'red1 b', 'red1 c'])
+  })
+
+  it('are not taken for whole when a crash has left a part of what was to be deleted', async () => {
+    life.indexes.define(words(1))
+    for (const key of ['a', 'b', 'c']) await life.put(key, 1, 'red')
+    await life.ready()
+    await restart()
+    store.held.add('clear')
+    life.indexes.define(words(2))
+    while (store.waiting.length === 0) await new Promise(resolve => setTimeout(resolve, 1))
+    store.held.clear()
+    store.held.add('batch')
+    store.release()
+    while (store.waiting.length === 0) await new Promise(resolve => setTimeout(resolve, 1))
+    store.held.clear()
+    store.fail()
+    await life.stop()
+    life = await new Life(store).start()
+    life.indexes.define(words(1))
+    await assertTrue(1)
+    assert.deepEqual(await found(), ['red1 a', 'red1 b', 'red1 c'])
+  })
+
   it('lose the entries of a partition with its records, and those of no other', async () => {
     life.indexes.define(words(1))
     for (const key of ['a', 'i1', 'i2', 'i3', 'i4', 'b']) await life.put(key, 1, 'red')

@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict'
 import { KilovoltError } from '../../../src/base/errors.ts'
-import type { RecordBytes } from '../../../src/model/record.ts'
-import { siblingsOf } from '../../../src/model/sibling-set.ts'
+import type { Causality } from '../../../src/model/causality.ts'
+import { encodeSiblings, type RecordBytes } from '../../../src/model/record.ts'
+import { foldedSet, siblingsOf } from '../../../src/model/sibling-set.ts'
 import { ApplyBatch, type ApplyRules, type Mutation } from '../../../src/storage/apply-batch.ts'
 import { Damage } from '../../../src/storage/damage.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
 import { PLAIN } from '../../../src/storage/record-form.ts'
 import type { ApplyResult } from '../../../src/storage/record-store.ts'
 import { record } from '../../conformance/record-store-suite.ts'
-import { minted, valuesIn } from '../../support/siblings.ts'
+import { actorOf, minted, valuesIn } from '../../support/siblings.ts'
 
 const KEY = dataKey(3, new Uint8Array(0), Uint8Array.of(1))
 const ROTTEN = Uint8Array.of(0)
@@ -94,6 +95,18 @@ describe('the door for records with siblings', () => {
     assert.deepEqual(valuesIn(decide(a, [both], { horizon: 15 }).held), ['a', 'b'])
   })
 
+  it('leaves nothing out of what is offered to a copy that is not whole yet', () => {
+    const whole = minted(a, 25, 'new', { actor: 2 })
+    assert.deepEqual(valuesIn(decide(undefined, [whole], { horizon: 20 }).held), ['new'])
+    const partial = decide(undefined, [whole], { horizon: 20, isWhole: partition => partition !== 3 })
+    assert.deepEqual(valuesIn(partial.held), ['a', 'new'])
+    // What it was to be given is still let in then.
+    for (const copied of [a, whole]) {
+      const { held } = decide(partial.held, [copied], { horizon: 20, kind: 'copy' })
+      assert.deepEqual(valuesIn(held), ['a', 'new'])
+    }
+  })
+
   it('stores nothing of what is spent, and forgets who has minted what is settled', () => {
     const gone = minted(a, 16, undefined, { context: siblingsOf(a) })
     assert.equal(decide(a, [gone], { horizon: 16 }).held, undefined)
@@ -102,6 +115,45 @@ describe('the door for records with siblings', () => {
     assert.deepEqual(valuesIn(pruned), ['a', 'b'])
     assert.ok(pruned.length < both.length)
     assert.deepEqual(outcomes(decide(pruned, [both], { horizon: 17 })), ['stale'])
+  })
+
+  it('forgets who has minted what is settled of a key that is never left alone', () => {
+    // Owners mint under another name whenever something of theirs may be lost.
+    let held: RecordBytes | undefined
+    for (let i = 1; i <= 6000; i++) {
+      const mint = (before: RecordBytes | undefined): RecordBytes =>
+        minted(before, 100 + i, `v${i}`, { actor: i, ...(i > 2 && { context: siblingsOf(before!) }) })
+      held = decide(held, [{ mint }], { horizon: 50 + i }).held
+    }
+    const { base, seen, siblings } = siblingsOf(held!)
+    assert.ok(base !== undefined && seen.size > 50 && seen.size <= 300, `${seen.size} actors`)
+    assert.equal(siblings.length, 1)
+    // Nothing of it may be said by who has not all of it yet, nor of a key that names few.
+    const last = (before: RecordBytes | undefined): RecordBytes => minted(before, 7000, 'last', { actor: 9000 })
+    const crowd: Causality = {
+      base: undefined,
+      seen: new Map(Array.from({ length: 300 }, (_, i) => [actorOf(i), i + 1]))
+    }
+    const crowded = minted(undefined, 400, 'a', { context: crowd, actor: 500 })
+    const folded = siblingsOf(decide(crowded, [{ mint: last }], { horizon: 290 }).held!)
+    assert.deepEqual([folded.base?.hlc, folded.seen.size, folded.siblings.length], [290, 12, 2])
+    const partial = decide(crowded, [{ mint: last }], { horizon: 290, isWhole: () => false })
+    assert.deepEqual([siblingsOf(partial.held!).base, siblingsOf(partial.held!).seen.size], [undefined, 302])
+    const few = decide(minted(minted(undefined, 5, 'a'), 400, 'b', { actor: 2 }), [{ mint: last }], { horizon: 290 })
+    assert.equal(siblingsOf(few.held!).seen.size, 3)
+  })
+
+  it('loses nothing by that', () => {
+    const old = minted(undefined, 15, 'old')
+    const both = minted(old, 25, 'new', { actor: 2 })
+    const folded = encodeSiblings(foldedSet(siblingsOf(both), 20))
+    const held = minted(folded, 35, 'more', { actor: 3 })
+    assert.deepEqual(siblingsOf(held).base, siblingsOf(old).siblings[0]!.dot)
+    for (const other of [old, both, minted(both, 30, 'beside', { actor: 4 })]) {
+      const joined = decide(other, [held], { horizon: 20 }).held
+      assert.deepEqual(valuesIn(joined).slice(0, 2), ['old', 'new'])
+      assert.deepEqual(decide(held, [other], { horizon: 20 }).held, joined)
+    }
   })
 
   it('lets nothing take the place of what is damaged but what is proven to be all of it', () => {
