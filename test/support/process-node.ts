@@ -22,7 +22,12 @@ export type ChildOptions = Pick<
   | 'gcGraceMs'
   | 'purgeIntervalMs'
   | 'expect'
-> & { readonly bootstrap?: readonly string[]; readonly folder?: string }
+> & {
+  readonly bootstrap?: readonly string[]
+  readonly folder?: string
+  /** How far in the past a round of purging settles, which is no option of a node. */
+  readonly purgeLagMs?: number
+}
 
 /** A call to the child. */
 export interface ChildCall {
