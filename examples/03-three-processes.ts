@@ -21,6 +21,7 @@ if (bootstrap === undefined) {
   await Promise.all(children.map(child => once(child, 'exit')))
   await node.stop()
 } else {
+  await node.settled()
   const key = `process ${process.argv[2] ?? ''}`
   await node.put(key, 'hello')
   process.send?.(key)
