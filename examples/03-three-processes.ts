@@ -12,8 +12,8 @@ if (bootstrap === undefined) {
   const children = ['one', 'two'].map(name =>
     fork(fileURLToPath(import.meta.url), [name], { env: { ...process.env, BOOTSTRAP: node.addresses.join(',') } })
   )
-  for (const child of children) {
-    const [key] = (await once(child, 'message')) as [string]
+  const told = children.map(child => once(child, 'message') as Promise<[string]>)
+  for (const [key] of await Promise.all(told)) {
     console.log(`${key} says`, await node.get(key))
   }
   console.log('members', node.members().filter(({ status }) => status === 'alive').length)
@@ -21,6 +21,7 @@ if (bootstrap === undefined) {
   await Promise.all(children.map(child => once(child, 'exit')))
   await node.stop()
 } else {
+  await node.settled()
   const key = `process ${process.argv[2] ?? ''}`
   await node.put(key, 'hello')
   process.send?.(key)

@@ -11,6 +11,8 @@ const SLOTS = PARTITIONS * 3
 /** Records of 100 bytes that are there when two of five die; raise it to see what it takes. */
 const RECORDS = Number(process.env['KILOVOLT_RECORDS'] ?? 5000)
 const EVICT_AFTER_MS = 2000
+/** So far behind the present the past is settled, ms: many times what a write takes, where outside it is half a minute. */
+const PURGE_LAG_MS = 3000
 
 describe('real processes that come and go', () => {
   let nodes: ProcessNode[] = []
@@ -111,7 +113,7 @@ describe('real processes that come and go', () => {
   it('keep deleted what was deleted, although one comes back after all of that was purged', async () => {
     const path = mkdtempSync(join(tmpdir(), 'kilovolt-elastic-'))
     folders.push(path)
-    const options = { evictAfterMs: 1000, gcGraceMs: 1000, purgeIntervalMs: 1000 }
+    const options = { evictAfterMs: 1000, gcGraceMs: 1000, purgeIntervalMs: 1000, purgeLagMs: PURGE_LAG_MS }
     nodes = [await ProcessNode.start(options)]
     await startMore(2, options)
     const [away] = (await startMore(1, { ...options, folder: path })) as [ProcessNode]
@@ -131,7 +133,6 @@ describe('real processes that come and go', () => {
       (await nodes[0]!.members()).every(({ id, membership }) => id !== away.id || membership === 'none')
     )
     await batch('del', keys.slice(0, 150))
-    // The past is settled half a minute behind the present.
     await until('all of it is purged', 90_000, async () => {
       const statuses = await Promise.all(nodes.map(node => node.status()))
       return statuses.reduce((sum, { purge }) => sum + purge.purged, 0) >= 150 * 3

@@ -8,6 +8,7 @@ import { pause } from '../../src/runtime/clock.ts'
 import { systemClock } from '../../src/runtime/system-clock.ts'
 import { NodeLab } from '../support/node-lab.ts'
 
+/** Not compiled: an index is known by the text of its function, which must be what this process has. */
 const CHILD = fileURLToPath(new URL('kill-indexes-child.ts', import.meta.url))
 
 interface User {

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
-import { fork, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { ClassicLevel } from 'classic-level'
 import { utf8 } from '../../src/base/bytes.ts'
 import { isKilovoltError } from '../../src/base/errors.ts'
@@ -15,9 +14,9 @@ import { ApplyLoop } from '../../src/storage/apply-loop.ts'
 import { closeIdentity, openIdentity, type Identity } from '../../src/storage/identity.ts'
 import { LevelStore } from '../../src/storage/level-store.ts'
 import { CeilingStampSource } from '../../src/storage/stamp-source.ts'
+import { forkCompiled } from '../support/compiled.ts'
 import type { Acknowledged, Opened } from './kill-storage.ts'
 
-const CHILD = fileURLToPath(new URL('kill-storage-child.ts', import.meta.url))
 const ROUNDS = 4
 /** Acknowledgements after which a process is killed: some number up to this. */
 const ACKNOWLEDGED_MAX = 4000
@@ -31,11 +30,8 @@ class Writer {
   readonly #child: ChildProcess
   #wake = (): void => {}
 
-  constructor(directory: string, durability: string, first: number, slowMs: number) {
-    this.#child = fork(CHILD, [directory, durability, String(first), String(slowMs)], {
-      execArgv: ['--import', 'tsx/esm', '--conditions=kilovolt-source'],
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc']
-    })
+  private constructor(child: ChildProcess) {
+    this.#child = child
     this.#child.on('message', message => {
       const report = message as Opened | Acknowledged
       if (report.kind === 'opened') this.opened = report
@@ -43,6 +39,11 @@ class Writer {
       this.#wake()
     })
     this.#child.on('exit', () => this.#wake())
+  }
+
+  static async start(directory: string, durability: string, first: number, slowMs: number): Promise<Writer> {
+    const args = [directory, durability, String(first), String(slowMs)]
+    return new Writer(await forkCompiled('test/integration/kill-storage-child.js', args))
   }
 
   /** Resolves when that many writes were acknowledged; mocha's time-out is the deadline. */
@@ -95,7 +96,7 @@ describe('a store on disk whose process is killed', () => {
       let next = 0
       let highest = 0
       for (let round = 0; round < ROUNDS; round++) {
-        writer = new Writer(directory, durability, next, round * CLOCK_STEP_MS)
+        writer = await Writer.start(directory, durability, next, round * CLOCK_STEP_MS)
         await writer.until(1 + systemRandom.int(ACKNOWLEDGED_MAX))
         await writer.kill()
         assert.equal(writer.opened!.openedClean, round === 0, 'whether the opening after a kill is reported as unclean')
@@ -118,7 +119,7 @@ describe('a store on disk whose process is killed', () => {
 
   it('is refused to a second process, and to a second instance in the same one, while it is open', async function () {
     this.timeout(30_000)
-    writer = new Writer(directory, 'os', 0, 0)
+    writer = await Writer.start(directory, 'os', 0, 0)
     await writer.until(1)
     const inUse = { name: 'KilovoltError', code: 'KV_STORAGE_IN_USE' }
     await assert.rejects(LevelStore.open(new ClassicLevel(directory)), inUse)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { compile, compiled } from '../support/compiled.ts'
 import { freePort } from '../support/free-port.ts'
 import { ROOT, runScript, type ScriptResult } from '../support/run-script.ts'
 
@@ -62,15 +63,19 @@ async function relocated(code: string, folder: string): Promise<string> {
 }
 
 describe('snippets of the documentation', () => {
-  // Inside the repository, so that 'kilovolt' resolves as it does for a user.
-  let folder = ''
-  before(() => {
-    mkdirSync(join(ROOT, '.tmp'), { recursive: true })
-    folder = mkdtempSync(join(ROOT, '.tmp', 'snippets-'))
-  })
-  after(() => rmSync(folder, { recursive: true }))
-
   const snippets = PAGES.flatMap(snippetsOf)
+  const nameOf = ({ page, line }: Snippet): string => `${page.replaceAll(/\W/gu, '-')}-${line}`
+
+  // Inside the package, so that 'kilovolt' resolves as it does for a user.
+  let folder = ''
+  before(async function () {
+    this.timeout(60_000)
+    folder = join(await compiled(), 'snippets')
+    const sources = join(folder, 'sources')
+    mkdirSync(sources, { recursive: true })
+    for (const snippet of snippets) writeFileSync(join(sources, `${nameOf(snippet)}.ts`), withAssertions(snippet.code))
+    await compile(sources, [sources], folder)
+  })
 
   it('are found', () => {
     for (const page of PAGES)
@@ -80,10 +85,11 @@ describe('snippets of the documentation', () => {
       )
   })
 
-  async function run({ page, line, code }: Snippet): Promise<ScriptResult[]> {
-    const name = `${page.replaceAll(/\W/gu, '-')}-${line}`
-    const file = join(folder, `${name}.ts`)
-    writeFileSync(file, withAssertions(await relocated(code, join(folder, `data-${name}`))))
+  async function run(snippet: Snippet): Promise<ScriptResult[]> {
+    const { code } = snippet
+    const name = nameOf(snippet)
+    const file = join(folder, `${name}.js`)
+    writeFileSync(file, await relocated(readFileSync(file, 'utf8'), join(folder, `data-${name}`)))
     if (!code.includes(WHICH)) return [await runScript(file, 30_000)]
     const args = ['0', '1', '2']
     const done: (() => void)[] = []

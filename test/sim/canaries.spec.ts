@@ -9,7 +9,7 @@ import { canaries, type Canary, canaryPlan } from './canaries.ts'
 /** Goal: to show that the simulator sees the faults that it is there for. Method: plant one, and run seeds until it shows. */
 describe('the simulator, given a planted bug', function () {
   // One seed takes two or three seconds; the bound on seeds is what counts.
-  this.timeout(240_000)
+  this.timeout(600_000)
 
   /** Seeds within which each must be caught. */
   const SEEDS_MAX = 60

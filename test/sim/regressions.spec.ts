@@ -4,7 +4,8 @@ import { regressions } from './regressions.ts'
 
 /** Goal: what was wrong once is looked at with every run of the tests, and why is kept with it. */
 describe('seeds that have found a fault', function () {
-  this.timeout(60_000)
+  // Far more than it takes: simulations have what other tests leave of the processors.
+  this.timeout(600_000)
 
   for (const { scenario, seed, reason } of regressions) {
     it(`${scenario} ${seed}: ${reason}`, async () => {

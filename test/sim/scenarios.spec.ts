@@ -4,7 +4,8 @@ import { scenarios } from './scenarios/index.ts'
 
 /** Goal: a first look at each scenario with every run of the tests. `npm run sim` runs as many seeds as there is time for. */
 describe('the production node, simulated', function () {
-  this.timeout(60_000)
+  // Far more than it takes: simulations have what other tests leave of the processors.
+  this.timeout(600_000)
 
   for (const { name, goal } of scenarios.values()) {
     it(`${name}: ${goal}`, async () => {

@@ -6,7 +6,8 @@ import { RECORDED, type RecordedTrace } from './record.ts'
 const recorded = JSON.parse(readFileSync(RECORDED, 'utf8')) as RecordedTrace[]
 
 describe('the trace of a simulation', function () {
-  this.timeout(60_000)
+  // Far more than it takes: simulations have what other tests leave of the processors.
+  this.timeout(600_000)
 
   for (const { scenario, seed, hash } of recorded) {
     it(`of seed ${seed} of ${scenario} is the same on every machine and every version of Node`, async () => {

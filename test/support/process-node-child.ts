@@ -9,6 +9,11 @@ import {
   type Scan,
   type ScanOptions
 } from 'kilovolt'
+import { assembleNode } from '../../src/node/assemble.ts'
+import { createParts } from '../../src/node/defaults.ts'
+import { KilovoltNode } from '../../src/node/kilovolt-node.ts'
+import { resolveOptions } from '../../src/node/options.ts'
+import { reachQuorums } from '../../src/node/reach.ts'
 import { CounterLoad, type LoadOptions } from './counter-load.ts'
 import { detour } from './detour.ts'
 import { FillableLevel } from './fillable-level.ts'
@@ -33,10 +38,20 @@ function send(message: FromChild): void {
   process.send?.(message)
 }
 
-async function start({ folder, ...options }: ChildOptions): Promise<unknown> {
+/** As `createNode` does it, with another lag of purging. */
+async function createWithLag(options: NodeOptions, purgeLagMs: number): Promise<Node> {
+  const resolved = resolveOptions(options)
+  const core = assembleNode({ ...resolved, purgeLagMs }, await createParts(resolved))
+  const made = new KilovoltNode(core)
+  await core.start()
+  await reachQuorums(core)
+  return made
+}
+
+async function start({ folder, purgeLagMs, ...options }: ChildOptions): Promise<unknown> {
   disk = folder === undefined ? undefined : new FillableLevel(folder)
   const nodeOptions: NodeOptions = { ...options, ...(disk === undefined ? {} : { storage: disk }) }
-  node = await createNode(nodeOptions)
+  node = await (purgeLagMs === undefined ? createNode(nodeOptions) : createWithLag(nodeOptions, purgeLagMs))
   for (const name of EVENTS) {
     node.addEventListener(name, event => {
       const detail: unknown = event.detail

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import type { MemberInfo, NodeOptions, NodeStatus, RingShare, StopAdvice } from 'kilovolt'
+import { forkCompiled } from './compiled.ts'
 import type { LoadReport } from './counter-load.ts'
 
 /** Options that can travel over IPC; `folder` stands for a classic-level database. */
@@ -22,7 +22,12 @@ export type ChildOptions = Pick<
   | 'gcGraceMs'
   | 'purgeIntervalMs'
   | 'expect'
-> & { readonly bootstrap?: readonly string[]; readonly folder?: string }
+> & {
+  readonly bootstrap?: readonly string[]
+  readonly folder?: string
+  /** How far in the past a round of purging settles, which is no option of a node. */
+  readonly purgeLagMs?: number
+}
 
 /** A call to the child. */
 export interface ChildCall {
@@ -82,10 +87,8 @@ export class ChildError extends Error {
   }
 }
 
-const CHILD = fileURLToPath(new URL('process-node-child.ts', import.meta.url))
 const CALL_TIMEOUT_MS = 60_000
 const LOOK_EVERY_MS = 20
-const EXEC_ARGV = ['--import', 'tsx/esm', '--conditions=kilovolt-source']
 
 /** A node in a real process that can be killed, stopped and continued. */
 export class ProcessNode {
@@ -100,8 +103,8 @@ export class ProcessNode {
   /** The machine's time at which `createNode` resolved there. */
   startedAt = 0
 
-  private constructor() {
-    this.#child = fork(CHILD, { execArgv: EXEC_ARGV, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  private constructor(child: ChildProcess) {
+    this.#child = child
     this.#child.on('message', message => this.#receive(message as FromChild))
     this.#child.on('exit', () => {
       for (const { reject } of this.#calls.values())
@@ -112,7 +115,7 @@ export class ProcessNode {
 
   /** A process whose node is not started yet. */
   static async spawn(): Promise<ProcessNode> {
-    const node = new ProcessNode()
+    const node = new ProcessNode(await forkCompiled('test/support/process-node-child.js'))
     await once(node.#child, 'spawn')
     return node
   }

@@ -13,8 +13,8 @@ export interface ScriptResult {
 }
 
 /**
- * Runs a TypeScript file as a user would, against the library's sources; kills it at the deadline. It writes no coverage, which takes
- * seconds for each: what it covers the specs cover.
+ * Runs a file as a user would: TypeScript against the library's sources, or what `compiled` made of both. Kills it at the
+ * deadline. It writes no coverage, which takes seconds for each: what it covers the specs cover.
  *
  * @param onDone - called when the script sends a message, with what to call to send it one
  */
@@ -26,7 +26,8 @@ export function runScript(
   onDone?: (goOn: () => void) => void
 ): Promise<ScriptResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', 'tsx/esm', '--conditions=kilovolt-source', file, ...args], {
+    const loader = file.endsWith('.ts') ? ['--import', 'tsx/esm', '--conditions=kilovolt-source'] : []
+    const child = spawn(process.execPath, [...loader, '--enable-source-maps', file, ...args], {
       cwd: ROOT,
       env: { ...process.env, NODE_V8_COVERAGE: '', ...env },
       timeout: timeoutMs,
