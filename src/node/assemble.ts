@@ -134,7 +134,7 @@ class Assembly implements NodeCore {
     const purger = new Purger(common)
     const healer = (this.#healer = new Healer({ ...common, damage }))
     const replica = new Replica(common, config)
-    const minter = new Minter({ ...common, replica }, config.maxClockDriftMs)
+    const minter = new Minter({ ...common, replica }, config.maxClockDriftMs, identity.created)
     const slicer = (this.#slicer = new Slicer(clock, () => this.#coordinator.requests + replica.requests))
     const scans = new ScanServer({ ...common, slicer }, config)
     this.#coordinator = new Coordinator({ ...common, replica, minter, scans, slicer }, config.requestTimeoutMs)

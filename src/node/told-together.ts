@@ -9,6 +9,7 @@ export class ToldTogether<T> {
   readonly #tell: (count: number, first: T) => void
   #count = 0
   #timer: Timer | undefined
+  #isOver = false
 
   constructor(clock: Pick<Clock, 'after'>, tell: (count: number, first: T) => void) {
     this.#clock = clock
@@ -17,6 +18,8 @@ export class ToldTogether<T> {
 
   /** It has happened so many times more; `example` is told if it is the first. */
   add(count: number, example: T): void {
+    // Steps that are under way when a node stops may still find something.
+    if (this.#isOver) return
     this.#count += count
     this.#timer ??= this.#clock.after(TELL_AFTER_MS, () => {
       this.#timer = undefined
@@ -26,8 +29,9 @@ export class ToldTogether<T> {
     })
   }
 
-  /** What was not told yet never is. */
+  /** What was not told yet never is, and neither is what happens from now on. */
   cancel(): void {
+    this.#isOver = true
     this.#timer?.cancel()
   }
 }

@@ -8,7 +8,7 @@ import type { Timer } from '../runtime/clock.ts'
 import { Deadline } from '../runtime/timer-wheel.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Outcome } from '../transport/transport.ts'
-import { decodeMintReply, encodeMint, type MintReply, type MintRequest } from './mint-wire.ts'
+import { AGAIN_WITHIN_MS, decodeMintReply, encodeMint, type MintReply, type MintRequest } from './mint-wire.ts'
 import type { Minter } from './minter.ts'
 import type { OperationDeps, OperationOptions } from './operation.ts'
 import type { ReplicaAnswer } from './out-of-reach.ts'
@@ -44,13 +44,14 @@ const AGAIN_MS = 50
 /**
  * Has one owner of a key mint a sibling: this node if it is one, else the first of the row that can be asked. Another is asked
  * only when it is certain that the one before has done nothing. When that is not known the same is asked again, by the same name
- * of the write, until it answers or the deadline comes: a write that two have minted would be two siblings of one value, of which
+ * of the write, until it answers or the deadline comes, or it says that it may have forgotten: a write that two have minted would be two siblings of one value, of which
  * each could come back after the other was replaced (rule S3).
  */
 export class MintCall extends Deadline {
   readonly #deps: MintCallDeps
   readonly #request: MintRequest
   readonly #timeoutMs: number
+  readonly #startMs: number
   readonly #deadlineMs: number
   readonly #deferred = createDeferred<Minted>()
   readonly #forgetAbort: () => void
@@ -65,7 +66,8 @@ export class MintCall extends Deadline {
     this.#deps = deps
     this.#request = request
     this.#timeoutMs = timeoutMs
-    this.#deadlineMs = deps.clock.monotonicMs() + timeoutMs
+    this.#startMs = deps.clock.monotonicMs()
+    this.#deadlineMs = this.#startMs + timeoutMs
     deps.wheel.add(this, timeoutMs)
     this.#forgetAbort = onAbort(signal, () => this.cancel(abortError(signal!, 'a write')))
   }
@@ -107,7 +109,8 @@ export class MintCall extends Deadline {
       })
       return
     }
-    const request = { type: MessageType.MINT, class: 'data', body: encodeMint(this.#request) } as const
+    const body = encodeMint({ ...this.#request, again: this.#suspect !== undefined })
+    const request = { type: MessageType.MINT, class: 'data', body } as const
     const askedMs = clock.monotonicMs()
     transport.request(route.peers[at]!, { ...request, timeoutMs: this.remainingMs }, outcome => {
       snitch.ended(store, clock.monotonicMs() - askedMs, outcome)
@@ -169,8 +172,10 @@ export class MintCall extends Deadline {
     const again = (): void => {
       if (!this.#ended) this.#ask()
     }
-    if (this.#suspect === undefined) this.#deps.clock.soon(again)
-    else this.#again = this.#deps.clock.after(AGAIN_MS, again)
+    const { clock } = this.#deps
+    if (this.#suspect === undefined) clock.soon(again)
+    else if (clock.monotonicMs() - this.#startMs > AGAIN_WITHIN_MS) this.#outOfReach()
+    else this.#again = clock.after(AGAIN_MS, again)
   }
 
   /** Who may have minted it will not say so any more. */

@@ -13,7 +13,7 @@ import { encodeFenced, type Fenced, place, readRecord, Status } from './wire.ts'
  * A coordinator asks an owner to add a sibling to what that holds of a key, under a dot of the owner's:
  *
  *     MINT   partition u16 · keyspace · key · flags u8 (1: exempt from the epoch fence, 2: delete, 4: packed, 8: a time to live,
- *            16: a context, 32: brought along) · id 8 · [time to live varint] · [context] · value
+ *            16: a context, 32: brought along, 64: asked again) · id 8 · [time to live varint] · [context] · value
  *     reply  status u8 · record
  */
 export interface MintRequest extends RecordKey {
@@ -30,7 +30,12 @@ export interface MintRequest extends RecordKey {
   readonly ttl: number | undefined
   /** Acknowledged in another cluster: it is not refused for what it has seen, nor for how much there is already. */
   readonly brought: boolean
+  /** The same owner was asked for it before, and whether it has done it is not known. */
+  readonly again: boolean
 }
+
+/** For so long after it was first asked an owner is asked again whose answer was lost, ms. */
+export const AGAIN_WITHIN_MS = 30_000
 
 /** What an owner says to that. */
 export type MintReply =
@@ -49,6 +54,7 @@ const PACKED = 4
 const TTL = 8
 const CONTEXT = 16
 const BROUGHT = 32
+const AGAIN = 64
 const ID_BYTES = 8
 
 export function encodeMint({
@@ -61,7 +67,8 @@ export function encodeMint({
   value,
   packed,
   ttl,
-  brought
+  brought,
+  again
 }: MintRequest): Uint8Array {
   const flags =
     (exempt ? EXEMPT : 0) |
@@ -69,7 +76,8 @@ export function encodeMint({
     (packed ? PACKED : 0) |
     (ttl === undefined ? 0 : TTL) |
     (context === undefined ? 0 : CONTEXT) |
-    (brought ? BROUGHT : 0)
+    (brought ? BROUGHT : 0) |
+    (again ? AGAIN : 0)
   const writer = place(32 + (value?.length ?? 0), partition, keyspace, key)
     .u8(flags)
     .raw(fromHex(id)!)
@@ -106,7 +114,8 @@ export function decodeMint(bytes: Uint8Array): MintRequest {
   const packed = (flags & PACKED) !== 0
   const exempt = (flags & EXEMPT) !== 0
   const brought = (flags & BROUGHT) !== 0
-  return { partition, keyspace, key, exempt, id, context, value, packed, ttl, brought }
+  const again = (flags & AGAIN) !== 0
+  return { partition, keyspace, key, exempt, id, context, value, packed, ttl, brought, again }
 }
 
 export function encodeMintReply(reply: MintReply): Uint8Array {

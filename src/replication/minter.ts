@@ -8,20 +8,27 @@ import { mintedSet, SIBLING_BYTES_MAX, SIBLINGS_MAX, siblingsOf } from '../model
 import type { Stamp } from '../model/stamp.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Transport } from '../transport/transport.ts'
-import { decodeMint, encodeMintReply, type MintReply, type MintRequest } from './mint-wire.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { AGAIN_WITHIN_MS, decodeMint, encodeMintReply, type MintReply, type MintRequest } from './mint-wire.ts'
 import { asError, driftError, overError } from './replica-error.ts'
 import type { Replica, ReplicaDeps, ReplicaDone } from './replica.ts'
 
 /** What minting needs. */
-export interface MinterDeps extends Pick<
-  ReplicaDeps,
-  'records' | 'horizons' | 'stamps' | 'clock' | 'rules' | 'isOver'
-> {
+export interface MinterDeps extends Pick<ReplicaDeps, 'records' | 'horizons' | 'stamps' | 'rules' | 'isOver'> {
+  readonly clock: Pick<Clock, 'wallMs' | 'monotonicMs'>
   readonly replica: Pick<Replica, 'admit' | 'serve'>
 }
 
 /** Names of writes that are remembered after they were replaced: a request that is made again comes soon or never. */
 const RECENT_MAX = 4096
+/** Who is asked again for what was forgotten longer ago was first asked since: twice as long, as messages take their time. */
+const FORGOTTEN_FOR_MS = 2 * AGAIN_WITHIN_MS
+
+/** What is remembered of a write. */
+interface Remembered {
+  readonly existed: boolean
+  readonly atMs: number
+}
 
 /**
  * The owner's side of a write in a keyspace with siblings. It joins the write to what it holds of the key under a dot that is
@@ -33,15 +40,21 @@ const RECENT_MAX = 4096
 export class Minter {
   readonly #deps: MinterDeps
   readonly #maxClockDriftMs: number
-  /** Whether a value was there before, by the names of the writes. */
-  readonly #recent = new Map<string, boolean>()
+  /** What was minted, by the names of the writes. */
+  readonly #recent = new Map<string, Remembered>()
+  /** Since when it remembers all of it. */
+  #sinceMs: number
   #actor: Actor | undefined
   #forgotten = 0
 
-  /** @param maxClockDriftMs - how far ahead of this node's clock what was seen may be */
-  constructor(deps: MinterDeps, maxClockDriftMs: number) {
+  /**
+   * @param maxClockDriftMs - how far ahead of this node's clock what was seen may be
+   * @param isNew - whether the store has never been opened before
+   */
+  constructor(deps: MinterDeps, maxClockDriftMs: number, isNew: boolean) {
     this.#deps = deps
     this.#maxClockDriftMs = maxClockDriftMs
+    this.#sinceMs = isNew ? -Infinity : deps.clock.monotonicMs()
   }
 
   /** Answers MINT. */
@@ -88,17 +101,17 @@ export class Minter {
     records.mint(request, request.value?.length ?? 0, make, (error, result) => {
       if (error !== undefined || result?.stored === undefined) return done(asError(error), undefined)
       const { stored, current } = result
-      const isNew = !this.#recent.has(request.id)
+      const known = this.#recent.get(request.id)
       const nowMs = Math.max(clock.wallMs(), hlcToMs(stamps.last))
-      const existed = isNew ? isLive(current, nowMs) : this.#recent.get(request.id)!
-      if (isNew) this.#remember(request.id, existed)
+      const existed = known?.existed ?? isLive(current, nowMs)
+      if (known === undefined) this.#remember(request.id, existed)
       done(undefined, { kind: 'minted', existed, record: stored })
     })
   }
 
   #make(
     held: RecordBytes | undefined,
-    { id, context, value, packed, ttl, brought }: MintRequest,
+    { id, context, value, packed, ttl, brought, again }: MintRequest,
     stamp: Stamp
   ): RecordBytes | KilovoltError {
     const { rules, clock } = this.#deps
@@ -106,6 +119,7 @@ export class Minter {
     const isKnown = this.#recent.has(id) || set?.siblings.some(sibling => sibling.id === id) === true
     // It was asked before, and its answer lost (rule S3).
     if (held !== undefined && isKnown && rules.mintOnce) return encodeSiblings(siblingsOf(held))
+    if (again && rules.mintOnce && (isKnown || this.#mayHaveForgotten)) return forgottenError()
     const nowMs = clock.wallMs()
     const heldHlc = set === undefined ? 0 : latestSeen(set)!.hlc
     const seenHlc = (context && latestSeen(context)?.hlc) ?? 0
@@ -133,10 +147,23 @@ export class Minter {
     return this.#actor
   }
 
-  #remember(id: string, existed: boolean): void {
-    this.#recent.set(id, existed)
-    if (this.#recent.size > RECENT_MAX) this.#recent.delete(this.#recent.keys().next().value!)
+  /** Whether it may have minted what it was first asked for lately, and does not know. */
+  get #mayHaveForgotten(): boolean {
+    return this.#deps.clock.monotonicMs() - this.#sinceMs < FORGOTTEN_FOR_MS
   }
+
+  #remember(id: string, existed: boolean): void {
+    this.#recent.set(id, { existed, atMs: this.#deps.clock.monotonicMs() })
+    if (this.#recent.size <= RECENT_MAX) return
+    const [oldest, { atMs }] = this.#recent.entries().next().value!
+    this.#recent.delete(oldest)
+    this.#sinceMs = atMs
+  }
+}
+
+/** Whoever asks knows from it that the write may be stored. */
+function forgottenError(): KilovoltError {
+  return new KilovoltError('KV_STORAGE', 'this owner may have stored the write before, and does not remember')
 }
 
 /** What comes from another node is looked at before it is stored. */

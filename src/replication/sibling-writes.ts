@@ -66,7 +66,8 @@ export class SiblingWrites {
         value,
         packed,
         ttl,
-        brought
+        brought,
+        again: false
       }
       const { record, existed, ...holder } = deps.rules.mintAtOwner
         ? await track(new MintCall(deps, request, left))

@@ -10,6 +10,7 @@ export interface SimTime {
   readonly nowUs: number
   at(dueUs: number, fn: () => void, owner: EventOwner): SimEvent
   soon(fn: () => void, owner: EventOwner): SimEvent
+  release(owners: readonly EventOwner[]): void
 }
 
 /**
@@ -115,9 +116,11 @@ export class SimClock implements Clock, EventOwner {
     this.#lagMs = Math.max(this.#lagMs, durationMs)
   }
 
-  /** The process is continued before its pause is over. What is due runs at the time that was planned. */
+  /** The process is continued before its pause is over. What was held up runs now. */
   resume(): void {
-    this.#stalledUntilUs = Math.min(this.#stalledUntilUs, this.#world.nowUs)
+    if (this.#stalledUntilUs <= this.#world.nowUs) return
+    this.#stalledUntilUs = this.#world.nowUs
+    this.#world.release([this, this.#inbox])
   }
 
   done(): void {

@@ -37,6 +37,11 @@ export class SimEvent implements Timer {
     return this.#sequence
   }
 
+  /** Whether it was held up by a pause. */
+  get isPostponed(): boolean {
+    return this.#postponed
+  }
+
   /** Neither run nor cancelled, and its process has not ended. */
   get isLive(): boolean {
     return this.#fn !== undefined && this.owner?.isDead !== true

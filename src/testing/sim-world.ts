@@ -99,6 +99,17 @@ export class SimWorld {
   }
 
   /**
+   * The pause of these owners ends now, earlier than it was to: what it has held up runs before anything that is due later.
+   * Left where it was, it would come after what was begun since, as in no process and on no connection.
+   */
+  release(owners: readonly EventOwner[]): void {
+    this.#rebuild(event => {
+      if (event.isPostponed && event.owner !== undefined && owners.includes(event.owner))
+        event.postpone(this.#nowUs, this.#sequence++)
+    })
+  }
+
+  /**
    * Runs events until the condition holds (true) or there is none left within the limit (false). Time stands at the
    * last event afterwards; at the limit when it was reached.
    */
@@ -164,11 +175,19 @@ export class SimWorld {
   /** Counts a cancelled event, and cleans the heap when half of it is such. */
   readonly #forget = (): void => {
     this.#cancelled++
-    if (this.#cancelled < CANCELLED_MAX || this.#cancelled * 2 < this.#heap.size) return
+    if (this.#cancelled >= CANCELLED_MAX && this.#cancelled * 2 >= this.#heap.size) this.#rebuild()
+  }
+
+  /** Makes the heap anew, without what was cancelled; `visit` may change the place of an event. */
+  #rebuild(visit?: (event: SimEvent) => void): void {
     const old = this.#heap
     this.#heap = newHeap()
     this.#cancelled = 0
-    for (let event = old.pop(); event !== undefined; event = old.pop()) if (event.isLive) this.#heap.push(event)
+    for (let event = old.pop(); event !== undefined; event = old.pop()) {
+      if (!event.isLive) continue
+      visit?.(event)
+      this.#heap.push(event)
+    }
   }
 
   #next(endUs: number): SimEvent | undefined {

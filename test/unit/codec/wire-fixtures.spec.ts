@@ -224,7 +224,18 @@ const siblings: SiblingSet = {
     { dot: later, id: undefined, expiresAt, packed: false, value }
   ]
 }
-const mint = { partition: 258, ...ks, exempt: true, id, context: seen, value, packed: false, ttl: 300, brought: false }
+const mint = {
+  partition: 258,
+  ...ks,
+  exempt: true,
+  id,
+  context: seen,
+  value,
+  packed: false,
+  ttl: 300,
+  brought: false,
+  again: false
+}
 const nothingLeft = encodeSiblings({ base: undefined, seen: new Map([[stamp.actor, stamp.hlc]]), siblings: [] })
 const mintReply = { kind: 'minted', existed: true, record: nothingLeft } as const
 

@@ -200,7 +200,7 @@ export class Bench {
       this.kept.push(rest === undefined ? [target, kept] : [target, kept, rest])
       this.clock.soon(() => done?.(this.keepFails))
     }
-    this.minter = new Minter({ ...common, replica: this.replica }, 1e15)
+    this.minter = new Minter({ ...common, replica: this.replica }, 1e15, true)
     this.coordinator = new Coordinator(
       {
         ...common,

@@ -30,7 +30,8 @@ const request: fc.Arbitrary<MintRequest> = fc
     value: fc.option(bytes, { nil: undefined }),
     packed: fc.boolean(),
     ttl: fc.option(fc.nat(1e9), { nil: undefined }),
-    brought: fc.boolean()
+    brought: fc.boolean(),
+    again: fc.boolean()
   })
   .map(one => ({ ...one, packed: one.packed && one.value !== undefined }))
 

@@ -132,6 +132,7 @@ describe('a write in a keyspace with siblings', () => {
     assert.deepEqual(bench.waiting, [owner])
     const again = bench.of(owner)
     assert.equal(decodeMint(again.body).id, decodeMint(first.body).id)
+    assert.deepEqual([decodeMint(first.body).again, decodeMint(again.body).again], [false, true])
     again.end({ kind: 'unsent', reason: 'no link' })
     await bench.world.advance(60)
     minting(bench.of(owner))
@@ -144,6 +145,31 @@ describe('a write in a keyspace with siblings', () => {
     await bench.world.advance(60)
     const { code, outcome } = await bench.failure(unknown)
     assert.deepEqual([code, outcome], ['KV_QUORUM_NOT_REACHED', 'unknown'])
+    await bench.end()
+  })
+
+  it('is unknown when who may have minted it does not remember, or cannot be asked for half a minute', async () => {
+    const bench = new Bench({ self: 9 })
+    const forgotten = mint(bench, 'new', 'one')
+    await bench.turn()
+    bench.of(bench.waiting[0]!).end({ kind: 'lost' })
+    await bench.world.advance(60)
+    bench.of(bench.waiting[0]!).end({ kind: 'refused', error: new KilovoltError('KV_STORAGE', 'not remembered') })
+    const { code, outcome } = await bench.failure(forgotten)
+    assert.deepEqual([code, outcome, bench.waiting], ['KV_QUORUM_NOT_REACHED', 'unknown', []])
+
+    const options = { ...call('one'), timeoutMs: 120_000 }
+    const patient = bench.coordinator.mint(KEYSPACE, KEY, write('other'), options)
+    patient.catch(() => {})
+    await bench.turn()
+    bench.of(bench.waiting[0]!).end({ kind: 'lost' })
+    const startMs = bench.world.nowMs
+    while (bench.world.nowMs < startMs + 31_000) {
+      await bench.world.advance(60)
+      if (bench.waiting.length > 0) bench.of(bench.waiting[0]!).end({ kind: 'unsent', reason: 'no link' })
+    }
+    const late = await bench.failure(patient)
+    assert.deepEqual([late.code, late.outcome, bench.waiting], ['KV_QUORUM_NOT_REACHED', 'unknown', []])
     await bench.end()
   })
 
@@ -212,6 +238,7 @@ describe('a minter', () => {
     packed: false,
     ttl: undefined,
     brought: false,
+    again: false,
     ...more
   })
 
@@ -228,7 +255,8 @@ describe('a minter', () => {
     bench: Bench,
     rules: Partial<PlacementRules> = {},
     floor = 0,
-    forgotten = { forgotten: 0 }
+    forgotten = { forgotten: 0 },
+    isNew = true
   ): Minter {
     const records = {
       mint: (...[, , make, done]: Parameters<RecordStore['mint']>): void => {
@@ -256,7 +284,8 @@ describe('a minter', () => {
         rules: { ...SOUND_RULES, ...rules },
         isOver: () => false
       },
-      10_000
+      10_000,
+      isNew
     )
   }
   let stamped = 1000
@@ -272,6 +301,37 @@ describe('a minter', () => {
     // After a restart it is known by what is stored.
     assert.deepEqual(ask(minterOf(bench), request('b', { id: actorOf(78) })), ['b'])
     assert.deepEqual(ask(minterOf(bench, { mintOnce: false }), request('b', { id: actorOf(78) })), ['b', 'b'])
+  })
+
+  it('mints nothing that it is asked for again and may have minted in an earlier life', async () => {
+    const bench = new Bench()
+    const restarted = (): Minter => minterOf(bench, {}, 0, undefined, false)
+    ask(minterOf(bench), request('a'))
+    assert.deepEqual(ask(restarted(), request('a', { again: true })), ['a'])
+    const context = siblingsOf(bench.local!)
+    ask(minterOf(bench), request('b', { id: actorOf(78), context }))
+    const minter = restarted()
+    assert.equal(ask(minter, request('a', { again: true })), 'KV_STORAGE')
+    assert.deepEqual(valuesIn(bench.local), ['b'])
+    assert.deepEqual(ask(minter, request('c', { id: actorOf(79) })), ['b', 'c'])
+    // Whoever asks again after a minute has first asked this life of it.
+    await bench.world.advance(60_001)
+    assert.deepEqual(ask(minter, request('d', { id: actorOf(80), again: true })), ['b', 'c', 'd'])
+  })
+
+  it('mints nothing that it is asked for again when it holds nothing of it any more, or has minted too much since', () => {
+    const bench = new Bench()
+    const minter = minterOf(bench)
+    assert.deepEqual(ask(minter, request('a', { again: true })), ['a'])
+    Object.assign(bench, { local: undefined })
+    assert.equal(ask(minter, request('a', { again: true })), 'KV_STORAGE')
+    let context
+    for (let i = 0; i < 4096; i++) {
+      ask(minter, request(undefined, { id: actorOf(1000 + i), context }))
+      context = siblingsOf(bench.local!)
+    }
+    assert.equal(ask(minter, request('a', { again: true })), 'KV_STORAGE')
+    assert.deepEqual(ask(minter, request('b', { id: actorOf(78) })), ['b'])
   })
 
   it('mints above all that it holds, that was seen, and that is settled', () => {

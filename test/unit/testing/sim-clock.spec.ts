@@ -92,6 +92,33 @@ describe('the simulated world', () => {
     assert.equal(a.loopMonitor.takeLagMs(), 0)
   })
 
+  it('runs what a pause has held up, in order and before anything later, when the process is continued early', async () => {
+    const world = new SimWorld()
+    const [a, b] = [world.clock('a'), world.clock('b')]
+    const seen: [string, number][] = []
+    const note = (what: string) => (): unknown => seen.push([what, world.nowMs])
+    a.after(20, note('a20'))
+    b.after(10, note('b10'))
+    a.stall(1000)
+    a.soon(note('soon'))
+    a.arrive(10_000, note('frame'))
+    b.stall(200)
+    await world.advance(50)
+    a.resume()
+    a.after(0, note('a50'))
+    a.after(30, note('a80'))
+    await world.advance(500)
+    assert.deepEqual(seen, [
+      ['soon', 50],
+      ['frame', 50],
+      ['a20', 50],
+      ['a50', 50],
+      ['a80', 80],
+      ['b10', 200]
+    ])
+    assert.equal(a.pending, 0)
+  })
+
   it('gives each process its own wall clock, drift and jumps, and a monotonic clock that only rises', async () => {
     const world = new SimWorld({ epochMs: 1_000_000 })
     const right = world.clock('right')
