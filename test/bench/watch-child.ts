@@ -113,13 +113,12 @@ async function put(changes: number, inFlight: number): Promise<WatchAnswers['put
 }
 
 async function told(changes: number): Promise<Told> {
-  let isOver = false
-  const all = Promise.all(audiences.map(audience => audience.hears(changes))).then(() => {
-    isOver = true
-  })
+  const all = Promise.all(audiences.map(audience => audience.hears(changes))).then(() => true)
   const startMs = nowMs()
-  while (!isOver && nowMs() - Math.max(startMs, lastMs) < SILENCE_MS)
-    await Promise.race([all, new Promise(resolve => setTimeout(resolve, LOOK_EVERY_MS))])
+  for (;;) {
+    const look = new Promise<boolean>(resolve => setTimeout(() => resolve(false), LOOK_EVERY_MS))
+    if ((await Promise.race([all, look])) || nowMs() - Math.max(startMs, lastMs) >= SILENCE_MS) break
+  }
   return {
     p50Ms: median(delaysMs),
     least: Math.min(...audiences.map(({ heard }) => heard)),
