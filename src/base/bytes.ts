@@ -1,3 +1,5 @@
+import { markAsUntransferable } from 'node:worker_threads'
+
 /** No bytes at all; shared, never written to. */
 export const EMPTY_BYTES: Uint8Array = new Uint8Array(0)
 
@@ -94,6 +96,8 @@ export function pooledBytes(length: number): Uint8Array {
   if (length > POOLED_MAX) return Buffer.allocUnsafe(length)
   if (slab === undefined || slabAt + length > SLAB_BYTES) {
     slab = new ArrayBuffer(SLAB_BYTES)
+    // An app that gives one of its values to a worker would take what others have of the slab along.
+    markAsUntransferable(slab)
     slabAt = 0
   }
   const bytes = new Uint8Array(slab, slabAt, length)
