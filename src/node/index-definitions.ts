@@ -127,7 +127,7 @@ function fingerprint(of: CallableFunction, version: string | number | undefined)
 function encoded(made: unknown): readonly Uint8Array[] {
   if (made === undefined || made === null) return []
   for (const one of Array.isArray(made) ? (made as readonly unknown[]) : [made]) {
-    // It is refused as any object is. What it comes to is of no use to anybody, nor is its failure.
+    // An async function's promise is refused below, as objects are, and that is told. Its rejection would end the process.
     if (one instanceof Promise) one.catch(() => {})
   }
   if (!Array.isArray(made)) return [encodeIndexValue(made)]

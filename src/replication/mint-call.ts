@@ -44,8 +44,8 @@ const AGAIN_MS = 50
 /**
  * Has one owner of a key mint a sibling: this node if it is one, else the first of the row that can be asked. Another is asked
  * only when it is certain that the one before has done nothing. When that is not known the same is asked again, by the same name
- * of the write, until it answers or the deadline comes, or it says that it may have forgotten: a write that two have minted would be two siblings of one value, of which
- * each could come back after the other was replaced (rule S3).
+ * of the write, until it answers or the deadline comes, or it says that it may have forgotten: a write that two have minted would
+ * be two siblings of one value, of which each could come back after the other was replaced (rule S3).
  */
 export class MintCall extends Deadline {
   readonly #deps: MintCallDeps

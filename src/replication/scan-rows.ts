@@ -119,11 +119,4 @@ export class ScanRows {
     for (let i = headBytesOf(a[aAt]!) - 1; i >= 0; i--) if (a[aAt + i] !== b[bAt + i]) return false
     return true
   }
-
-  /** All of them, each as an object. */
-  *[Symbol.iterator](): Generator<ScanRow, undefined> {
-    for (let row = 0; row < this.#length; row++)
-      yield { key: this.keyAt(row), record: this.recordAt(row), isHead: this.isHead(row) }
-    return undefined
-  }
 }
