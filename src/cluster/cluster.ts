@@ -41,6 +41,8 @@ export interface Mover {
   compareAll(): Promise<readonly StoreId[]>
   /** Forgets how far the past is settled, which is that of another cluster. */
   forgetPast(): Promise<void>
+  /** How many records this node keeps that no owner has, for whoever comes to be one. */
+  sole(): number
   /** Deletes what this node holds of a partition that it does not own any more; what it takes after the call stays. */
   drop(partition: PartitionId): Promise<void>
 }

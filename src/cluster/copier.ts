@@ -55,6 +55,8 @@ export class Copier {
   #timer: Timer | undefined
   #gathering: Timer | undefined
   readonly #clearing = new Map<PartitionId, Promise<void>>()
+  /** Those of them of which the owners may lack something. */
+  readonly #owed = new Set<PartitionId>()
   #isListed = false
   /** What is given back, one partition after another: nothing waits for it. Never rejects. */
   #giving: Promise<unknown> = Promise.resolve()
@@ -72,6 +74,11 @@ export class Copier {
    */
   get strays(): ReadonlySet<PartitionId> | undefined {
     return this.#isListed ? new Set(this.#clearing.keys()) : undefined
+  }
+
+  /** Partitions of which the owners may lack something that this node holds; `undefined` while that is not known. */
+  get owed(): number | undefined {
+    return this.#isListed ? this.#owed.size : undefined
   }
 
   /** Takes note of a new topology. */
@@ -178,7 +185,11 @@ export class Copier {
 
   #clear(partition: PartitionId, isCopied: boolean): void {
     if (this.#clearing.has(partition) || this.#stopped) return
-    const clearing = this.#clearAway(partition, isCopied).finally(() => this.#clearing.delete(partition))
+    if (!isCopied) this.#owed.add(partition)
+    const clearing = this.#clearAway(partition, isCopied).finally(() => {
+      this.#owed.delete(partition)
+      this.#clearing.delete(partition)
+    })
     this.#clearing.set(partition, clearing)
   }
 
@@ -199,6 +210,7 @@ export class Copier {
         if (isGiven || row === undefined) return await mover.drop(partition)
         await this.#giveBack(partition)
         isGiven = true
+        this.#owed.delete(partition)
       } catch (error) {
         logger.debug('a partition that moved away is cleared later', { partition, error: messageOf(error) })
         await pause(clock, CLEAR_AGAIN_MS, this.#abort.signal)

@@ -21,12 +21,14 @@ export interface FarewellDeps {
   readonly former: Pick<Former, 'isEmpty'>
   readonly peers: Pick<MetaPeers, 'propose' | 'pull'>
   readonly migration: Pick<Migration, 'isUnderWay'>
-  readonly reentry: Pick<Reentry, 'rejoin'>
+  readonly reentry: Pick<Reentry, 'rejoin' | 'renew'>
   /** Aborted when the node stops. */
   readonly stopped: AbortSignal
   readonly describe: () => NewMember
   /** Whether the log has this node as a member, and does not only expect it. */
   readonly isKnown: () => boolean
+  /** What others may lack of what this node has; `undefined` while it does not know. */
+  readonly owed: () => number | undefined
   readonly become: (phase: ClusterPhase) => void
 }
 
@@ -93,14 +95,20 @@ export class Farewell {
 
   /** Whether nobody expects anything of this node any more, or could take it. */
   #isFree(): boolean {
-    const { log, former } = this.#deps
-    const { self } = this.#options
+    const { log, former, owed } = this.#deps
     const { topology } = log
     // What it holds goes to others than those whom the log that has ended knows: none may be left there, or not even a log.
     if (this.#isOnItsWay) return false
-    if (topology === undefined || (!topology.members.has(self) && former.isEmpty)) return true
+    if (topology === undefined) return true
     // The last one has nobody to hand over to, and neither have those that all leave together. Who arrives will be somebody.
-    return this.#others.every(({ status }) => status === 'leaving' || status === 'evicted')
+    if (this.#others.every(({ status }) => status === 'leaving' || status === 'evicted')) return true
+    // Copies are made from a majority of the owners: that one of them was without it, and took writes at `one`, none has seen.
+    return this.#isStruck && former.isEmpty && owed() === 0
+  }
+
+  /** Whether the log has this node no more. */
+  get #isStruck(): boolean {
+    return this.#deps.log.topology?.members.has(this.#options.self) === false
   }
 
   get #others(): readonly TopologyMember[] {
@@ -123,11 +131,11 @@ export class Farewell {
   }
 
   async #step(leftMs: number): Promise<void> {
-    const { logger, log, peers, reentry, isKnown } = this.#deps
+    const { logger, log, former, peers, reentry, isKnown } = this.#deps
     const { self } = this.#options
     try {
       // What it has brought along from another cluster it hands over first.
-      if (!isKnown()) await reentry.rejoin(leftMs)
+      if (!isKnown() && !former.isEmpty) await reentry.rejoin(leftMs)
       else if (log.topology?.members.get(self)?.status !== 'leaving')
         await peers.propose({ kind: 'setStatus', storeId: self, status: 'leaving' }, PROPOSE_TIMEOUT_MS)
       await peers.pull(PROPOSE_TIMEOUT_MS)
@@ -138,10 +146,12 @@ export class Farewell {
 
   /** Takes a leave back. */
   async #stay(): Promise<void> {
-    const { logger, peers, describe } = this.#deps
+    const { logger, peers, reentry, describe } = this.#deps
     this.#goOn()
     // It says so where it arrives; nothing is said any more in a log that has ended.
     if (this.#isOnItsWay) return
+    // Struck already, it comes back as one who was forgotten does: when the others have taken what it has.
+    if (this.#isStruck) return void reentry.renew()
     try {
       await peers.propose({ kind: 'updateMember', member: describe() }, PROPOSE_TIMEOUT_MS)
     } catch (error) {

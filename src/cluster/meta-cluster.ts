@@ -190,6 +190,7 @@ export class MetaCluster implements Cluster {
         stopped: this.#abort.signal,
         describe: () => this.#describe(),
         isKnown: () => this.#isMember,
+        owed: () => this.#owed,
         become: phase => this.#become(phase)
       },
       this.#options
@@ -241,6 +242,12 @@ export class MetaCluster implements Cluster {
 
   get strays(): ReadonlySet<PartitionId> | undefined {
     return this.#tenure.copier.strays
+  }
+
+  /** What others may lack of what this node has: partitions, and records that no owner has. */
+  get #owed(): number | undefined {
+    const partitions = this.#tenure.copier.owed
+    return partitions === undefined ? undefined : partitions + this.#deps.mover.sole()
   }
 
   on<K extends keyof ClusterEvents>(type: K, listener: (detail: ClusterEvents[K]) => void): () => void {

@@ -72,11 +72,11 @@ export class Reentry {
 
   /**
    * Asks to be let in, with nothing in the store that could be taken for an owner's copy: what is left from before has no
-   * place among what was settled, and maybe purged, since (rule G3).
+   * place among what was settled, and maybe purged, since (rule G3). Whoever does not want to come in any more is not asked for.
    *
    * @throws KilovoltError `KV_TIMEOUT`, `KV_NODE_STOPPED`
    */
-  async rejoin(timeoutMs: number): Promise<void> {
+  async rejoin(timeoutMs: number, isWanted: () => boolean = () => true): Promise<void> {
     const { clock, stopped, strays, former, mover } = this.#deps
     const deadlineMs = clock.monotonicMs() + timeoutMs
     const late = (): KilovoltError => {
@@ -85,7 +85,8 @@ export class Reentry {
         retryable: true
       })
     }
-    await lookUntil(() => strays()?.size === 0, { clock, stopped, deadlineMs, late })
+    await lookUntil(() => strays()?.size === 0 || !isWanted(), { clock, stopped, deadlineMs, late })
+    if (!isWanted()) return
     // What was settled in another cluster is not in this one.
     if (!former.isEmpty) await mover.forgetPast()
     await this.#comeIn(Math.max(1, deadlineMs - clock.monotonicMs()))
@@ -99,7 +100,7 @@ export class Reentry {
     const { joinTimeoutMs } = this.#options
     do {
       try {
-        if (!isKnown()) await this.rejoin(joinTimeoutMs)
+        if (!isKnown()) await this.rejoin(joinTimeoutMs, isWanted)
         else if (former.isEmpty) await peers.propose({ kind: 'updateMember', member: describe() }, joinTimeoutMs)
         else await this.#comeIn(joinTimeoutMs)
       } catch (error) {

@@ -22,7 +22,6 @@ import { Slicer } from '../runtime/slices.ts'
 import type { Random } from '../runtime/random.ts'
 import { loadZstd } from '../runtime/zstd.ts'
 import type { ApplyLoop } from '../storage/apply-loop.ts'
-import { ANY_OWNER } from '../storage/hint-store.ts'
 import type { Horizons } from '../storage/horizons.ts'
 import { closeIdentity } from '../storage/identity.ts'
 import type { StoredRecord } from '../storage/record-store.ts'
@@ -192,6 +191,7 @@ class Assembly implements NodeCore {
         mover: createMover({
           records: this.records,
           horizons: this.horizons,
+          hints: this.#stores.hints,
           transfer: this.#transfer,
           mending: () => this.#mending,
           importer: () => this.#importer
@@ -272,7 +272,7 @@ class Assembly implements NodeCore {
       self: this.storeId,
       topology: this.cluster.topology,
       isAlive: id => this.membership.statusOf(id) === 'alive',
-      soleRecords: this.#stores.hints.countOf(ANY_OWNER),
+      hints: this.#stores.hints,
       strays: this.cluster.strays
     })
   }

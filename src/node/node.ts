@@ -129,13 +129,14 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
    */
   repair(options?: RepairOptions): Promise<RepairReport>
   /**
-   * Hands this node's data over to the others, says goodbye and stops. When that is not done in time it rejects with
-   * `KV_TIMEOUT` and the node goes on serving: call again, or `stop()`. The last node of a cluster just stops, unless others are
+   * Hands this node's data over to the others, all that was acknowledged with it, says goodbye and stops. When that is not done
+   * in time it rejects with `KV_TIMEOUT` and the node goes on serving: call again, or `stop()`. The last node of a cluster just stops, unless others are
    * on their way to it.
    */
   leave(options?: WaitOptions): Promise<LeaveReport>
   /**
-   * Whether this node may be stopped now, as far as it knows: the others would go on serving all its partitions at `quorum`.
+   * Whether this node may be stopped now, as far as it knows: the others would go on serving all its partitions at `quorum`, and
+   * have all that it keeps for them.
    * For readiness probes and rolling restarts, which should wait for it; costs little.
    *
    * @example

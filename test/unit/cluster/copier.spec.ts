@@ -190,10 +190,10 @@ describe('the copier', () => {
     assert.equal(bench.copier.strays, undefined, 'nothing is known yet')
     bench.copier.follow(growing(0))
     await bench.world.advance(10_000)
-    assert.deepEqual([bench.drops, [...bench.copier.strays!]], [[], [3]])
+    assert.deepEqual([bench.drops, [...bench.copier.strays!], bench.copier.owed], [[], [3], 1])
     bench.ownersAway = false
     await bench.world.advance(2000)
-    assert.deepEqual([bench.drops, [...bench.copier.strays!]], [[3], []])
+    assert.deepEqual([bench.drops, [...bench.copier.strays!], bench.copier.owed], [[3], [], 0])
   })
 
   it('gives back what was rebuilt without it, and not what it has handed over', async () => {
@@ -210,9 +210,11 @@ describe('the copier', () => {
     })
     bench.copier.follow(two)
     bench.copier.follow(rows(moving(1), moving(2)))
-    bench.copier.follow(rows(moved, moved))
     await bench.world.advance(1)
-    assert.deepEqual(bench.given, [4])
+    bench.copier.follow(rows(moved, moved))
+    assert.deepEqual([[...bench.copier.strays!], bench.copier.owed], [[4, 5], 1])
+    await bench.world.advance(1)
+    assert.deepEqual([bench.given, bench.copier.owed], [[4], 0])
     assert.deepEqual(bench.drops.toSorted(byNumber), [4, 5])
   })
 

@@ -21,6 +21,10 @@ class Bench {
     kinship: new Kinship()
   }
   readonly migration = { isUnderWay: false }
+  /** What the others may lack. */
+  owed: number | undefined = 0
+  rejoins = 0
+  renewals = 0
   readonly farewell: Farewell
 
   constructor() {
@@ -33,10 +37,11 @@ class Bench {
         former: { isEmpty: true },
         peers: { propose: async () => {}, pull: async () => {} },
         migration,
-        reentry: { rejoin: async () => {} },
+        reentry: { rejoin: async () => void this.rejoins++, renew: async () => void this.renewals++ },
         stopped: stopped.signal,
         describe: () => member(1),
-        isKnown: () => true,
+        isKnown: () => log.topology?.members.has(store(1)) === true,
+        owed: () => this.owed,
         become: phase => this.become(phase)
       },
       { self: store(1) }
@@ -94,6 +99,35 @@ describe('leaving a cluster', () => {
       return true
     })
     assert.deepEqual(bench.phases, ['leaving', 'member'])
+  })
+
+  it('waits until the others have what only the node has, also when it is struck from the log', async () => {
+    bench.log.topology = topology([{ n: 2 }, { n: 3 }])
+    bench.owed = undefined
+    let isOver = false
+    const leaving = bench.farewell.run(30_000, undefined).then(() => (isOver = true))
+    await bench.world.advance(2000)
+    assert.ok(!isOver, 'it does not know what it has')
+    bench.owed = 3
+    await bench.world.advance(2000)
+    assert.ok(!isOver)
+    bench.owed = 0
+    await bench.world.settle(leaving)
+    assert.deepEqual([bench.phases.at(-1), bench.rejoins], ['left', 0])
+  })
+
+  it('ends with KV_TIMEOUT when nobody takes what it has; the node comes back into the log', async () => {
+    bench.log.topology = topology([{ n: 2 }, { n: 3 }])
+    bench.owed = 3
+    await assert.rejects(bench.leave(), { code: 'KV_TIMEOUT' })
+    assert.deepEqual([bench.phases, bench.renewals], [['leaving', 'member'], 1])
+  })
+
+  it('hands over to nobody when all the others leave as well', async () => {
+    bench.log.topology = topology([{ n: 2, status: 'leaving' }])
+    bench.owed = 3
+    await bench.leave()
+    assert.equal(bench.phases.at(-1), 'left')
   })
 
   it('waits for nobody who is expected once others have taken over', async () => {

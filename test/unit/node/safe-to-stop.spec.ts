@@ -1,18 +1,25 @@
 import assert from 'node:assert/strict'
+import type { StoreId } from '../../../src/model/node-id.ts'
 import { adviseStop, type StopAdvice } from '../../../src/node/safe-to-stop.ts'
 import type { Row, Topology } from '../../../src/placement/topology.ts'
+import { ANY_OWNER } from '../../../src/storage/hint-store.ts'
 import { store, topology } from '../cluster/fixtures.ts'
 
 const MEMBERS = [1, 2, 3, 4].map(n => ({ n }))
 
 /** What node 1 advises when these are dead. */
-function advise(here: Topology | undefined, dead: readonly number[] = [], soleRecords = 0, strays = 0): StopAdvice {
+function advise(
+  here: Topology | undefined,
+  dead: readonly number[] = [],
+  hints: ReadonlyMap<StoreId, number> = new Map(),
+  strays = 0
+): StopAdvice {
   const gone = new Set(dead.map(store))
   return adviseStop({
     self: store(1),
     topology: here,
     isAlive: id => !gone.has(id),
-    soleRecords,
+    hints: { targets: [...hints.keys()], countOf: target => hints.get(target) ?? 0 },
     strays: new Set(Array(strays).keys())
   })
 }
@@ -27,10 +34,14 @@ describe('whether a node may be stopped', () => {
 
   it('is not so while a node that comes from another cluster brings its records along', () => {
     const others = topology([2, 3, 4].map(n => ({ n })))
-    const { safe, reasons } = advise(others, [], 0, 5)
+    const { safe, reasons } = advise(others, [], new Map(), 5)
     assert.deepEqual([safe, reasons], [false, ['it brings 5 partitions along, which their owners have not got yet']])
     assert.equal(advise(others).safe, true)
-    assert.equal(advise(topology(MEMBERS), [], 0, 5).safe, true, 'the others have what a member holds of theirs')
+    assert.equal(
+      advise(topology(MEMBERS), [], new Map(), 5).safe,
+      true,
+      'the others have what a member holds of theirs'
+    )
   })
 
   it('is not so for the only one who is there when others are expected from another cluster', () => {
@@ -60,7 +71,18 @@ describe('whether a node may be stopped', () => {
       change: { next: [1, 3, 4].map(store), copies: [{ to: store(1), from: [store(2)] }] },
       rowEpoch: 3
     }
-    const { reasons } = advise(topology(MEMBERS, { rows: [moving] }), [], 7)
+    const { reasons } = advise(topology(MEMBERS, { rows: [moving] }), [], new Map([[ANY_OWNER, 7]]))
     assert.deepEqual(reasons, ['1 partitions are moving to or from it', 'it keeps 7 records that no owner has'])
+  })
+
+  it('is not so while others that live have not got what they missed, as this may be the only copy', () => {
+    const hints = new Map([
+      [store(2), 4],
+      [store(4), 2]
+    ])
+    assert.deepEqual(advise(topology(MEMBERS), [4], hints).reasons, [
+      'it keeps 4 records that owners have missed, and are about to get'
+    ])
+    assert.equal(advise(topology(MEMBERS), [4], new Map([[store(4), 2]])).safe, true, 'nobody can get it now')
   })
 })

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import type { WriteOptions } from '../../../src/node/keyspace.ts'
+import { createTestCluster, type TestCluster } from '../../../src/testing/test-cluster.ts'
+
+const ALONE = 0
+const OTHERS = [1, 2, 3]
+const KEYS = Array.from({ length: 200 }, (_, i) => `k${i}`)
+
+describe('a node that leaves', () => {
+  let cluster: TestCluster
+
+  beforeEach(async () => {
+    cluster = await createTestCluster(4, { seed: 3 })
+  })
+
+  afterEach(() => cluster.stop())
+
+  /** Keys whose writes the node acknowledged that the others cannot reach. */
+  async function writtenAlone(level: WriteOptions['consistency']): Promise<string[]> {
+    const acknowledged: string[] = []
+    for (const key of KEYS) {
+      const put = cluster.node(ALONE).put(key, key, { consistency: level, timeoutMs: 500 })
+      await cluster.run(put).then(
+        () => acknowledged.push(key),
+        () => {}
+      )
+    }
+    assert.ok(acknowledged.length > 50, `${acknowledged.length} were acknowledged`)
+    return acknowledged
+  }
+
+  /** At `all`: of a write at `one` no more is promised than that somebody has it. */
+  async function missing(keys: readonly string[]): Promise<string[]> {
+    const values = await cluster.run(cluster.node(1).getMany(keys, { consistency: 'all' }))
+    return keys.filter((_, i) => values[i] === undefined)
+  }
+
+  for (const [level, awayMs] of [
+    ['one', 3000],
+    ['one', 40_000],
+    ['any', 3000],
+    ['any', 40_000]
+  ] as const) {
+    it(`takes along nothing that it took at ${level} while it was cut off for ${awayMs / 1000} s`, async () => {
+      cluster.split([ALONE], OTHERS)
+      await cluster.advance(200)
+      const keys = await writtenAlone(level)
+      await cluster.advance(awayMs)
+      cluster.heal()
+      await cluster.run(cluster.node(ALONE).leave({ timeoutMs: 60_000 }))
+      assert.deepEqual(await missing(keys), [])
+    })
+  }
+
+  it('is not to be stopped before the others have what it took while it was cut off', async () => {
+    cluster.split([ALONE], OTHERS)
+    await cluster.advance(200)
+    const keys = await writtenAlone('one')
+    await cluster.advance(3000)
+    cluster.heal()
+    const isSafe = (): boolean => cluster.node(ALONE).safeToStop().safe
+    for (let waited = 0; !isSafe(); waited += 100) {
+      assert.ok(waited < 60_000, cluster.node(ALONE).safeToStop().reasons.join())
+      await cluster.advance(100)
+    }
+    cluster.crash(ALONE)
+    await cluster.advance(40_000)
+    assert.deepEqual(await missing(keys), [])
+  })
+})
