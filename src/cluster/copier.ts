@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { messageOf } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
+import type { PlacementRules } from '../placement/rules.ts'
 import { isRowReplica, type Row, type Topology } from '../placement/topology.ts'
 import { type Clock, pause, type Timer } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
@@ -12,6 +13,7 @@ import type { RowRef } from './commands.ts'
 export interface CopierDeps {
   readonly self: StoreId
   readonly mover: Pick<Mover, 'copy' | 'held' | 'giveBack' | 'drop'>
+  readonly rules: Pick<PlacementRules, 'compareBeforeDrop'>
   readonly clock: Clock
   readonly logger: Logger
   /** Resolves when a restart of this node cannot forget the topology of this epoch. */
@@ -20,7 +22,7 @@ export interface CopierDeps {
   readonly report: (rows: readonly RowRef[]) => void
 }
 
-/** Copies under way at once. */
+/** Partitions that are fetched at once, and that are given back. */
 const COPIES_MAX = 4
 /** What is done within this time is reported together, ms, unless nothing is left to do: every message wakes somebody. */
 const GATHER_MS = 200
@@ -40,8 +42,8 @@ interface Task extends RowRef {
 /**
  * This node's part in ownership changes: fetches the partitions that rows assign to it, reports them until the change is
  * over, and clears away, as the last step of all (C4), what it has no part in any longer; also what an earlier life on the
- * same store has left. What was rebuilt without this node is given back to its owners first: it may be all there is of a
- * write at `one`.
+ * same store has left. It is compared with an owner's copy first, and what that lacks is given back (C5): a write at `one`,
+ * say, that nobody but this node took, as it was cut off, or after it was copied from.
  *
  * Whatever it has reported is never dropped by a later life that has not heard of the change yet: the topology of the
  * change is stored before the report.
@@ -58,8 +60,8 @@ export class Copier {
   /** Those of them of which the owners may lack something. */
   readonly #owed = new Set<PartitionId>()
   #isListed = false
-  /** What is given back, one partition after another: nothing waits for it. Never rejects. */
-  #giving: Promise<unknown> = Promise.resolve()
+  /** What is given back, in each lane one partition after another. Never reject. */
+  readonly #lanes: Promise<unknown>[] = Array.from({ length: COPIES_MAX }, () => Promise.resolve())
   readonly #abort = new AbortController()
 
   constructor(deps: CopierDeps) {
@@ -84,7 +86,7 @@ export class Copier {
   /** Takes note of a new topology. */
   follow(topology: Topology): void {
     if (this.#stopped) return
-    const { self } = this.#deps
+    const { self, rules } = this.#deps
     const before = this.#topology
     this.#topology = topology
     for (const [partition, row] of topology.rows.entries()) {
@@ -104,7 +106,8 @@ export class Copier {
         })
       }
       if (isRowReplica(row, self)) this.#holds.add(partition)
-      else if (this.#holds.delete(partition)) this.#clear(partition, wasCopied(before?.rows[partition], self))
+      else if (this.#holds.delete(partition))
+        this.#clear(partition, !rules.compareBeforeDrop || wasComing(before?.rows[partition], self))
     }
     if (before === undefined) void this.#clearLeftovers()
     this.#work()
@@ -183,10 +186,10 @@ export class Copier {
     }
   }
 
-  #clear(partition: PartitionId, isCopied: boolean): void {
+  #clear(partition: PartitionId, isSpare: boolean): void {
     if (this.#clearing.has(partition) || this.#stopped) return
-    if (!isCopied) this.#owed.add(partition)
-    const clearing = this.#clearAway(partition, isCopied).finally(() => {
+    if (!isSpare) this.#owed.add(partition)
+    const clearing = this.#clearAway(partition, isSpare).finally(() => {
       this.#owed.delete(partition)
       this.#clearing.delete(partition)
     })
@@ -194,15 +197,16 @@ export class Copier {
   }
 
   #giveBack(partition: PartitionId): Promise<void> {
-    const given = this.#giving.then(() => this.#deps.mover.giveBack(partition))
-    this.#giving = given.catch(() => {})
+    const lane = partition % COPIES_MAX
+    const given = this.#lanes[lane]!.then(() => this.#deps.mover.giveBack(partition))
+    this.#lanes[lane] = given.catch(() => {})
     return given
   }
 
   /** Gives back what the owners may lack, then deletes it, unless this node owns the partition again. Never rejects. */
-  async #clearAway(partition: PartitionId, isCopied: boolean): Promise<void> {
+  async #clearAway(partition: PartitionId, isSpare: boolean): Promise<void> {
     const { self, mover, clock, logger } = this.#deps
-    let isGiven = isCopied
+    let isGiven = isSpare
     while (!this.#stopped) {
       const row = this.#topology!.rows[partition]
       if (row !== undefined && isRowReplica(row, self)) return
@@ -219,9 +223,7 @@ export class Copier {
   }
 }
 
-/** Whether the change of a row that is over now has taken everything along that this node had to give. */
-function wasCopied(row: Row | undefined, self: StoreId): boolean {
-  if (row?.change === undefined) return false
-  // It was about to become an owner, and what was written meanwhile reached a majority of those who are.
-  return !row.slots.includes(self) || row.change.copies.some(({ from }) => from.includes(self))
+/** Whether a node was only about to become an owner, so that nothing that was acknowledged rests on what it holds. */
+function wasComing(row: Row | undefined, self: StoreId): boolean {
+  return row?.change !== undefined && !row.slots.includes(self)
 }

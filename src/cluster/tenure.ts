@@ -77,6 +77,7 @@ export class Tenure {
         drop: partition => mover.drop(partition),
         giveBack: deps.giveBack
       },
+      rules,
       clock,
       logger,
       settle: epoch => log.settle(epoch),

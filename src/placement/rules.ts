@@ -15,6 +15,8 @@ export interface PlacementRules {
   readonly fenceSources: boolean
   /** C2: whether a replica refuses requests older than the row. */
   readonly fenceRequests: boolean
+  /** C5: whether what an owner held is compared with those who own it now before it is deleted. */
+  readonly compareBeforeDrop: boolean
   /** Whether a quorum must hold what a quorum read is going to return: a later one could go back otherwise. */
   readonly mendBeforeAnswer: boolean
   /** Whether a scan returns a key only when every node that it has asked has passed it: it may be missing in one that has not. */
@@ -64,6 +66,7 @@ export const SOUND_RULES: PlacementRules = {
   sourceCount: oldSlots => oldSlots - majority(oldSlots) + 1,
   fenceSources: true,
   fenceRequests: true,
+  compareBeforeDrop: true,
   mendBeforeAnswer: true,
   waitForAllStreams: true,
   closePast: true,

@@ -59,6 +59,12 @@ export interface ExchangeResult {
   bytes: number
 }
 
+/** Which partitions have to be looked at more closely. */
+export interface Comparison extends Pick<RootsReply, 'differing' | 'unknown'> {
+  /** The latest epoch that the peer has shown. */
+  readonly epoch: number
+}
+
 const TIMEOUT_MS = 10_000
 /** Records looked at for one page of keys, and the bytes of them. */
 const PAGE_RECORDS = 1000
@@ -83,17 +89,11 @@ export class Exchange {
     this.#peer = peer
   }
 
-  /** Asks for nothing; the answer tells the peer's epoch. */
-  async greet(): Promise<number> {
-    await this.compare([])
-    return this.#epoch
-  }
-
   /**
    * Asks which of some partitions differ. Those of which one side has a later horizon do not compare; whoever is behind
    * follows, and they are among the unknown until it has.
    */
-  async compare(partitions: readonly PartitionId[]): Promise<Pick<RootsReply, 'differing' | 'unknown'>> {
+  async compare(partitions: readonly PartitionId[]): Promise<Comparison> {
     const { trees, horizons, adopt } = this.#deps
     const roots: RootsRequest['roots'][number][] = []
     const unknown: PartitionId[] = []
@@ -108,7 +108,7 @@ export class Exchange {
       ahead
     } = decodeRootsReply(await this.#ask(MessageType.ROOTS, encodeRoots({ roots })))
     for (const [partition, horizon] of ahead) adopt(partition, horizon)
-    return { differing, unknown: [...unknown, ...theirs, ...ahead.map(([partition]) => partition)] }
+    return { differing, unknown: [...unknown, ...theirs, ...ahead.map(([partition]) => partition)], epoch: this.#epoch }
   }
 
   /**

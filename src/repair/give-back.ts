@@ -66,8 +66,10 @@ export class GiveBack {
     const { self, topology, catchUp, exchangeWith, rest, logger, setAside, onSetAside } = this.#deps
     const exchange = exchangeWith(peer, rest)
     // Whether this node was forgotten may be news to it.
-    const epoch = await exchange.greet()
+    const { epoch, differing, unknown } = await exchange.compare([partition])
     if (epoch > (topology()?.epoch ?? 0)) await catchUp(epoch, CATCH_UP_MS)
+    // As a rule the copies were made from this node, and nothing was written here since.
+    if (differing.length + unknown.length === 0) return
     if (this.#ownersOf(partition).length === 0) return
     let late = 0
     try {

@@ -31,14 +31,20 @@ export const canaries: readonly Canary[] = [
     hint: 6
   },
   {
-    name: 'C2 left out: replicas admit requests that are older than the row',
-    sabotage: withRules({ fenceRequests: false }),
+    name: 'C2 and C5 left out: replicas admit requests that are older than the row',
+    sabotage: withRules({ fenceRequests: false, compareBeforeDrop: false }),
     hint: 10
   },
   {
-    name: 'C3 left out: sources copy before they have applied the epoch of the change',
-    sabotage: withRules({ fenceSources: false }),
+    name: 'C3 and C5 left out: sources copy before they have applied the epoch of the change',
+    sabotage: withRules({ fenceSources: false, compareBeforeDrop: false }),
     hint: 9
+  },
+  {
+    name: 'C5 left out: who owns something no more deletes it, whether the owners have all of it or not',
+    sabotage: withRules({ compareBeforeDrop: false }),
+    scenario: watch,
+    hint: 71097
   },
   {
     name: 'a rebuilt copy is made from one source, which need not have all that was acknowledged',

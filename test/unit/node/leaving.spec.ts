@@ -31,6 +31,7 @@ describe('a node that leaves', () => {
 
   /** At `all`: of a write at `one` no more is promised than that somebody has it. */
   async function missing(keys: readonly string[]): Promise<string[]> {
+    await cluster.run(cluster.node(1).settled())
     const values = await cluster.run(cluster.node(1).getMany(keys, { consistency: 'all' }))
     return keys.filter((_, i) => values[i] === undefined)
   }
