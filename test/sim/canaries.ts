@@ -80,7 +80,7 @@ export const canaries: readonly Canary[] = [
     name: 'H1 left out: new writes are let into a past that is being settled',
     sabotage: withRules({ closePast: false }),
     scenario: late,
-    hint: 6
+    hint: 17
   },
   {
     name: 'H3 left out: the past is settled although the owners have not been compared',
@@ -92,11 +92,11 @@ export const canaries: readonly Canary[] = [
     name: 'H2 and G1 left out: a hint is handed over after what took its place was purged',
     sabotage: withRules({ drainPast: false, refusePast: false }),
     scenario: purge,
-    hint: 25
+    hint: 36
   },
   {
-    name: 'M3 without a last comparison: members of a cluster that has dissolved go as they are',
-    sabotage: withRules({ closeFirst: false }),
+    name: 'M3 without a last comparison, and C5 left out: members of a cluster that has dissolved go as they are',
+    sabotage: withRules({ closeFirst: false, compareBeforeDrop: false }),
     scenario: merge,
     hint: 411
   },
