@@ -45,6 +45,8 @@ const LINGER_MS = 500
 export class Links {
   readonly #deps: LinksDeps
   readonly #peers = new Map<PeerId, PeerLinks>()
+  /** What is asked of peers about data before there is a link: their data links to be. */
+  readonly #early = new Map<PeerId, Rpc>()
   /** Who waits for a peer to be linked. */
   readonly #waiting = new Map<PeerId, Deferred<Hello>>()
   readonly #greetings = new Set<Greeting>()
@@ -109,6 +111,20 @@ export class Links {
     return peer.rpc(trafficClass) ?? this.#open(peer, trafficClass)
   }
 
+  /** Where requests about data wait for a peer that is not linked yet, until it is, or `giveUp` or `close` is called. */
+  early(to: PeerId): Rpc {
+    let rpc = this.#early.get(to)
+    if (rpc === undefined) this.#early.set(to, (rpc = new Rpc(to, 'data', this.#rpcDeps)))
+    return rpc
+  }
+
+  /** Ends what waits for a peer to be linked. */
+  giveUp(peer: PeerId, reason: string): void {
+    const rpc = this.#early.get(peer)
+    this.#early.delete(peer)
+    rpc?.close(reason)
+  }
+
   /**
    * Resolves with its hello when the peer, with which there is a connection, is linked.
    *
@@ -133,6 +149,7 @@ export class Links {
 
   /** Closes all links to a peer. */
   close(peer: PeerId, reason: string): void {
+    this.giveUp(peer, reason)
     for (const rpc of this.#peers.get(peer)?.all() ?? []) rpc.close(reason)
   }
 
@@ -142,7 +159,7 @@ export class Links {
     for (const greeting of this.#greetings) greeting.abandon(reason)
     this.#greetings.clear()
     for (const linger of this.#lingering) this.#rpcDeps.wheel.cancel(linger)
-    for (const peer of this.#peers.keys()) this.close(peer, reason)
+    for (const peer of [...this.#early.keys(), ...this.#peers.keys()]) this.close(peer, reason)
   }
 
   #peer(id: PeerId): PeerLinks {
@@ -151,8 +168,7 @@ export class Links {
     return peer
   }
 
-  #open(peer: PeerLinks, trafficClass: TrafficClass): Rpc {
-    const rpc = new Rpc(peer.id, trafficClass, this.#rpcDeps)
+  #open(peer: PeerLinks, trafficClass: TrafficClass, rpc = new Rpc(peer.id, trafficClass, this.#rpcDeps)): Rpc {
     peer.opening(rpc)
     const limit = new AbortController()
     const timer = this.#deps.clock.after(OPEN_TIMEOUT_MS, () => limit.abort(new Error('it took too long')))
@@ -226,7 +242,10 @@ export class Links {
     peer.hello = hello
     this.#answerWaiting(peer.id, hello)
     if (!isNews) return
-    if (this.#deps.host.self < peer.id && peer.rpc('data') === undefined) this.#open(peer, 'data')
+    const early = this.#early.get(peer.id)
+    this.#early.delete(peer.id)
+    if (early !== undefined) this.#open(peer, 'data', early)
+    else if (this.#deps.host.self < peer.id && peer.rpc('data') === undefined) this.#open(peer, 'data')
     this.#deps.onUp(peer.id, hello)
   }
 

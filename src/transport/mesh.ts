@@ -12,6 +12,7 @@ import type { Host } from './host.ts'
 import { Links } from './links.ts'
 import { type MessageType, TAG_BYTES } from './message-type.ts'
 import { Redialer } from './redialer.ts'
+import type { Rpc } from './rpc.ts'
 import type {
   MessageHandler,
   Outcome,
@@ -45,6 +46,8 @@ export class Mesh implements Transport {
   readonly #counters = createCounters()
   readonly #links: Links
   readonly #redialer: Redialer
+  /** Kept peers of whom it is not known yet whether they can be linked: their first dial has not ended. */
+  readonly #fresh = new Set<PeerId>()
   /** Kept peers at whose addresses nothing listened at the last try. */
   readonly #refusing = new Set<PeerId>()
   /** Aborted when the mesh stops. */
@@ -66,7 +69,10 @@ export class Mesh implements Transport {
       clock,
       random,
       isLinked: peer => this.isLinked(peer),
-      dial: (peer, addresses, signal) => this.#redial(peer, addresses, signal)
+      dial: async (peer, addresses, signal) => {
+        await this.#redial(peer, addresses, signal)
+        if (this.#fresh.delete(peer)) this.#links.giveUp(peer, `no link to ${peer} could be opened`)
+      }
     })
     this.#links = new Links({
       host,
@@ -79,6 +85,7 @@ export class Mesh implements Transport {
       tag: () => this.#tag,
       handlerOf: type => this.#handlers.get(type),
       onUp: (peer, hello) => {
+        this.#fresh.delete(peer)
         this.#refusing.delete(peer)
         this.#redialer.up(peer)
         this.#events.emit('link:up', { peer, hello })
@@ -123,10 +130,13 @@ export class Mesh implements Transport {
   }
 
   keep(peer: PeerId, addresses: readonly string[]): void {
-    if (peer !== this.self) this.#redialer.keep(peer, addresses)
+    if (peer === this.self || this.#abort.signal.aborted) return
+    if (!this.#redialer.isKept(peer) && !this.isLinked(peer)) this.#fresh.add(peer)
+    this.#redialer.keep(peer, addresses)
   }
 
   drop(peer: PeerId): void {
+    this.#fresh.delete(peer)
     this.#refusing.delete(peer)
     this.#redialer.drop(peer)
     this.#links.close(peer, 'dropped')
@@ -154,7 +164,7 @@ export class Mesh implements Transport {
   }
 
   request(to: PeerId, request: OutgoingRequest, done: (outcome: Outcome) => void): void {
-    const rpc = this.#links.rpc(to, request.class)
+    const rpc = this.#links.rpc(to, request.class) ?? this.#early(to, request.class)
     if (rpc !== undefined) rpc.request(request.type, request.body, request.timeoutMs, done)
     else this.#deps.clock.soon(() => done({ kind: 'unsent', reason: `there is no link to ${to}` }))
   }
@@ -191,9 +201,19 @@ export class Mesh implements Transport {
   async #stop(): Promise<void> {
     const reason = 'this node stops'
     this.#abort.abort(new KilovoltError('KV_NODE_STOPPED', reason))
+    this.#fresh.clear()
     this.#redialer.stop()
     this.#links.closeAll(reason)
     await this.#deps.host.stop()
+  }
+
+  /**
+   * Of two nodes that join at the same time each may be an owner before they are linked: what is asked about data then waits for
+   * that, instead of failing for want of a moment. Who was linked, or could not be dialed, is not waited for. Nor does anybody
+   * wait with what is only worth something at once: probes, votes.
+   */
+  #early(to: PeerId, trafficClass: TrafficClass): Rpc | undefined {
+    return trafficClass === 'data' && this.#fresh.has(to) ? this.#links.early(to) : undefined
   }
 
   #assertRunning(): void {

@@ -14,7 +14,7 @@ export type Outcome =
   | { readonly kind: 'reply'; readonly epoch: number; readonly body: Uint8Array }
   /** The peer received it and its handler refused or failed: not executed, or as its code says. */
   | { readonly kind: 'refused'; readonly error: KilovoltError }
-  /** It was never sent: no link, or the bound on what may be in flight. Definite: nothing has happened there. */
+  /** It was never sent: no link, none in time, or the bound on what may be in flight. Definite: nothing has happened there. */
   | { readonly kind: 'unsent'; readonly reason: string }
   /** The link broke after it was sent: whether it was executed is unknown. */
   | { readonly kind: 'lost' }
@@ -95,7 +95,8 @@ export interface Transport {
   send(to: PeerId, trafficClass: TrafficClass, type: MessageType, body: Uint8Array): void
   /**
    * Asks a peer. `done` is called exactly once, never before this call returns. A request to oneself is not allowed:
-   * whoever asks calls its own part directly.
+   * whoever asks calls its own part directly. What is about data waits, no longer than its deadline, for the first link with a
+   * peer that is kept and has not been dialed in vain; anything else to who is not linked is `unsent` at once.
    */
   request(to: PeerId, request: OutgoingRequest, done: (outcome: Outcome) => void): void
   /** Names the handler of a type; one each. */

@@ -341,6 +341,69 @@ export function describeTransport(createLab: () => Lab): void {
       assert.ok(outcome.reason.includes(b.transport.self))
     })
 
+    it('about data wait for the first link with a kept peer, whichever side dials', async () => {
+      const [a, b] = [await node(), await node()]
+      const epochs: number[] = []
+      for (const one of [a, b]) {
+        one.transport.handle(GET, (message, respond) => {
+          epochs.push(message.epoch)
+          respond.reply(message.body.slice())
+        })
+      }
+      const setEpoch = (epoch: number): void => {
+        for (const one of [a, b]) one.transport.setEpoch('1'.repeat(32) as ClusterId, epoch)
+      }
+      setEpoch(7)
+      a.transport.keep(b.transport.self, b.transport.addresses)
+      b.transport.keep(a.transport.self, a.transport.addresses)
+      const asked = [ask(a, b.transport.self, utf8('to b')), ask(b, a.transport.self, utf8('to a'))]
+      setEpoch(8)
+      const outcomes = await lab.settle(Promise.all(asked))
+      assert.deepEqual(
+        outcomes.map(outcome => outcome.kind === 'reply' && fromUtf8(outcome.body)),
+        ['to b', 'to a']
+      )
+      assert.deepEqual(epochs, [7, 7], 'the epoch by which it was decided whom to ask')
+      assert.deepEqual([a.ups.length, b.ups.length], [1, 1])
+    })
+
+    it('of other classes wait for no link', async () => {
+      const [a, b] = [await node(), await node()]
+      echo(b)
+      a.transport.keep(b.transport.self, b.transport.addresses)
+      for (const other of ['control', 'bulk'] as const) {
+        assert.equal((await lab.settle(ask(a, b.transport.self, utf8('?'), { class: other }))).kind, 'unsent')
+      }
+    })
+
+    it('are unsent when the first dial of a kept peer fails, and at once from then on', async () => {
+      const [a, b] = [await node(), await node()]
+      const { self, addresses } = b.transport
+      await lab.settle(b.transport.stop())
+      a.transport.keep(self, addresses)
+      const outcome = await lab.settle(ask(a, self, utf8('?'), { timeoutMs: 60_000 }))
+      assert.equal(outcome.kind, 'unsent')
+      let isOver = false
+      void ask(a, self, utf8('?')).then(() => (isOver = true))
+      await lab.pass(1)
+      assert.deepEqual([isOver, a.transport.stats().requestsInFlight], [true, 0])
+    })
+
+    it('are unsent when a peer whose link they wait for is dropped, or the transport stops', async () => {
+      const [a, b] = [await node(), await node()]
+      const { self, addresses } = b.transport
+      a.transport.keep(self, addresses)
+      const dropped = ask(a, self, utf8('?'))
+      a.transport.drop(self)
+      assert.equal((await lab.settle(dropped)).kind, 'unsent')
+      a.transport.keep(self, addresses)
+      const stopped = ask(a, self, utf8('?'))
+      await lab.settle(a.transport.stop())
+      assert.equal((await lab.settle(stopped)).kind, 'unsent')
+      a.transport.keep(self, addresses)
+      assert.equal((await lab.settle(ask(a, self, utf8('?')))).kind, 'unsent')
+    })
+
     it('are unsent when they are too large to send', async () => {
       const [a, b] = await pair()
       const outcome = await lab.settle(ask(a, b.transport.self, new Uint8Array(16 * 1024 * 1024)))
