@@ -12,7 +12,8 @@ export interface PnCounts {
 export interface PnCounterOptions {
   /**
    * Name of who counts; no two that count at the same time may have the same. One that comes later goes on where the one before it
-   * ended, as far as a read at its level knows. Default: one of its own, by chance.
+   * ended, as far as a read at its level knows. It counts under this name until the key is deleted, and then under one that is made
+   * of it. Default: one of its own, by chance.
    */
   readonly actor?: string | undefined
 }
@@ -37,6 +38,9 @@ export function pnTotal(counts: PnCounts | undefined): number {
  * memory, so that nothing it has been told of is ever counted twice or not at all. Keep one for as long as the process lives: each
  * one adds an entry of some 40 bytes to what is stored.
  *
+ * When its key is deleted, or has expired, it begins anew with what is added next. What is added at the same time as the deletion
+ * may bring back the counts that were read for it.
+ *
  * @example
  * ```ts
  * const likes = node.keyspace<PnCounts>('likes', { conflicts: resolvers.pnCounter })
@@ -48,7 +52,10 @@ export function pnTotal(counts: PnCounts | undefined): number {
 export class PnCounter<K = string> {
   readonly #keyspace: Keyspace<PnCounts, K>
   readonly #key: K
-  readonly #actor: string
+  readonly #given: string | undefined
+  #actor: string
+  /** Whether some count under this name is known to have been stored. */
+  #isStored = false
   #added = 0
   #removed = 0
   #last: Promise<unknown> = Promise.resolve()
@@ -61,7 +68,8 @@ export class PnCounter<K = string> {
   constructor(keyspace: Keyspace<PnCounts, K>, key: K, options: PnCounterOptions = {}) {
     this.#keyspace = keyspace
     this.#key = key
-    this.#actor = options.actor ?? toHex(systemRandom.bytes(8))
+    this.#given = options.actor
+    this.#actor = options.actor ?? ownName()
   }
 
   /**
@@ -91,7 +99,10 @@ export class PnCounter<K = string> {
     const entry = await this.#keyspace.getEntry(this.#key, options)
     // More than it knows of is what one of its name has counted before it, as in a process that was started anew.
     const stored = entry?.value ?? {}
-    const [added, removed] = Object.hasOwn(stored, this.#actor) ? stored[this.#actor]! : [0, 0]
+    const isKnown = Object.hasOwn(stored, this.#actor)
+    if (this.#isStored && !isKnown) this.#beginAnew()
+    this.#isStored ||= isKnown
+    const [added, removed] = isKnown ? stored[this.#actor]! : [0, 0]
     this.#added = Math.max(this.#added, added)
     this.#removed = Math.max(this.#removed, removed)
     if (amount >= 0) this.#added += amount
@@ -101,6 +112,7 @@ export class PnCounter<K = string> {
     try {
       const context = entry?.context === undefined ? {} : { context: entry.context }
       await this.#keyspace.put(this.#key, counts, { ...options, ...context })
+      this.#isStored = true
     } catch (error) {
       if (isKilovoltError(error) && error.details['outcome'] === 'not-executed') {
         if (amount >= 0) this.#added -= amount
@@ -109,4 +121,19 @@ export class PnCounter<K = string> {
       throw error
     }
   }
+
+  /**
+   * What was stored is not there: it was deleted, or the read has not come to a copy that has it. Under another name neither is
+   * counted twice, and nothing is lost.
+   */
+  #beginAnew(): void {
+    this.#actor = this.#given === undefined ? ownName() : `${this.#given}:${ownName()}`
+    this.#isStored = false
+    this.#added = 0
+    this.#removed = 0
+  }
+}
+
+function ownName(): string {
+  return toHex(systemRandom.bytes(8))
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import {
   isKilovoltError,
+  KilovoltError,
   type Keyspace,
   type KeyspaceOptions,
   PnCounter,
@@ -324,6 +325,59 @@ describe('a counter', () => {
     assert.deepEqual(await run(a.get('n')), { me: [8, 2] })
     await run(new PnCounter(a, 'n', { actor: 'constructor' }).add(1))
     assert.equal(await run(again.value()), 7)
+  })
+})
+
+describe('a counter whose key is deleted', () => {
+  it('counts from nothing again, as all others do that were counting', async () => {
+    const all = await keyspaces<PnCounts>(3, { conflicts: resolvers.pnCounter })
+    const counters = all.map((keyspace, i) => new PnCounter(keyspace, 'n', i === 0 ? {} : { actor: `node ${i}` }))
+    const [first, second, third] = counters as [PnCounter, PnCounter, PnCounter]
+    for (const counter of counters) await run(counter.add(5))
+    assert.equal(await run(all[1]!.delete('n')), true)
+    await run(first.add(1))
+    assert.equal(await run(first.value()), 1)
+    await run(second.add(1))
+    await run(second.add(-3))
+    assert.equal(await run(third.value()), -1)
+    await run(Promise.all(counters.map(counter => counter.add(10))))
+    assert.equal(await run(third.value()), 29)
+    assert.equal(Object.keys((await run(all[0]!.get('n')))!).length, 3)
+  })
+
+  it('loses nothing of what the deletion has not seen', async () => {
+    const [a, b] = (await keyspaces<PnCounts>(2, { conflicts: resolvers.pnCounter })) as [
+      Keyspace<PnCounts>,
+      Keyspace<PnCounts>
+    ]
+    const counter = new PnCounter(a, 'n', { actor: 'me' })
+    await run(counter.add(5))
+    const { context } = (await run(b.getEntry('n')))!
+    await run(counter.add(2))
+    await run(b.delete('n', { context: context! }))
+    await run(counter.add(1))
+    assert.equal(await run(counter.value()), 8, 'its count is one number, of which the deletion has seen a part')
+    await run(b.delete('n'))
+    await run(counter.add(1))
+    assert.equal(await run(counter.value()), 1)
+  })
+
+  it('counts what it may have stored as long as it does not know that it was', async () => {
+    const [a] = (await keyspaces<PnCounts>(1, { conflicts: resolvers.pnCounter })) as [Keyspace<PnCounts>]
+    let isLost = true
+    const lossy = Object.create(a, {
+      put: {
+        value: (...given: Parameters<typeof a.put>) =>
+          isLost ? Promise.reject(new KilovoltError('KV_TIMEOUT', 'lost')) : a.put(...given)
+      },
+      getEntry: { value: (...given: Parameters<typeof a.getEntry>) => a.getEntry(...given) },
+      get: { value: (...given: Parameters<typeof a.get>) => a.get(...given) }
+    }) as Keyspace<PnCounts>
+    const counter = new PnCounter(lossy, 'n', { actor: 'me' })
+    assert.equal(await codeOf(counter.add(5)), 'KV_TIMEOUT')
+    isLost = false
+    await run(counter.add(1))
+    assert.deepEqual(await run(a.get('n')), { me: [6, 0] })
   })
 })
 
