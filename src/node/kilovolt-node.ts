@@ -40,6 +40,7 @@ const WAIT_TIMEOUT_MS = 60_000
 /** The façade over an assembled node: copies at the door, typed events, no protocol of its own. */
 export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node {
   readonly name = ''
+  readonly conflicts = 'newest'
   readonly ring: RingView
   readonly #core: NodeCore
   readonly #default: Keyspace

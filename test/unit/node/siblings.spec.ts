@@ -8,6 +8,7 @@ import {
   type PnCounts,
   resolvers
 } from '../../../src/index.ts'
+import { createSessionStore, type SessionData } from '../../../src/session/index.ts'
 import { createTestCluster, type TestCluster } from '../../../src/testing/index.ts'
 
 let cluster: TestCluster
@@ -41,6 +42,18 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 }
 
 describe('a keyspace with siblings', () => {
+  it('says that it is one, and is refused for sessions', async () => {
+    await start(1)
+    const node = cluster.node(0)
+    assert.deepEqual([node.conflicts, node.keyspace('a').conflicts], ['newest', 'newest'])
+    createSessionStore(node.keyspace<SessionData>('a'))
+    for (const conflicts of ['siblings', resolvers.deepMerge] as const) {
+      const keyspace = node.keyspace<SessionData>('b', { conflicts })
+      assert.equal(keyspace.conflicts, 'siblings')
+      assert.throws(() => createSessionStore(keyspace), { code: 'KV_CONFIG' })
+    }
+  })
+
   it('keeps what was put without having seen each other, until somebody has seen all of it', async () => {
     const [a, b, c] = (await keyspaces<string>(3, { conflicts: 'siblings' })) as [
       Keyspace<string>,
