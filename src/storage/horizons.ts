@@ -35,6 +35,8 @@ export class Horizons {
   readonly #durableFloors: number[]
   /** Writes one after another, so that a later one never gives way to an earlier one. */
   #writing: Promise<void> = Promise.resolve()
+  /** How many resets have not ended. */
+  #resets = 0
 
   constructor(store: Store, partitions: number) {
     this.#store = store
@@ -111,6 +113,7 @@ export class Horizons {
 
   /** Forgets everything: what was settled in another cluster is not settled in this one. */
   async reset(): Promise<void> {
+    this.#resets++
     const reset = this.#writing.then(async () => {
       const kept = [...this.#entries.entries()].filter(([, { floor }]) => floor > 0)
       await this.#batch(
@@ -123,7 +126,7 @@ export class Horizons {
       }
     })
     this.#writing = reset.catch(() => {})
-    await reset
+    await reset.finally(() => this.#resets--)
   }
 
   /** Resolves when everything that was written to the store before is on its medium. */
@@ -137,6 +140,8 @@ export class Horizons {
     options: typeof SYNC | typeof NO_SYNC,
     change: (entry: Settled) => Settled
   ): Promise<void> {
+    // What is so already is waited for only where all is being forgotten.
+    if (this.#resets === 0 && partitionsOf().length === 0) return Promise.resolve()
     const write = this.#writing.then(async () => {
       const partitions = partitionsOf()
       if (partitions.length === 0) return
