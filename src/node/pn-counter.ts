@@ -1,6 +1,9 @@
+import { abortError, onAbort } from '../base/abort.ts'
 import { toHex } from '../base/bytes.ts'
-import { isKilovoltError } from '../base/errors.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
+import { systemClock } from '../runtime/system-clock.ts'
 import { systemRandom } from '../runtime/system-random.ts'
+import { TIMEOUT_MAX_MS } from './call-options.ts'
 import type { Keyspace, OperationOptions } from './keyspace.ts'
 
 /** What is stored of a counter: for each who counts, how much it has added and how much it has taken away. */
@@ -74,16 +77,37 @@ export class PnCounter<K = string> {
 
   /**
    * Adds a number, which may be negative. Calls of one counter go one after the other. One that fails may count yet, with the next
-   * that succeeds, unless its error says that it was not executed (`details.outcome`).
+   * that succeeds, unless its error says that it was not executed (`details.outcome`). `timeoutMs` and `signal` hold for the wait as
+   * well.
    *
    * @param amount - a finite number
    * @throws KilovoltError as `Keyspace.get` and `Keyspace.put`
    */
   add(amount: number, options: OperationOptions = {}): Promise<void> {
     if (!Number.isFinite(amount)) return Promise.reject(new TypeError('a counter adds finite numbers'))
-    const turn = this.#last.then(() => this.#add(amount, options))
-    this.#last = turn.catch(() => {})
-    return turn
+    const { signal, timeoutMs = 0 } = options
+    // What makes no sense is left to the keyspace to refuse.
+    const isTimed = timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS
+    const deadlineMs = systemClock.monotonicMs() + timeoutMs
+    const bounds = (): OperationOptions =>
+      isTimed ? { ...options, timeoutMs: Math.max(1, Math.floor(deadlineMs - systemClock.monotonicMs())) } : options
+    return new Promise((resolve, reject) => {
+      let isGivenUp = false
+      const giveUp = (error: KilovoltError): void => {
+        isGivenUp = true
+        reject(error)
+      }
+      const timer = isTimed ? systemClock.after(timeoutMs, () => giveUp(waitedError(timeoutMs))) : undefined
+      const forgetAbort = onAbort(signal, () => giveUp(abortError(signal!, 'a wait to count')))
+      const begin = async (): Promise<void> => {
+        timer?.cancel()
+        forgetAbort()
+        if (!isGivenUp) await this.#add(amount, bounds)
+      }
+      const turn = this.#last.then(begin)
+      this.#last = turn.catch(() => {})
+      turn.then(resolve, reject)
+    })
   }
 
   /**
@@ -95,8 +119,9 @@ export class PnCounter<K = string> {
     return pnTotal(await this.#keyspace.get(this.#key, options))
   }
 
-  async #add(amount: number, options: OperationOptions): Promise<void> {
-    const entry = await this.#keyspace.getEntry(this.#key, options)
+  /** @param bounds - the options of the call, with the time that is left to it */
+  async #add(amount: number, bounds: () => OperationOptions): Promise<void> {
+    const entry = await this.#keyspace.getEntry(this.#key, bounds())
     // More than it knows of is what one of its name has counted before it, as in a process that was started anew.
     const stored = entry?.value ?? {}
     const isKnown = Object.hasOwn(stored, this.#actor)
@@ -111,7 +136,7 @@ export class PnCounter<K = string> {
     const counts = entry === undefined ? own : pnJoined(entry.value, own)
     try {
       const context = entry?.context === undefined ? {} : { context: entry.context }
-      await this.#keyspace.put(this.#key, counts, { ...options, ...context })
+      await this.#keyspace.put(this.#key, counts, { ...bounds(), ...context })
       this.#isStored = true
     } catch (error) {
       if (isKilovoltError(error) && error.details['outcome'] === 'not-executed') {
@@ -132,6 +157,12 @@ export class PnCounter<K = string> {
     this.#added = 0
     this.#removed = 0
   }
+}
+
+function waitedError(timeoutMs: number): KilovoltError {
+  return new KilovoltError('KV_TIMEOUT', `others were counting for ${timeoutMs} ms: it has not been counted`, {
+    details: { outcome: 'not-executed' }
+  })
 }
 
 function ownName(): string {

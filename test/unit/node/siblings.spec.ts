@@ -341,6 +341,72 @@ describe('a counter', () => {
   })
 })
 
+describe('a counter that counts slowly', () => {
+  let release: () => void
+  let asked: (number | undefined)[]
+  let stored: PnCounts | undefined
+
+  function counter(): PnCounter {
+    asked = []
+    stored = undefined
+    const held = new Promise<void>(resolve => (release = resolve))
+    return new PnCounter(
+      {
+        getEntry: async (_key: string, options: { timeoutMs?: number }) => {
+          asked.push(options.timeoutMs)
+          await held
+          return stored === undefined ? undefined : { value: stored, context: '' }
+        },
+        put: async (_key: string, value: PnCounts, options: { timeoutMs?: number }) => {
+          asked.push(options.timeoutMs)
+          stored = value
+        }
+      } as unknown as Keyspace<PnCounts>,
+      'n',
+      { actor: 'me' }
+    )
+  }
+
+  it('does not hold up who wants to wait no longer, and counts nothing for them', async () => {
+    const slow = counter()
+    const first = slow.add(1)
+    const abort = new AbortController()
+    const aborted = slow.add(10, { signal: abort.signal })
+    const late = slow.add(100, { timeoutMs: 1 })
+    const last = slow.add(1000)
+    abort.abort()
+    await assert.rejects(aborted, { code: 'KV_ABORTED' })
+    await assert.rejects(late, (error: unknown) => {
+      return isKilovoltError(error, 'KV_TIMEOUT') && error.details['outcome'] === 'not-executed'
+    })
+    assert.deepEqual(asked, [undefined])
+    release()
+    await Promise.all([first, last])
+    assert.deepEqual(stored, { me: [1001, 0] })
+  })
+
+  it('leaves it to the keyspace to refuse a deadline that is none', async () => {
+    const slow = counter()
+    release()
+    for (const timeoutMs of [0, -1, NaN, 600_001]) await slow.add(1, { timeoutMs })
+    assert.deepEqual(
+      asked.filter((_, i) => i % 2 === 0),
+      [0, -1, NaN, 600_001]
+    )
+  })
+
+  it('has the time of its deadline for all that it asks', async () => {
+    const slow = counter()
+    const adding = slow.add(1, { timeoutMs: 10_000 })
+    await new Promise(resolve => setTimeout(resolve, 20))
+    release()
+    await adding
+    const [read, write] = asked as [number, number]
+    assert.ok(read <= 10_000 && read > 9000)
+    assert.ok(write <= 9990 && write > 8000, `${write} ms were left to it`)
+  })
+})
+
 describe('a counter whose key is deleted', () => {
   it('counts from nothing again, as all others do that were counting', async () => {
     const all = await keyspaces<PnCounts>(3, { conflicts: resolvers.pnCounter })
