@@ -181,7 +181,7 @@ export class IndexKeeper {
     for (let isLeft: boolean | undefined = true; isLeft === true;) {
       isLeft = await this.#piece(() =>
         alone(undefined, async () => {
-          const some = journal.some(INDEXED_AT_ONCE.limit)
+          const some = journal.some(INDEXED_AT_ONCE.limit, INDEXED_AT_ONCE.maxBytes)
           // A partition that was dropped meanwhile is seen to as a whole.
           const due = some.filter(({ key }) => isBehind(key))
           const now = await getMany(due.map(({ key }) => decodeDataKey(key)))
@@ -191,7 +191,7 @@ export class IndexKeeper {
             const value = now[i] instanceof Error ? undefined : now[i]
             entries.push(...(await indexes.entriesOfChange(index, { key, before, value })))
           }
-          const isLast = some.length < INDEXED_AT_ONCE.limit
+          const isLast = some.length === journal.size
           const partitions = isLast ? index.in(PartitionState.BEHIND) : []
           const write = async (changes: readonly StoreChange[]): Promise<void> => {
             if (entries.length + changes.length > 0) await store.batch([...entries, ...changes], NO_SYNC)

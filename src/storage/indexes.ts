@@ -179,7 +179,7 @@ export class Indexes implements IndexUpkeep {
           touched.add(index)
         }
         const state = index.stateOf(partition)
-        if (state === PartitionState.BEHIND) index.note(change.key, change.before)
+        if (state === PartitionState.BEHIND) index.note(change.key, change.before, change.value?.length ?? 0)
         if (state === PartitionState.BEHIND || state === PartitionState.STALE) continue
         const waiting = this.#entriesOfOne(index, change, entries)
         if (waiting !== undefined) waits.push(waiting)

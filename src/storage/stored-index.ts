@@ -99,8 +99,8 @@ export class StoredIndex {
   }
 
   /** Notes what a record was that is changed where nobody can tell its entries, unless there is too much to remember. */
-  note(key: Uint8Array, before: RecordBytes | undefined): void {
-    if (this.journal.add(key, before && copyBytes(before))) return
+  note(key: Uint8Array, before: RecordBytes | undefined, bytes: number): void {
+    if (this.journal.add(key, before && copyBytes(before), bytes)) return
     this.journal.clear()
     for (const partition of this.in(PartitionState.BEHIND)) this.set(partition, PartitionState.STALE)
   }
