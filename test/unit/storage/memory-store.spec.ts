@@ -81,14 +81,15 @@ describe('a store in memory', () => {
 
     /** Lets others have their turn until it is done; how often. */
     async function finish(clearing: Promise<void>): Promise<number> {
-      let isDone = false
-      const done = clearing.finally(() => (isDone = true))
-      let turns = 0
-      for (await Promise.resolve(); !isDone; turns++) {
-        for (const fn of waiting.splice(0)) fn()
+      const rest = async (): Promise<void> => {
         for (let i = 0; i < 10; i++) await Promise.resolve()
       }
-      await done
+      let turns = 0
+      for (await rest(); waiting.length > 0; await rest()) {
+        turns++
+        for (const fn of waiting.splice(0)) fn()
+      }
+      await clearing
       return turns
     }
 
