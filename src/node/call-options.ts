@@ -22,6 +22,8 @@ const KEYSPACE_OPTIONS = new Set([
   'conflicts',
   'indexes'
 ])
+/** Longest `timeoutMs` of a call. */
+export const TIMEOUT_MAX_MS = 600_000
 const OPERATION_OPTIONS = new Set(['consistency', 'timeoutMs', 'signal', 'r', 'w'])
 /** Of an operation that stores values. */
 export const STORE_OPTIONS: ReadonlySet<string> = new Set([...OPERATION_OPTIONS, 'ttl'])
@@ -52,8 +54,8 @@ function checkedOptions(options: OperationOptions, known: ReadonlySet<string>): 
     throw config(unknownOption(option, 'an operation', known))
   }
   const { timeoutMs } = options
-  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs <= 600_000)) {
-    throw config(`"timeoutMs" must be from 1 to 600000, not ${show(timeoutMs)}`)
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS)) {
+    throw config(`"timeoutMs" must be from 1 to ${TIMEOUT_MAX_MS}, not ${show(timeoutMs)}`)
   }
   return options
 }

@@ -17,7 +17,7 @@ import type { ResolvedOptions } from './options.ts'
 export async function createParts(options: ResolvedOptions): Promise<NodeParts> {
   const clock = systemClock
   const logger = options.logger ?? createStderrLogger()
-  const store = options.storage === undefined ? new MemoryStore() : await LevelStore.open(options.storage)
+  const store = options.storage === undefined ? new MemoryStore(clock) : await LevelStore.open(options.storage)
   try {
     const identity = await openIdentity(store, { random: systemRandom, createPeerKey })
     const { cluster, partitions, listen, announce, secret, allow, mdns } = options

@@ -5,7 +5,7 @@ import type { IndexDefinition } from '../storage/stored-index.ts'
 
 /** What a keyspace needs of the node for its indexes. */
 export interface IndexDoor {
-  /** The app defines the indexes of a keyspace. */
+  /** The app defines the indexes of a keyspace, or opens it without any: what an earlier life has left of others is forgotten later. */
   define(keyspace: Uint8Array, definitions: readonly IndexDefinition[]): void
   /** The index of that name; `undefined` when the keyspace was opened with none such. */
   find(keyspace: Uint8Array, name: string): IndexDefinition | undefined

@@ -41,12 +41,18 @@ export interface IndexingDeps extends Omit<IndexQueriesDeps, 'indexPages' | 'get
 
 /** How long an index that an earlier life has left may go unmentioned while others of its keyspace are defined, ms. */
 const FORGET_AFTER_MS = 60_000
+/**
+ * The same where none are defined. Another part of the app may open the keyspace with them much later; what is forgotten by
+ * then has to be built again, while nobody else needs it: a node answers only with what its own app has defined.
+ */
+const FORGET_ALL_AFTER_MS = 3_600_000
 
 /** A node's part in secondary indexes: those of its own store, and queries from here. */
 export class Indexing implements IndexDoor {
   readonly indexes: Indexes
   readonly #store: Store
-  readonly #timers = new Map<string, Timer>()
+  /** By the name of a keyspace, when what is left of it is forgotten. */
+  readonly #timers = new Map<string, { readonly delayMs: number; readonly timer: Timer }>()
   #isOver = false
   #clock: Clock | undefined
   #keeper: IndexKeeper | undefined
@@ -104,11 +110,15 @@ export class Indexing implements IndexDoor {
   define(keyspace: Uint8Array, definitions: readonly IndexDefinition[]): void {
     for (const definition of definitions) this.indexes.define(definition)
     const name = toLatin1(keyspace)
-    if (this.#isOver || this.#timers.has(name) || this.#leftOf(name).length === 0) return
+    if (this.#isOver || this.#leftOf(name).length === 0) return
+    const delayMs = definitions.length > 0 ? FORGET_AFTER_MS : FORGET_ALL_AFTER_MS
+    const planned = this.#timers.get(name)
+    if (planned !== undefined && planned.delayMs <= delayMs) return
+    planned?.timer.cancel()
     const forget = (): void => {
       for (const index of this.#leftOf(name)) this.indexes.drop(index)
     }
-    this.#timers.set(name, this.#clock!.after(FORGET_AFTER_MS, forget))
+    this.#timers.set(name, { delayMs, timer: this.#clock!.after(delayMs, forget) })
   }
 
   find(keyspace: Uint8Array, name: string): IndexDefinition | undefined {
@@ -137,7 +147,7 @@ export class Indexing implements IndexDoor {
   /** Queries fail from now on, and nothing more is built. */
   cancel(): void {
     this.#isOver = true
-    for (const timer of this.#timers.values()) timer.cancel()
+    for (const { timer } of this.#timers.values()) timer.cancel()
     this.#queries?.stop()
     this.#keeper?.cancel()
   }

@@ -222,6 +222,8 @@ export interface Entry<V> {
 export interface Keyspace<V = unknown, K = string, In = V, I extends string = string> {
   /** Its name; the default keyspace's is empty. */
   readonly name: string
+  /** Whether what was written without having seen each other stays, or only the newest; `'siblings'` also with a resolver. */
+  readonly conflicts: 'newest' | 'siblings'
   /**
    * The value of a key, or `undefined`.
    *

@@ -1,7 +1,7 @@
 import { TypedEventEmitter } from 'main-event'
 import { createDeferred } from '../base/deferred.ts'
 import { onAbort, abortError, throwIfAborted } from '../base/abort.ts'
-import { copyBytes, fromUtf8 } from '../base/bytes.ts'
+import { copyBytes, fromUtf8, utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { recordExpiresAt, recordStamp } from '../model/record.ts'
@@ -40,6 +40,7 @@ const WAIT_TIMEOUT_MS = 60_000
 /** The façade over an assembled node: copies at the door, typed events, no protocol of its own. */
 export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node {
   readonly name = ''
+  readonly conflicts = 'newest'
   readonly ring: RingView
   readonly #core: NodeCore
   readonly #default: Keyspace
@@ -77,7 +78,10 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     options?: KeyspaceOptions<V, K, I>
   ): Keyspace<V, K, V, I>
   keyspace<V, K>(name: string, options?: KeyspaceOptions<V, K>): Keyspace<V, K> {
-    return new NodeKeyspace<V, K>(this.#core, name, options)
+    const keyspace = new NodeKeyspace<V, K>(this.#core, name, options)
+    // What an earlier life has left of other indexes is not kept for ever.
+    this.#core.indexes.define(utf8(name), [])
+    return keyspace
   }
 
   get(key: string, options?: ReadOptions): Promise<unknown> {

@@ -57,6 +57,7 @@ interface EncodedOperation<K> extends BackendWrite {
 /** A keyspace over a node's coordinator. */
 export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   readonly name: string
+  readonly conflicts: 'newest' | 'siblings'
   readonly #source: BackendSource
   readonly #nameBytes: Uint8Array
   readonly #keys: Codec<K>
@@ -85,6 +86,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     assertConflicts(conflicts)
     if (conflicts !== 'newest' && options.indexes !== undefined) throw noIndexes()
     this.name = name
+    this.conflicts = conflicts === 'newest' ? 'newest' : 'siblings'
     this.#nameBytes = utf8(name)
     this.#keys = createCodec<K>(options.keyEncoding ?? 'utf8', 'keyEncoding', this.#nameBytes)
     this.#values = new KeyspaceValues<V, In>(source, name, options)

@@ -1,6 +1,9 @@
+import { abortError, onAbort } from '../base/abort.ts'
 import { toHex } from '../base/bytes.ts'
-import { isKilovoltError } from '../base/errors.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
+import { systemClock } from '../runtime/system-clock.ts'
 import { systemRandom } from '../runtime/system-random.ts'
+import { TIMEOUT_MAX_MS } from './call-options.ts'
 import type { Keyspace, OperationOptions } from './keyspace.ts'
 
 /** What is stored of a counter: for each who counts, how much it has added and how much it has taken away. */
@@ -12,7 +15,8 @@ export interface PnCounts {
 export interface PnCounterOptions {
   /**
    * Name of who counts; no two that count at the same time may have the same. One that comes later goes on where the one before it
-   * ended, as far as a read at its level knows. Default: one of its own, by chance.
+   * ended, as far as a read at its level knows. It counts under this name until the key is deleted, and then under one that is made
+   * of it. Default: one of its own, by chance.
    */
   readonly actor?: string | undefined
 }
@@ -37,6 +41,9 @@ export function pnTotal(counts: PnCounts | undefined): number {
  * memory, so that nothing it has been told of is ever counted twice or not at all. Keep one for as long as the process lives: each
  * one adds an entry of some 40 bytes to what is stored.
  *
+ * When its key is deleted, or has expired, it begins anew with what is added next. What is added at the same time as the deletion
+ * may bring back the counts that were read for it.
+ *
  * @example
  * ```ts
  * const likes = node.keyspace<PnCounts>('likes', { conflicts: resolvers.pnCounter })
@@ -48,7 +55,10 @@ export function pnTotal(counts: PnCounts | undefined): number {
 export class PnCounter<K = string> {
   readonly #keyspace: Keyspace<PnCounts, K>
   readonly #key: K
-  readonly #actor: string
+  readonly #given: string | undefined
+  #actor: string
+  /** Whether some count under this name is known to have been stored. */
+  #isStored = false
   #added = 0
   #removed = 0
   #last: Promise<unknown> = Promise.resolve()
@@ -61,21 +71,43 @@ export class PnCounter<K = string> {
   constructor(keyspace: Keyspace<PnCounts, K>, key: K, options: PnCounterOptions = {}) {
     this.#keyspace = keyspace
     this.#key = key
-    this.#actor = options.actor ?? toHex(systemRandom.bytes(8))
+    this.#given = options.actor
+    this.#actor = options.actor ?? ownName()
   }
 
   /**
    * Adds a number, which may be negative. Calls of one counter go one after the other. One that fails may count yet, with the next
-   * that succeeds, unless its error says that it was not executed (`details.outcome`).
+   * that succeeds, unless its error says that it was not executed (`details.outcome`). `timeoutMs` and `signal` hold for the wait as
+   * well.
    *
    * @param amount - a finite number
    * @throws KilovoltError as `Keyspace.get` and `Keyspace.put`
    */
   add(amount: number, options: OperationOptions = {}): Promise<void> {
     if (!Number.isFinite(amount)) return Promise.reject(new TypeError('a counter adds finite numbers'))
-    const turn = this.#last.then(() => this.#add(amount, options))
-    this.#last = turn.catch(() => {})
-    return turn
+    const { signal, timeoutMs = 0 } = options
+    // What makes no sense is left to the keyspace to refuse.
+    const isTimed = timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS
+    const deadlineMs = systemClock.monotonicMs() + timeoutMs
+    const bounds = (): OperationOptions =>
+      isTimed ? { ...options, timeoutMs: Math.max(1, Math.floor(deadlineMs - systemClock.monotonicMs())) } : options
+    return new Promise((resolve, reject) => {
+      let isGivenUp = false
+      const giveUp = (error: KilovoltError): void => {
+        isGivenUp = true
+        reject(error)
+      }
+      const timer = isTimed ? systemClock.after(timeoutMs, () => giveUp(waitedError(timeoutMs))) : undefined
+      const forgetAbort = onAbort(signal, () => giveUp(abortError(signal!, 'a wait to count')))
+      const begin = async (): Promise<void> => {
+        timer?.cancel()
+        forgetAbort()
+        if (!isGivenUp) await this.#add(amount, bounds)
+      }
+      const turn = this.#last.then(begin)
+      this.#last = turn.catch(() => {})
+      turn.then(resolve, reject)
+    })
   }
 
   /**
@@ -87,11 +119,15 @@ export class PnCounter<K = string> {
     return pnTotal(await this.#keyspace.get(this.#key, options))
   }
 
-  async #add(amount: number, options: OperationOptions): Promise<void> {
-    const entry = await this.#keyspace.getEntry(this.#key, options)
+  /** @param bounds - the options of the call, with the time that is left to it */
+  async #add(amount: number, bounds: () => OperationOptions): Promise<void> {
+    const entry = await this.#keyspace.getEntry(this.#key, bounds())
     // More than it knows of is what one of its name has counted before it, as in a process that was started anew.
     const stored = entry?.value ?? {}
-    const [added, removed] = Object.hasOwn(stored, this.#actor) ? stored[this.#actor]! : [0, 0]
+    const isKnown = Object.hasOwn(stored, this.#actor)
+    if (this.#isStored && !isKnown) this.#beginAnew()
+    this.#isStored ||= isKnown
+    const [added, removed] = isKnown ? stored[this.#actor]! : [0, 0]
     this.#added = Math.max(this.#added, added)
     this.#removed = Math.max(this.#removed, removed)
     if (amount >= 0) this.#added += amount
@@ -100,7 +136,8 @@ export class PnCounter<K = string> {
     const counts = entry === undefined ? own : pnJoined(entry.value, own)
     try {
       const context = entry?.context === undefined ? {} : { context: entry.context }
-      await this.#keyspace.put(this.#key, counts, { ...options, ...context })
+      await this.#keyspace.put(this.#key, counts, { ...bounds(), ...context })
+      this.#isStored = true
     } catch (error) {
       if (isKilovoltError(error) && error.details['outcome'] === 'not-executed') {
         if (amount >= 0) this.#added -= amount
@@ -109,4 +146,25 @@ export class PnCounter<K = string> {
       throw error
     }
   }
+
+  /**
+   * What was stored is not there: it was deleted, or the read has not come to a copy that has it. Under another name neither is
+   * counted twice, and nothing is lost.
+   */
+  #beginAnew(): void {
+    this.#actor = this.#given === undefined ? ownName() : `${this.#given}:${ownName()}`
+    this.#isStored = false
+    this.#added = 0
+    this.#removed = 0
+  }
+}
+
+function waitedError(timeoutMs: number): KilovoltError {
+  return new KilovoltError('KV_TIMEOUT', `others were counting for ${timeoutMs} ms: it has not been counted`, {
+    details: { outcome: 'not-executed' }
+  })
+}
+
+function ownName(): string {
+  return toHex(systemRandom.bytes(8))
 }

@@ -89,6 +89,7 @@ export class SiblingBackend implements KeyspaceBackend {
     writes: readonly BackendWrite[],
     options: BackendOptions
   ): Promise<BackendResults<{ readonly existed: boolean }>> {
+    const left = this.#turns.timeLeft(options)
     const own = writes.map(write => ({ ...write, value: write.value && copyBytes(write.value) }))
     const results: ({ readonly existed: boolean } | undefined)[] = Array.from({ length: own.length })
     const failures = new Map<number, unknown>()
@@ -102,7 +103,7 @@ export class SiblingBackend implements KeyspaceBackend {
     const one = async (i: number): Promise<void> => {
       const { key, value, ttl, packed, context } = own[i]!
       try {
-        results[i] = await this.put(keyspace, key, value, { ...options, ttl, packed, context })
+        results[i] = await this.put(keyspace, key, value, { ...options, timeoutMs: left(), ttl, packed, context })
       } catch (error) {
         failures.set(i, error)
       }

@@ -18,7 +18,8 @@ export interface SessionData {
 export type SessionCallback<T = void> = (error?: unknown, result?: T) => void
 
 /** The operations of a keyspace that a session store is made of. */
-export type SessionKeyspace<S> = Pick<Keyspace<S>, 'get' | 'put' | 'touch' | 'delete' | 'entries' | 'count' | 'clear'>
+export type SessionKeyspace<S> = Pick<Keyspace<S>, 'get' | 'put' | 'touch' | 'delete' | 'entries' | 'count' | 'clear'> &
+  Partial<Pick<Keyspace<S>, 'conflicts'>>
 
 /** Settings of a session store. */
 export interface SessionStoreOptions<Base extends object> {
@@ -84,7 +85,8 @@ const OPTIONS: ReadonlySet<string> = new Set(['Store', 'ttl'] satisfies (keyof S
  *
  * What errors it passes on are those of the keyspace.
  *
- * @throws KilovoltError `KV_CONFIG` when `ttl` is no time, or for an option that there is not
+ * @throws KilovoltError `KV_CONFIG` when `ttl` is no time, for an option that there is not, or for a keyspace with siblings: the
+ *   frameworks store a session as a whole, and what a request has taken out of it, who is logged in say, must not come back
  *
  * @param keyspace - of a `json` encoding, or another that takes plain objects; sessions are its only values
  *
@@ -99,6 +101,12 @@ export function createSessionStore<S extends SessionData, Base extends object = 
   options: SessionStoreOptions<Base> = {}
 ): SessionStore<S> & Base {
   assertKnownOptions(options, 'a session store', OPTIONS)
+  if (keyspace.conflicts === 'siblings') {
+    throw new KilovoltError(
+      'KV_CONFIG',
+      'a session store needs a keyspace whose "conflicts" are \'newest\': siblings would bring back what a session had before'
+    )
+  }
   const Parent = (options.Store ?? EventEmitter) as unknown as new () => object
   const { ttl = DAY_MS } = options
   if (!isTtl(ttl) || (ttl !== Infinity && !Number.isInteger(ttl))) {

@@ -35,6 +35,8 @@ export class Horizons {
   readonly #durableFloors: number[]
   /** Writes one after another, so that a later one never gives way to an earlier one. */
   #writing: Promise<void> = Promise.resolve()
+  /** How many resets have not ended. */
+  #resets = 0
 
   constructor(store: Store, partitions: number) {
     this.#store = store
@@ -83,32 +85,35 @@ export class Horizons {
     for (const partition of partitions) {
       if (floor > this.floorOf(partition)) this.#entries[partition]!.floor = floor
     }
+    // Again in its turn: all may be forgotten before that, and what has been stored already with it.
     return this.#write(
-      partitions.filter(partition => floor > this.#durableFloors[partition]!),
-      SYNC
+      () => partitions.filter(partition => floor > this.#durableFloors[partition]!),
+      SYNC,
+      entry => ({ ...entry, floor: Math.max(entry.floor, floor) })
     )
   }
 
   /** Raises horizons, and floors with them; resolves when no restart forgets it, and only then do they count. */
   async raiseHorizons(partitions: readonly PartitionId[], horizon: number): Promise<void> {
-    const raised = partitions.filter(partition => horizon > this.horizonOf(partition))
-    await this.#write(raised, SYNC, entry => ({
-      ...entry,
-      floor: Math.max(entry.floor, horizon),
-      horizon: Math.max(entry.horizon, horizon)
-    }))
+    await this.#write(
+      () => partitions.filter(partition => horizon > this.horizonOf(partition)),
+      SYNC,
+      entry => ({ ...entry, floor: Math.max(entry.floor, horizon), horizon: Math.max(entry.horizon, horizon) })
+    )
   }
 
   /** All that is spent at this horizon is gone. Where that was forgotten meanwhile it counts for nothing. */
   async setPurged(partition: PartitionId, horizon: number): Promise<void> {
-    await this.#write([partition], NO_SYNC, entry => ({
-      ...entry,
-      purged: Math.max(entry.purged, Math.min(entry.horizon, horizon))
-    }))
+    await this.#write(
+      () => [partition],
+      NO_SYNC,
+      entry => ({ ...entry, purged: Math.max(entry.purged, Math.min(entry.horizon, horizon)) })
+    )
   }
 
   /** Forgets everything: what was settled in another cluster is not settled in this one. */
   async reset(): Promise<void> {
+    this.#resets++
     const reset = this.#writing.then(async () => {
       const kept = [...this.#entries.entries()].filter(([, { floor }]) => floor > 0)
       await this.#batch(
@@ -121,7 +126,7 @@ export class Horizons {
       }
     })
     this.#writing = reset.catch(() => {})
-    await reset
+    await reset.finally(() => this.#resets--)
   }
 
   /** Resolves when everything that was written to the store before is on its medium. */
@@ -129,13 +134,17 @@ export class Horizons {
     await this.#batch([{ key: settledRange().gte, value: new Uint8Array(0) }], SYNC)
   }
 
+  /** Changes what is settled of some partitions, as they are when what was called before is written. */
   #write(
-    partitions: readonly PartitionId[],
+    partitionsOf: () => readonly PartitionId[],
     options: typeof SYNC | typeof NO_SYNC,
-    change: (entry: Settled) => Settled = entry => entry
+    change: (entry: Settled) => Settled
   ): Promise<void> {
-    if (partitions.length === 0) return Promise.resolve()
+    // What is so already is waited for only where all is being forgotten.
+    if (this.#resets === 0 && partitionsOf().length === 0) return Promise.resolve()
     const write = this.#writing.then(async () => {
+      const partitions = partitionsOf()
+      if (partitions.length === 0) return
       const changed = partitions.map(partition => [partition, { ...change(this.#entries[partition]!) }] as const)
       await this.#batch(
         changed.map(([partition, entry]) => seal(settledKey(partition), encode(entry))),
@@ -144,7 +153,7 @@ export class Horizons {
       for (const [partition, { floor, horizon, purged }] of changed) {
         // A floor may have been raised meanwhile.
         const entry = this.#entries[partition]!
-        this.#entries[partition] = { floor: Math.max(entry.floor, horizon), horizon, purged }
+        this.#entries[partition] = { floor: Math.max(entry.floor, floor), horizon, purged }
         if (options.sync) this.#durableFloors[partition] = floor
       }
     })

@@ -6,7 +6,7 @@ import { type Clock, pause } from '../runtime/clock.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Indexes } from './indexes.ts'
 import { decodeDataKey, indexEntryKey, indexEntryRange, indexKey, partitionOfKey } from './key-layout.ts'
-import { INDEXED_AT_ONCE } from './index-upkeep.ts'
+import { INDEXED_AT_ONCE, type IndexWrite } from './index-upkeep.ts'
 import type { RangePart, Read, RecordKey } from './record-store.ts'
 import type { Store, StoreChange } from './store.ts'
 import { PartitionState, savedAsDropped, StoredIndex } from './stored-index.ts'
@@ -35,6 +35,7 @@ const SWEPT_AT_ONCE = 512
 const AGAIN_MS = 200
 const AGAIN_MAX_MS = 12_800
 const NO_SYNC = { sync: false } as const
+const NOTHING: IndexWrite = { changes: [], written: () => {} }
 
 /**
  * Builds indexes, and deletes those that nobody wants any more, in the background: in pieces of some milliseconds each, of
@@ -139,7 +140,7 @@ export class IndexKeeper {
       if (old !== undefined) changes.push(savedAsDropped(old, index))
       await store.batch(changes, NO_SYNC)
       index.id = id
-      index.isUnsaved = false
+      index.correction().written()
       index.setAll(PartitionState.BUILDING)
       if (old !== undefined) indexes.dropped.add(old)
     })
@@ -156,11 +157,11 @@ export class IndexKeeper {
         alone(undefined, async () => {
           const part = await indexes.page(index, range, SWEPT_AT_ONCE, false)
           const gone = part.entries.filter(({ partition }) => wanted.has(partition) && isStale(partition))
-          if (gone.length > 0)
-            await store.batch(
-              gone.map(({ entry }) => deleted(index.id!, entry)),
-              NO_SYNC
-            )
+          // Entries go only where the store does not say that they are all there.
+          const { changes, written } = index.isUnsaved ? index.correction() : NOTHING
+          const deletions = gone.map(({ entry }) => deleted(index.id!, entry))
+          if (deletions.length + changes.length > 0) await store.batch([...deletions, ...changes], NO_SYNC)
+          written()
           return part.rest
         })
       )
@@ -180,7 +181,7 @@ export class IndexKeeper {
     for (let isLeft: boolean | undefined = true; isLeft === true;) {
       isLeft = await this.#piece(() =>
         alone(undefined, async () => {
-          const some = journal.some(INDEXED_AT_ONCE.limit)
+          const some = journal.some(INDEXED_AT_ONCE.limit, INDEXED_AT_ONCE.maxBytes)
           // A partition that was dropped meanwhile is seen to as a whole.
           const due = some.filter(({ key }) => isBehind(key))
           const now = await getMany(due.map(({ key }) => decodeDataKey(key)))
@@ -190,7 +191,7 @@ export class IndexKeeper {
             const value = now[i] instanceof Error ? undefined : now[i]
             entries.push(...(await indexes.entriesOfChange(index, { key, before, value })))
           }
-          const isLast = some.length < INDEXED_AT_ONCE.limit
+          const isLast = some.length === journal.size
           const partitions = isLast ? index.in(PartitionState.BEHIND) : []
           const write = async (changes: readonly StoreChange[]): Promise<void> => {
             if (entries.length + changes.length > 0) await store.batch([...entries, ...changes], NO_SYNC)

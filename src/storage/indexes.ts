@@ -175,22 +175,23 @@ export class Indexes implements IndexUpkeep {
         if (index.definition === undefined && index.stateOf(partition) === PartitionState.READY) {
           if (this.#deps.notesUnindexed === false) continue
           index.set(partition, PartitionState.BEHIND)
-          index.isUnsaved = true
+          index.overstated()
           touched.add(index)
         }
         const state = index.stateOf(partition)
-        if (state === PartitionState.BEHIND) index.note(change.key, change.before)
+        if (state === PartitionState.BEHIND) index.note(change.key, change.before, change.value?.length ?? 0)
         if (state === PartitionState.BEHIND || state === PartitionState.STALE) continue
         const waiting = this.#entriesOfOne(index, change, entries)
         if (waiting !== undefined) waits.push(waiting)
       }
     }
     const finish = (): IndexWrite => {
-      for (const index of touched) entries.push(index.saved())
+      const corrections = [...touched].map(index => index.correction())
+      for (const { changes: said } of corrections) entries.push(...said)
       // Behind what is said of one that was dropped meanwhile.
       const drops = this.saidDrops()
       const written = (): void => {
-        for (const index of touched) index.isUnsaved = false
+        for (const correction of corrections) correction.written()
         drops.written()
       }
       return { changes: [...entries, ...drops.changes], written }
@@ -223,31 +224,42 @@ export class Indexes implements IndexUpkeep {
    */
   async dropPartition(partition: PartitionId, { alone, rowsOf, dropRecords }: PartitionDrop): Promise<void> {
     const { store } = this.#deps
-    const kept = [...this.all()].filter(index => index.stateOf(partition) !== PartitionState.STALE)
+    const { STALE, BEHIND, READY } = PartitionState
+    const kept = [...this.all()].filter(index => index.isUnsaved || index.stateOf(partition) !== STALE)
     const save = async (state: PartitionState, indexes: readonly StoredIndex[]): Promise<void> => {
       if (indexes.length === 0) return
       for (const index of indexes) index.set(partition, state)
-      await store.batch(
-        indexes.map(index => index.saved()),
-        NO_SYNC
-      )
+      try {
+        await store.batch(
+          indexes.map(index => index.saved()),
+          NO_SYNC
+        )
+      } catch (error) {
+        // The store says more than is so: it is told with the next record, which has no entries.
+        for (const index of indexes) index.overstated()
+        throw error
+      }
     }
     // What one is behind with has other entries than its record tells.
-    const known = kept.filter(
-      index => index.definition !== undefined && index.stateOf(partition) !== PartitionState.BEHIND
-    )
+    const known = kept.filter(index => {
+      const state = index.stateOf(partition)
+      return index.definition !== undefined && state !== BEHIND && state !== STALE
+    })
     const ids = known.map(({ id }) => id)
-    await alone(() => save(PartitionState.STALE, kept))
-    for (const index of known) await this.#dropEntries(index, rowsOf)
-    await dropRecords()
-    // One that is made anew meanwhile is of another id, and sees to itself.
-    await alone(() =>
-      save(
-        PartitionState.READY,
-        known.filter(({ id }) => ids.includes(id))
+    try {
+      await alone(() => save(STALE, kept))
+      for (const index of known) await this.#dropEntries(index, rowsOf)
+      await dropRecords()
+      // One that is made anew meanwhile is of another id, and sees to itself.
+      await alone(() =>
+        save(
+          READY,
+          known.filter(({ id }) => ids.includes(id))
+        )
       )
-    )
-    this.#deps.onWork()
+    } finally {
+      this.#deps.onWork()
+    }
   }
 
   /** Deletes the entries of the records of a partition that is about to go. */
@@ -292,7 +304,7 @@ export class Indexes implements IndexUpkeep {
 
   #spoil(index: StoredIndex): void {
     index.setAll(PartitionState.STALE)
-    index.isUnsaved = true
+    index.overstated()
     this.#deps.onWork()
   }
 

@@ -1,6 +1,7 @@
 import { KilovoltError } from '../base/errors.ts'
 import { HLC_COUNTERS_PER_MS, HybridClock, hlcFromMs } from '../model/hlc.ts'
 import type { Actor } from '../model/node-id.ts'
+import { nameOf } from '../model/sibling-form.ts'
 import type { Stamp } from '../model/stamp.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { ceilingChange } from './identity.ts'
@@ -44,7 +45,8 @@ const RAISES_MAX = 8
  * synced write each 2.5 s of activity, and one at the first write after a pause.
  *
  * What is too far ahead is not taken note of (rule D2): else whoever reads one record of a clock that is wrong would have a
- * wrong clock itself. What has to be stamped later than that all the same, to take its place, is stamped right after it.
+ * wrong clock itself. What has to be stamped later than that all the same, to take its place, is stamped right after it, which
+ * nobody remembers: under a name of its own, then, as whoever follows it again, in this life or another, has the same time.
  *
  * A store in memory has a new actor at each start, whose stamps cannot collide with earlier ones: nothing is written.
  */
@@ -85,8 +87,7 @@ export class CeilingStampSource implements StampSource {
   next(after: number = 0): Stamp | Promise<Stamp> {
     this.observe(after)
     const stamp = this.#next()
-    if (stamp instanceof Promise) return stamp.then(later => (later.hlc > after ? later : { ...later, hlc: after + 1 }))
-    return stamp.hlc > after ? stamp : { ...stamp, hlc: after + 1 }
+    return stamp instanceof Promise ? stamp.then(later => behind(later, after)) : behind(stamp, after)
   }
 
   #next(): Stamp | Promise<Stamp> {
@@ -157,6 +158,11 @@ export class CeilingStampSource implements StampSource {
       throw storageError(error, 'writing the ceiling of the clock')
     }
   }
+}
+
+/** A stamp that was issued, or one of its own right after what is further ahead. */
+function behind(issued: Stamp, after: number): Stamp {
+  return issued.hlc > after ? issued : { hlc: after + 1, actor: nameOf(issued) as Actor }
 }
 
 function stopped(): KilovoltError {

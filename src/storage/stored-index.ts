@@ -6,6 +6,7 @@ import { KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import { type PartitionId, PARTITIONS_MAX } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import { IndexJournal } from './index-journal.ts'
+import type { IndexWrite } from './index-upkeep.ts'
 import { idOfIndex, indexKey } from './key-layout.ts'
 import { seal, unseal } from './sealed.ts'
 import type { StoreChange } from './store.ts'
@@ -53,8 +54,6 @@ export class StoredIndex {
   id: number | undefined
   /** How to go on with it; `undefined` until the app has opened the keyspace, in this life of the node. */
   definition: IndexDefinition | undefined
-  /** Whether what the store says of the partitions that are ready is more than is so. */
-  isUnsaved = false
   /** Records that were read to build it, since the node started. */
   built = 0
   /** Records of which the app's code could make no values, since the node started. */
@@ -62,6 +61,9 @@ export class StoredIndex {
   /** What it is behind with. */
   readonly journal: IndexJournal = new IndexJournal()
   readonly #states: Uint8Array
+  /** How often the store has come to say more than is so, and up to which of these it was told. */
+  #overstated = 0
+  #corrected = 0
 
   constructor({ keyspace, name, fingerprint }: Omit<IndexDefinition, 'valuesOf'>, partitions: number, id?: number) {
     this.keyspace = keyspace
@@ -97,8 +99,8 @@ export class StoredIndex {
   }
 
   /** Notes what a record was that is changed where nobody can tell its entries, unless there is too much to remember. */
-  note(key: Uint8Array, before: RecordBytes | undefined): void {
-    if (this.journal.add(key, before && copyBytes(before))) return
+  note(key: Uint8Array, before: RecordBytes | undefined, bytes: number): void {
+    if (this.journal.add(key, before && copyBytes(before), bytes)) return
     this.journal.clear()
     for (const partition of this.in(PartitionState.BEHIND)) this.set(partition, PartitionState.STALE)
   }
@@ -111,9 +113,25 @@ export class StoredIndex {
     return this.#states.every(state => state === PartitionState.READY)
   }
 
+  /** Whether what the store says of the partitions that are ready is more than is so. */
+  get isUnsaved(): boolean {
+    return this.#overstated !== this.#corrected
+  }
+
+  /** The store says more than is so from now on, until it is told otherwise. */
+  overstated(): void {
+    this.#overstated++
+  }
+
   /** What the store is to say of it. Only once it has an id. */
   saved(): StoreChange {
     return savedAs(this.id!, this, this.#states, 0)
+  }
+
+  /** The same, where it may say more than is so; it may come to that again before this is written. */
+  correction(): IndexWrite {
+    const upTo = this.#overstated
+    return { changes: [this.saved()], written: () => (this.#corrected = upTo) }
   }
 }
 

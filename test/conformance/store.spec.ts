@@ -92,7 +92,7 @@ describe('stores', () => {
   }
 
   describe('MemoryStore', () => {
-    describeStore({ create: async () => new MemoryStore() })
+    describeStore({ create: async () => new MemoryStore(systemClock) })
   })
 
   describe('LevelStore over memory-level', () => {
@@ -122,7 +122,7 @@ describe('stores', () => {
   })
 
   describe('ApplyLoop over MemoryStore', () => {
-    describeRecordStore(async () => recordsOver(new MemoryStore()))
+    describeRecordStore(async () => recordsOver(new MemoryStore(systemClock)))
   })
 
   describe('ApplyLoop over memory-level', () => {

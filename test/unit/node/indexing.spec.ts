@@ -10,7 +10,7 @@ import type { Clock } from '../../../src/runtime/clock.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
 import { systemClock } from '../../../src/runtime/system-clock.ts'
 import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
-import { indexRange } from '../../../src/storage/key-layout.ts'
+import { indexRange, KeyKind } from '../../../src/storage/key-layout.ts'
 import { LevelStore } from '../../../src/storage/level-store.ts'
 import type { IndexDefinition } from '../../../src/storage/stored-index.ts'
 import { apply, record } from '../../conformance/record-store-suite.ts'
@@ -29,11 +29,13 @@ describe('the indexes of a node', () => {
   let indexing: Indexing
   let records: ApplyLoop
   let events: Emitter<CoreEvents>
-  /** What is to happen a minute later. */
+  /** What is to happen a minute later, or more. */
   let later: (() => void)[]
+  let delaysMs: number[]
 
   async function start(isNew: boolean): Promise<void> {
     later = []
+    delaysMs = []
     events = new Emitter()
     indexing = new Indexing({ store, partitions: 8, logger: silentLogger, rules: SOUND_RULES, events })
     records = new ApplyLoop({ store, clock: systemClock, indexes: indexing.indexes })
@@ -42,6 +44,7 @@ describe('the indexes of a node', () => {
       after: (delayMs, fn) => {
         if (delayMs < 60_000) return systemClock.after(delayMs, fn)
         later.push(fn)
+        delaysMs.push(delayMs)
         return { cancel: () => later.splice(later.indexOf(fn), 1) }
       }
     }
@@ -90,6 +93,33 @@ describe('the indexes of a node', () => {
     later[0]!()
     await until(async () => (await known()) === 1)
     assert.deepEqual([indexing.find(KS, 'a')?.name, indexing.find(KS, 'b')], ['a', undefined])
+  })
+
+  it('are forgotten an hour after their keyspace was opened without any', async () => {
+    indexing.define(KS, [definition('a'), definition('b')])
+    await until(isReady)
+    await stop()
+    await start(false)
+    indexing.define(KS, [])
+    indexing.define(KS, [])
+    assert.deepEqual(delaysMs, [3_600_000])
+    indexing.define(KS, [definition('b')])
+    assert.deepEqual(delaysMs, [3_600_000, 60_000], 'sooner, when others of it are defined')
+    assert.equal(later.length, 1)
+    later[0]!()
+    await until(async () => (await known()) === 1)
+    assert.equal(indexing.find(KS, 'b')?.name, 'b')
+    await stop()
+    await start(false)
+    indexing.define(KS, [])
+    later[0]!()
+    await until(async () => (await known()) === 0)
+    assert.equal(
+      (await store.page({ gte: Uint8Array.of(KeyKind.INDEX_ENTRY), lt: Uint8Array.of(KeyKind.RAFT_LOG) }, 1)).length,
+      0
+    )
+    indexing.define(KS, [definition('a')])
+    await until(() => isReady() && indexing.status().length === 1)
   })
 
   it('are kept when they are defined within that time, and nothing is left to happen after a stop', async () => {

@@ -8,8 +8,10 @@ import type { BackendOptions, BackendSource } from '../../../src/node/backend.ts
 import { indexDefinitions } from '../../../src/node/index-definitions.ts'
 import type { IndexDoor } from '../../../src/node/index-door.ts'
 import type { KeyspaceOptions } from '../../../src/node/keyspace-options.ts'
+import type { Keyspace } from '../../../src/node/keyspace.ts'
 import { NodeKeyspace } from '../../../src/node/node-keyspace.ts'
 import type { IndexDefinition } from '../../../src/storage/stored-index.ts'
+import { createTestCluster } from '../../../src/testing/index.ts'
 
 const stamp = { hlc: 1, actor: '00112233445566ff' as Actor }
 
@@ -193,4 +195,35 @@ describe('the indexes of a keyspace', () => {
     const [definition] = indexDefinitions(utf8('ks'), { a: () => 1 }, () => assert.fail('there is no value'))
     assert.deepEqual(definition!.valuesOf(recordOf(undefined)), [])
   })
+})
+
+describe('an index that an earlier life of a node has left', () => {
+  for (const [afterMs, isKept] of [
+    [3_000_000, true],
+    [4_200_000, false]
+  ] as const) {
+    it(`is ${isKept ? 'kept' : 'dropped'} ${afterMs / 60_000} minutes after its keyspace was opened without it`, async () => {
+      const cluster = await createTestCluster(1, { disk: true })
+      const open = (): Keyspace<number> =>
+        cluster.node(0).keyspace<number>('k', { indexes: { byValue: (value: number) => value } })
+      try {
+        await cluster.run(open().put('a', 1))
+        await cluster.advance(1000)
+        cluster.crash(0)
+        cluster.restart(0)
+        await cluster.settled()
+        cluster.node(0).keyspace('k')
+        await cluster.advance(afterMs)
+        open()
+        await cluster.advance(1000)
+        const known = cluster.node(0).status().indexes
+        assert.deepEqual(
+          known.map(({ state, built }) => [state, built]),
+          [['ready', isKept ? 0 : 1]]
+        )
+      } finally {
+        await cluster.stop()
+      }
+    }).timeout(60_000)
+  }
 })

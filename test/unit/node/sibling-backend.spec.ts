@@ -64,6 +64,10 @@ describe('the calls of a keyspace with siblings', () => {
     )
     assert.deepEqual(times(), [100, 90, 30, 20])
     assert.ok(asked.every(({ options }) => options.signal === signal))
+    asked = []
+    const batch = Array.from({ length: 4 }, (_, i) => ({ type: 'put', key: 'x', value: i }) as const)
+    await open({ conflicts: 'siblings' }).batch(batch, { timeoutMs: 25, signal })
+    assert.deepEqual(times(), [25, 15, 5, 1], 'of a batch as a whole')
   })
 
   it('make each write of a batch by itself, those of one key in their order', async () => {

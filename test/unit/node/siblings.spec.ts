@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import {
   isKilovoltError,
+  KilovoltError,
   type Keyspace,
   type KeyspaceOptions,
   PnCounter,
   type PnCounts,
   resolvers
 } from '../../../src/index.ts'
+import { createSessionStore, type SessionData } from '../../../src/session/index.ts'
 import { createTestCluster, type TestCluster } from '../../../src/testing/index.ts'
 
 let cluster: TestCluster
@@ -40,6 +42,18 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 }
 
 describe('a keyspace with siblings', () => {
+  it('says that it is one, and is refused for sessions', async () => {
+    await start(1)
+    const node = cluster.node(0)
+    assert.deepEqual([node.conflicts, node.keyspace('a').conflicts], ['newest', 'newest'])
+    createSessionStore(node.keyspace<SessionData>('a'))
+    for (const conflicts of ['siblings', resolvers.deepMerge] as const) {
+      const keyspace = node.keyspace<SessionData>('b', { conflicts })
+      assert.equal(keyspace.conflicts, 'siblings')
+      assert.throws(() => createSessionStore(keyspace), { code: 'KV_CONFIG' })
+    }
+  })
+
   it('keeps what was put without having seen each other, until somebody has seen all of it', async () => {
     const [a, b, c] = (await keyspaces<string>(3, { conflicts: 'siblings' })) as [
       Keyspace<string>,
@@ -324,6 +338,125 @@ describe('a counter', () => {
     assert.deepEqual(await run(a.get('n')), { me: [8, 2] })
     await run(new PnCounter(a, 'n', { actor: 'constructor' }).add(1))
     assert.equal(await run(again.value()), 7)
+  })
+})
+
+describe('a counter that counts slowly', () => {
+  let release: () => void
+  let asked: (number | undefined)[]
+  let stored: PnCounts | undefined
+
+  function counter(): PnCounter {
+    asked = []
+    stored = undefined
+    const held = new Promise<void>(resolve => (release = resolve))
+    return new PnCounter(
+      {
+        getEntry: async (_key: string, options: { timeoutMs?: number }) => {
+          asked.push(options.timeoutMs)
+          await held
+          return stored === undefined ? undefined : { value: stored, context: '' }
+        },
+        put: async (_key: string, value: PnCounts, options: { timeoutMs?: number }) => {
+          asked.push(options.timeoutMs)
+          stored = value
+        }
+      } as unknown as Keyspace<PnCounts>,
+      'n',
+      { actor: 'me' }
+    )
+  }
+
+  it('does not hold up who wants to wait no longer, and counts nothing for them', async () => {
+    const slow = counter()
+    const first = slow.add(1)
+    const abort = new AbortController()
+    const aborted = slow.add(10, { signal: abort.signal })
+    const late = slow.add(100, { timeoutMs: 1 })
+    const last = slow.add(1000)
+    abort.abort()
+    await assert.rejects(aborted, { code: 'KV_ABORTED' })
+    await assert.rejects(late, (error: unknown) => {
+      return isKilovoltError(error, 'KV_TIMEOUT') && error.details['outcome'] === 'not-executed'
+    })
+    assert.deepEqual(asked, [undefined])
+    release()
+    await Promise.all([first, last])
+    assert.deepEqual(stored, { me: [1001, 0] })
+  })
+
+  it('leaves it to the keyspace to refuse a deadline that is none', async () => {
+    const slow = counter()
+    release()
+    for (const timeoutMs of [0, -1, NaN, 600_001]) await slow.add(1, { timeoutMs })
+    assert.deepEqual(
+      asked.filter((_, i) => i % 2 === 0),
+      [0, -1, NaN, 600_001]
+    )
+  })
+
+  it('has the time of its deadline for all that it asks', async () => {
+    const slow = counter()
+    const adding = slow.add(1, { timeoutMs: 10_000 })
+    await new Promise(resolve => setTimeout(resolve, 20))
+    release()
+    await adding
+    const [read, write] = asked as [number, number]
+    assert.ok(read <= 10_000 && read > 9000)
+    assert.ok(write <= 9990 && write > 8000, `${write} ms were left to it`)
+  })
+})
+
+describe('a counter whose key is deleted', () => {
+  it('counts from nothing again, as all others do that were counting', async () => {
+    const all = await keyspaces<PnCounts>(3, { conflicts: resolvers.pnCounter })
+    const counters = all.map((keyspace, i) => new PnCounter(keyspace, 'n', i === 0 ? {} : { actor: `node ${i}` }))
+    const [first, second, third] = counters as [PnCounter, PnCounter, PnCounter]
+    for (const counter of counters) await run(counter.add(5))
+    assert.equal(await run(all[1]!.delete('n')), true)
+    await run(first.add(1))
+    assert.equal(await run(first.value()), 1)
+    await run(second.add(1))
+    await run(second.add(-3))
+    assert.equal(await run(third.value()), -1)
+    await run(Promise.all(counters.map(counter => counter.add(10))))
+    assert.equal(await run(third.value()), 29)
+    assert.equal(Object.keys((await run(all[0]!.get('n')))!).length, 3)
+  })
+
+  it('loses nothing of what the deletion has not seen', async () => {
+    const [a, b] = (await keyspaces<PnCounts>(2, { conflicts: resolvers.pnCounter })) as [
+      Keyspace<PnCounts>,
+      Keyspace<PnCounts>
+    ]
+    const counter = new PnCounter(a, 'n', { actor: 'me' })
+    await run(counter.add(5))
+    const { context } = (await run(b.getEntry('n')))!
+    await run(counter.add(2))
+    await run(b.delete('n', { context: context! }))
+    await run(counter.add(1))
+    assert.equal(await run(counter.value()), 8, 'its count is one number, of which the deletion has seen a part')
+    await run(b.delete('n'))
+    await run(counter.add(1))
+    assert.equal(await run(counter.value()), 1)
+  })
+
+  it('counts what it may have stored as long as it does not know that it was', async () => {
+    const [a] = (await keyspaces<PnCounts>(1, { conflicts: resolvers.pnCounter })) as [Keyspace<PnCounts>]
+    let isLost = true
+    const lossy = Object.create(a, {
+      put: {
+        value: (...given: Parameters<typeof a.put>) =>
+          isLost ? Promise.reject(new KilovoltError('KV_TIMEOUT', 'lost')) : a.put(...given)
+      },
+      getEntry: { value: (...given: Parameters<typeof a.getEntry>) => a.getEntry(...given) },
+      get: { value: (...given: Parameters<typeof a.get>) => a.get(...given) }
+    }) as Keyspace<PnCounts>
+    const counter = new PnCounter(lossy, 'n', { actor: 'me' })
+    assert.equal(await codeOf(counter.add(5)), 'KV_TIMEOUT')
+    isLost = false
+    await run(counter.add(1))
+    assert.deepEqual(await run(a.get('n')), { me: [6, 0] })
   })
 })
 

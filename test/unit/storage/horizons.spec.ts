@@ -58,6 +58,17 @@ describe('floors and horizons', () => {
     assert.deepEqual(of(5), [0, 0, true])
   })
 
+  it('keep a floor that is raised while all else is being forgotten, whether or not it is higher than before', async () => {
+    await world.settle(horizons.raiseFloors([5, 6, 7], 100))
+    const reset = horizons.reset()
+    const raised = Promise.all([horizons.raiseFloors([5], 90), horizons.raiseFloors([6], 120)])
+    await world.settle(Promise.all([reset, raised]))
+    assert.deepEqual([of(5)[0], of(6)[0], of(7)[0]], [90, 120, 0])
+    disk.crash({ machine: true })
+    await open()
+    assert.deepEqual([of(5)[0], of(6)[0], of(7)[0]], [90, 120, 0])
+  })
+
   it('count for the floor at once, and for the horizon when it is stored', async () => {
     const floors = horizons.raiseFloors([5], 100)
     const raised = horizons.raiseHorizons([5], 80)

@@ -19,6 +19,7 @@ import {
   partitionOfKey
 } from '../../../src/storage/key-layout.ts'
 import { LevelStore } from '../../../src/storage/level-store.ts'
+import type { Store } from '../../../src/storage/store.ts'
 import { PartitionState, type IndexDefinition, type StoredIndex } from '../../../src/storage/stored-index.ts'
 import { apply, place, record } from '../../conformance/record-store-suite.ts'
 import { GatedStore } from '../../support/gated-store.ts'
@@ -93,6 +94,45 @@ class Life {
 
   put(key: string, hlc: number, value: string | undefined): Promise<unknown> {
     return apply(this.records, { ...place(partitionOf(key), key), keyspace: KS }, record(hlc, value))
+  }
+}
+
+/** A store whose writes fail when they are told to, and all of them once its process has ended. */
+class FaultyStore implements Store {
+  readonly permanent = true
+  readonly readsAtOnce = false
+  isOver = false
+  readonly #base: Store
+  #skip = 0
+  #left = 0
+
+  constructor(base: Store) {
+    this.#base = base
+  }
+
+  /** After so many writes so many fail. */
+  refuse(skip: number, count: number): void {
+    this.#skip = skip
+    this.#left = count
+  }
+
+  get: Store['get'] = key => this.#base.get(key)
+  getMany: Store['getMany'] = (...asked) => this.#base.getMany(...asked)
+  page: Store['page'] = (...asked) => this.#base.page(...asked)
+  batch: Store['batch'] = (...given) => this.#refusal() ?? this.#base.batch(...given)
+  clear: Store['clear'] = range => this.#refusal() ?? this.#base.clear(range)
+  close: Store['close'] = async () => {}
+
+  #refusal(): Promise<never> | undefined {
+    if (!this.isOver) {
+      if (this.#skip > 0) {
+        this.#skip--
+        return undefined
+      }
+      if (this.#left <= 0) return undefined
+      this.#left--
+    }
+    return Promise.reject(new Error('the disk has failed'))
   }
 }
 
@@ -395,6 +435,100 @@ describe('the indexes of a store', function () {
         }
       ),
       { numRuns: 300 }
+    )
+  })
+
+  it('are not taken for whole when a partition was written to after it could not be deleted', async () => {
+    const base = await LevelStore.open(new MemoryLevel({ storeEncoding: 'view' }))
+    const faulty = new FaultyStore(base)
+    await life.stop()
+    life = await new Life(new GatedStore(faulty, true)).start()
+    life.indexes.define(words(1))
+    await life.ready()
+    faulty.refuse(0, 1)
+    await assert.rejects(life.records.dropPartition(partitionOf('a')), { code: 'KV_STORAGE' })
+    const written = life.put('a', 1, 'red')
+    await written
+    faulty.isOver = true
+    await life.stop()
+    store = new GatedStore(base, true)
+    life = await new Life(store).start()
+    life.indexes.define(words(1))
+    await assertTrue(1)
+    assert.deepEqual(await found(), ['red1 a'])
+  })
+
+  it('are never taken for whole when they are not, whichever write fails and wherever the process ends', async () => {
+    const key = fc.constantFrom('a', 'a1', 'a2', 'a3', 'b', 'c', 'i')
+    const step = fc.oneof(
+      {
+        weight: 10,
+        arbitrary: fc.record({ kind: fc.constant('put'), key, value: fc.constantFrom('red', 'blue bad', undefined) })
+      },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('drop'), key }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({ kind: fc.constant('refuse'), skip: fc.nat(4), count: fc.integer({ min: 1, max: 3 }) })
+      },
+      { weight: 3, arbitrary: fc.record({ kind: fc.constant('crash'), skip: fc.nat(6), knows: fc.boolean() }) },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('define') }) },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('rot') }) },
+      { weight: 3, arbitrary: fc.record({ kind: fc.constant('rest') }) }
+    ) as fc.Arbitrary<{
+      readonly kind: string
+      readonly key?: string
+      readonly value?: string
+      readonly skip?: number
+      readonly count?: number
+      readonly knows?: boolean
+    }>
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 30 }), fc.boolean(), async (steps, isSlow) => {
+        await life.stop()
+        const base = await LevelStore.open(new MemoryLevel({ storeEncoding: 'view' }))
+        let faulty = new FaultyStore(base)
+        const begin = async (): Promise<void> => {
+          faulty = new FaultyStore(base)
+          store = new GatedStore(faulty, true)
+          life = await new Life(store).start()
+        }
+        const rest = (): Promise<void> => new Promise(resolve => setTimeout(resolve, 1))
+        const crash = async (): Promise<void> => {
+          faulty.isOver = true
+          await life.stop()
+          await begin()
+        }
+        await begin()
+        life.indexes.define(words(1, isSlow))
+        let hlc = 0
+        for (const { kind, key: name = '', value, skip = 0, count = 0, knows = false } of steps) {
+          if (kind === 'put') void life.put(name, ++hlc, value).catch(() => {})
+          else if (kind === 'drop') void life.records.dropPartition(partitionOf(name)).catch(() => {})
+          else if (kind === 'rest') await rest()
+          else if (kind === 'define') life.indexes.define(words(1, isSlow))
+          else if (kind === 'refuse') faulty.refuse(skip, count)
+          else if (kind === 'rot') {
+            const { index } = life
+            const some = index?.id === undefined ? [] : await base.page(indexEntryRange(index.id, ALL_KEYS), 1)
+            for (const [entry] of some) await base.batch([{ key: entry, value: Uint8Array.of(1) }], { sync: false })
+            if (index !== undefined) void life.indexes.page(index, ALL_KEYS, 10, false)
+          } else if (kind === 'crash') {
+            faulty.refuse(skip, Infinity)
+            await rest()
+            await crash()
+            if (knows) life.indexes.define(words(1, isSlow))
+          }
+        }
+        await rest()
+        faulty.refuse(0, 0)
+        await crash()
+        life.indexes.define(words(1, isSlow))
+        await life.ready()
+        // What is damaged is noticed when it is read.
+        await found()
+        await assertTrue(1)
+      }),
+      { numRuns: 400 }
     )
   })
 

@@ -129,13 +129,31 @@ describe('the source of stamps', () => {
     const far = hlcFromMs(NOW + 10_000) + 1
     stamps.observe(far)
     assert.equal(hlcToMs(isNow(stamps.next()).hlc), NOW)
-    assert.deepEqual(isNow(stamps.next(far)), { hlc: far + 1, actor: ACTOR })
+    assert.equal(isNow(stamps.next(far)).hlc, far + 1)
     assert.equal(hlcToMs(isNow(stamps.next()).hlc), NOW, 'that was for one stamp only')
     stamps.observe(far - 1)
     assert.equal(isNow(stamps.next()).hlc, far)
     wall.nowMs += 1
     assert.equal(isNow(stamps.next(far + 5)).hlc, far + 6, 'what is within the bound is taken note of')
     assert.equal(isNow(stamps.next()).hlc, far + 7)
+  })
+
+  it('D3: never issues a stamp twice that follows one from too far ahead, in this life or in another', async () => {
+    const store = await newStore()
+    const far = hlcFromMs(NOW + 60_000)
+    const issued = new Set<string>()
+    for (let life = 0; life < 3; life++) {
+      const limits = { actor: ACTOR, ceiling: await ceilingOf(store), maxAheadMs: 10_000 }
+      const stamps = new CeilingStampSource({ store, clock: new Wall() }, limits)
+      for (let i = 0; i < 3; i++) {
+        const { hlc, actor } = await stamps.next(far)
+        assert.equal(hlc, far + 1, 'it is the next one')
+        assert.match(actor, /^[0-9a-f]{16}$/u)
+        issued.add(actor)
+      }
+      await stamps.close()
+    }
+    assert.equal(issued.size, 9)
   })
 
   it('D2: also when the ceiling has to be raised first', async () => {
