@@ -128,7 +128,7 @@ export const canaries: readonly Canary[] = [
     name: 'W2 left out: a watch that changes to another copy does not look for what the former one never had',
     sabotage: withRules({ rewindWatches: false }),
     scenario: watch,
-    hint: 7
+    hint: 11
   },
   {
     name: 'a watch that goes on by its token is told nothing of what came since',
@@ -158,7 +158,7 @@ export const canaries: readonly Canary[] = [
     name: 'S4 left out: an owner that has lost what it minted goes on under the same name',
     sabotage: withRules({ renameMint: false }),
     scenario: siblings,
-    hint: 16
+    hint: 38
   },
   {
     name: 'X1 left out: old entries of an index stay, and what is read is not compared with its entry',
