@@ -120,6 +120,7 @@ class Assembly implements NodeCore {
       clock,
       logger,
       rules,
+      repairIntervalMs: config.repairIntervalMs,
       topology: () => this.cluster.topology,
       catchUp: (epoch: number, timeoutMs: number) => this.cluster.catchUp(epoch, timeoutMs),
       isOver: () => this.cluster.isOver,

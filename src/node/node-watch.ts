@@ -8,6 +8,7 @@ import { isTombstone, type RecordBytes, recordStamp, STAMP_BYTES } from '../mode
 import { formatStamp } from '../model/stamp.ts'
 import type { WatchHub } from '../replication/watch-hub.ts'
 import type { WatchChange, WatchListener, WatchSubscription } from '../replication/watch-subscription.ts'
+import { nameOf } from '../replication/watch-shard.ts'
 import { decodeToken } from '../replication/watch-token.ts'
 import { EMPTY_BYTES, toHex } from '../base/bytes.ts'
 import { ACTOR_BYTES, type Actor } from '../model/node-id.ts'
@@ -16,7 +17,7 @@ import type { ResetEvent, Watch, WatchEvent, WatchOptions } from './watch.ts'
 
 /** What watching needs of the node. */
 export interface WatchDoor {
-  readonly hub: Pick<WatchHub, 'add' | 'remove' | 'covered' | 'book'>
+  readonly hub: Pick<WatchHub, 'add' | 'remove' | 'covered' | 'book' | 'reset'>
   readonly ring: Ring
   /** Calls back when the node stops; returns a function that forgets it. */
   onStopped(listener: () => void): () => void
@@ -121,11 +122,8 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
   /** See {@link WatchListener}. */
   change(change: WatchChange, token: () => string): void {
     const bytes = sizeOf(change)
-    if (this.#queue.length - this.#head >= this.#max || this.#bytes + bytes > BUFFER_BYTES_MAX) {
-      this.#clear()
-      this.#subscription?.reset()
-      return
-    }
+    if (this.#queue.length - this.#head >= this.#max || this.#bytes + bytes > BUFFER_BYTES_MAX)
+      return this.#overflow({ change, token })
     this.#bytes += bytes
     this.#push({ change, token })
   }
@@ -141,6 +139,33 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
       return
     }
     this.#push({ change: undefined, token })
+  }
+
+  /**
+   * Of what has no room the last version of each key stays, behind a reset, if that is much less: who reads anew after the reset
+   * need not find it yet, where one copy alone has it. Else there is another reset when the copies agree.
+   */
+  #overflow(last: Queued): void {
+    const latest = new Map<string, Queued & { readonly change: WatchChange }>()
+    for (const { change, token } of [...this.#queue.slice(this.#head), last]) {
+      if (change === undefined) continue
+      const name = nameOf(change)
+      latest.delete(name)
+      latest.set(name, { change, token })
+    }
+    const kept = [...latest.values()]
+    const bytes = kept.reduce((sum, { change }) => sum + sizeOf(change), 0)
+    const isKept = kept.length <= this.#max / 2 && bytes <= BUFFER_BYTES_MAX / 2
+    this.#clear()
+    const subscription = this.#subscription!
+    if (isKept) subscription.reset()
+    else this.#door!.hub.reset(subscription)
+    // Who goes on from there in a later life is told of all that was dropped.
+    const { token } = this.#queue[0]!
+    this.#queue = [{ change: undefined, token: this.#last ?? (() => this.#since ?? token()) }]
+    if (!isKept) return
+    this.#queue.push(...kept)
+    this.#bytes = bytes
   }
 
   /** See {@link WatchListener}. */

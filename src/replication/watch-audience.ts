@@ -67,19 +67,10 @@ export class WatchAudience {
 
   /** Those that watch a partition. */
   of(partition: PartitionId): readonly WatchSubscription[] {
-    return this.#all().filter(({ partitions }) => partitions.includes(partition))
+    return this.all().filter(({ partitions }) => partitions.includes(partition))
   }
 
-  /** Tells everybody who watches a partition that something cannot be told. */
-  reset(partition: PartitionId): void {
-    for (const subscription of this.of(partition)) subscription.reset()
-  }
-
-  resetAll(): void {
-    for (const subscription of this.#all()) subscription.reset()
-  }
-
-  #all(): readonly WatchSubscription[] {
+  all(): readonly WatchSubscription[] {
     return [...this.#byPrefix, ...[...this.#byKey.values()].flatMap(set => [...set])]
   }
 }

@@ -24,6 +24,8 @@ export interface WatchDesk {
   feed(store: StoreId): WatchFeed | undefined
   /** Something of where the node stands has changed. */
   moved(): void
+  /** Tells a watch that something cannot be told. */
+  reset(subscription: WatchSubscription): void
   /** The one that feeds a partition cannot be searched. Whether another owner takes over. */
   distrust(shard: WatchShard): boolean
   /** Resolves a moment later, or when the node stops: all who have to ask again wait together. */

@@ -156,7 +156,10 @@ export class WatchFeed {
 
   #tellOne(arrival: Arrival, book: WatchBook): void {
     const { seq, partition, record, expired } = arrival
-    if (this.#owner.shard(partition)?.isNews(arrival, record, expired) !== true) return
+    const shard = this.#owner.shard(partition)
+    // What came before this owner took over is searched for next. Some of it was told, and forgotten as all is settled.
+    if (shard === undefined || (shard.phase === 'behind' && shard.source === this.store)) return
+    if (!shard.isNews(arrival, record, expired)) return
     this.#owner.audience.tell(owned(arrival), { book, feed: this.position, seq })
   }
 

@@ -16,6 +16,7 @@ import { unite, type WatchFilter } from './watch-filter.ts'
 import { resumeWatch } from './watch-resume.ts'
 import { rewindShard } from './watch-rewind.ts'
 import { WatchRooms } from './watch-rooms.ts'
+import { WatchSettling } from './watch-settling.ts'
 import { START_SLACK_MS, type ToldBudget, WatchShard } from './watch-shard.ts'
 import type { WatchSource } from './watch-source.ts'
 import { type WatchBook, type WatchListener, WatchSubscription } from './watch-subscription.ts'
@@ -31,6 +32,8 @@ export interface WatchHubDeps {
   readonly rules: PlacementRules
   readonly topology: () => Topology | undefined
   readonly isAlive: (store: StoreId) => boolean
+  /** How often copies are compared, ms. */
+  readonly repairIntervalMs: number
 }
 
 /** Versions that a node remembers to have told, over all partitions; some 150 bytes each. */
@@ -39,10 +42,6 @@ const TOLD_MAX = 131_072
 const ARRANGE_EVERY_MS = 250
 /** Watches of one node. */
 export const WATCHES_MAX = 10_000
-
-/** How often it is looked whether a resumed watch has to remember by itself what it was told, and how long it does, ms. */
-const SETTLE_EVERY_MS = 5000
-const SEEN_FOR_MS = 3_600_000
 /** Who could not be searched for what was missed feeds a partition only where nobody else does for so long, ms. */
 const DISTRUST_MS = 30_000
 /** What could not be had is asked for again after this time or less, ms. */
@@ -69,9 +68,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
   readonly #rooms: WatchRooms
   /** Those who wait until all they need was asked for. */
   readonly #waiting = new Map<WatchSubscription, Deferred<void>>()
-  /** Those that have gone on where an earlier one stood, and remember by themselves what they were told, each since when. */
-  readonly #resumed = new Map<WatchSubscription, number>()
-  #settledMs = -Infinity
+  readonly #settling: WatchSettling
   #generation = 1
   #clusterId: ClusterId | undefined
   #book: WatchBook | undefined
@@ -84,6 +81,12 @@ export class WatchHub implements FeedOwner, WatchDesk {
     this.#deps = deps
     this.ask = new WatchAsk(deps)
     this.#rooms = new WatchRooms(deps.clock)
+    this.#settling = new WatchSettling({
+      clock: deps.clock,
+      repairIntervalMs: deps.repairIntervalMs,
+      isComplete: () => this.#isComplete,
+      shard: partition => this.#shards.get(partition)
+    })
   }
 
   get clock(): Clock {
@@ -163,7 +166,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
     if (!this.audience.delete(subscription)) return
     this.#waiting.get(subscription)?.resolve()
     this.#waiting.delete(subscription)
-    this.#resumed.delete(subscription)
+    this.#settling.forget(subscription)
     this.#filters = undefined
     for (const partition of subscription.partitions) {
       if (this.audience.wants(partition)) continue
@@ -185,6 +188,11 @@ export class WatchHub implements FeedOwner, WatchDesk {
   coveredAnew(subscription: WatchSubscription): Promise<void> {
     this.#ask(subscription)
     return this.covered(subscription)
+  }
+
+  /** Tells a watch that something cannot be told, now, and once the copies agree; see {@link WatchSettling}. */
+  reset(subscription: WatchSubscription): void {
+    this.#settling.reset(subscription)
   }
 
   /** Where this node stands; nothing until it is a member. */
@@ -273,7 +281,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
       if (reached !== undefined) behind.set(partition, reached)
     }
     subscription.takeUp(behind)
-    this.#resumed.set(subscription, this.clock.monotonicMs())
+    this.#settling.resumed(subscription)
     void resumeWatch(this, subscription, since)
   }
 
@@ -300,34 +308,9 @@ export class WatchHub implements FeedOwner, WatchDesk {
         this.#feeds.delete(feed.store)
       }
     }
-    this.#settleResumed()
+    this.#settling.look()
     if (this.audience.size === 0) return this.#rest()
     this.#timer = this.#deps.clock.after(ARRANGE_EVERY_MS, () => this.#arrange())
-  }
-
-  /** Looks whether those that have gone on where an earlier one stood need to remember by themselves any longer. */
-  #settleResumed(): void {
-    const nowMs = this.clock.monotonicMs()
-    if (nowMs - this.#settledMs < SETTLE_EVERY_MS) return
-    this.#settledMs = nowMs
-    for (const [subscription, sinceMs] of this.#resumed) {
-      if (!subscription.isInOrder) this.#resumed.set(subscription, nowMs)
-      else this.#settle(subscription, nowMs - sinceMs)
-    }
-  }
-
-  #settle(subscription: WatchSubscription, forMs: number): void {
-    let low = Infinity
-    let endedMs = Infinity
-    for (const partition of subscription.partitions) {
-      const shard = this.#shards.get(partition)
-      low = Math.min(low, shard?.low ?? 0)
-      endedMs = Math.min(endedMs, shard?.endedMs ?? 0)
-    }
-    subscription.settled(low, endedMs)
-    // Where nothing is purged the past does not move on.
-    if (subscription.remembers && forMs >= SEEN_FOR_MS) subscription.forget()
-    if (!subscription.remembers) this.#resumed.delete(subscription)
   }
 
   /** Nobody watches any more. */
@@ -358,6 +341,13 @@ export class WatchHub implements FeedOwner, WatchDesk {
     return other ?? (source !== undefined && slots.includes(source) ? source : slots[0])
   }
 
+  /** Whether nobody is away who may bring something back. */
+  get #isComplete(): boolean {
+    const { topology, isAlive, self } = this.#deps
+    const members = [...(topology()?.members.keys() ?? [])]
+    return members.every(store => store === self || isAlive(store))
+  }
+
   /** Whether an owner of a partition can feed it, as far as is known. */
   #isGood({ strangers }: WatchShard, store: StoreId): boolean {
     const { self, isAlive, clock } = this.#deps
@@ -374,7 +364,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
     if (!isAnother) return
     this.#rest()
     for (const shard of this.#shards.values()) shard.begin(this.#deps.clock.wallMs())
-    this.audience.resetAll()
+    for (const subscription of this.audience.all()) this.reset(subscription)
   }
 
   #reached(): readonly (Reached | undefined)[] {

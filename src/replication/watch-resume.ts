@@ -16,7 +16,7 @@ export async function resumeWatch(hub: WatchDesk, watch: WatchSubscription, sinc
   const isWanted = (): boolean => !watch.isClosed && !hub.signal.aborted
   if (!isWanted()) return
   const isKnown = watch.partitions.every(partition => since.partitions.has(partition))
-  if (!isKnown || since.clusterId !== hub.book?.clusterId) watch.reset()
+  if (!isKnown || since.clusterId !== hub.book?.clusterId) hub.reset(watch)
   if (!hub.rules.resumeWatches) for (const partition of watch.behind.keys()) watch.caughtUp(partition)
   await continueFeeds(hub, watch).catch(() => {})
   for (const partition of watch.behind.keys()) {
@@ -86,7 +86,7 @@ async function catchUp(hub: WatchDesk, watch: WatchSubscription, partition: Part
       })
     : undefined
   if (end?.kind === 'done') watch.caughtUp(partition)
-  else if (end?.kind === 'lost' || (end?.kind === 'failed' && !hub.distrust(shard))) watch.reset()
+  else if (end?.kind === 'lost' || (end?.kind === 'failed' && !hub.distrust(shard))) hub.reset(watch)
   else await hub.retry()
 }
 

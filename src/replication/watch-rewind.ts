@@ -107,8 +107,7 @@ export async function rewindShard(hub: WatchDesk, shard: WatchShard): Promise<vo
   if (isLost) shard.restart(end.horizon, hub.clock.wallMs())
   shard.phase = 'live'
   hub.moved()
-  if (isLost) hub.audience.reset(shard.partition)
-  else for (const subscription of unsure) subscription.reset()
+  for (const subscription of isLost ? hub.audience.of(shard.partition) : unsure) hub.reset(subscription)
 }
 
 function tell(

@@ -78,7 +78,7 @@ const COMPARE_MS = 300_000
 /** How often the healed cluster is asked whether it is at rest, ms. */
 const REST_CHECK_MS = 250
 /** Time within which those who watch must know all that was read at rest, ms. */
-const TELL_MS = 30_000
+const TELL_MS = 100_000
 /** How often it is asked whether all copies are the same, ms. */
 const TREE_CHECK_MS = 1000
 /** How long it must have been at rest, ms. */

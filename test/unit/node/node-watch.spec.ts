@@ -6,7 +6,7 @@ import type { Actor, ClusterId, StoreId } from '../../../src/model/node-id.ts'
 import type { Ring } from '../../../src/model/partition.ts'
 import { encodeRecord, type RecordBytes, recordValue } from '../../../src/model/record.ts'
 import { NodeWatch, type WatchDoor } from '../../../src/node/node-watch.ts'
-import type { WatchOptions } from '../../../src/node/watch.ts'
+import type { WatchEvent, WatchOptions } from '../../../src/node/watch.ts'
 import type { WatchFilter } from '../../../src/replication/watch-filter.ts'
 import { type WatchBook, type WatchListener, WatchSubscription } from '../../../src/replication/watch-subscription.ts'
 import { decodeToken, type Reached, type Standing } from '../../../src/replication/watch-token.ts'
@@ -22,6 +22,8 @@ class FakeHub {
   book: WatchBook | undefined
   subscription: WatchSubscription | undefined
   readonly coverage: Deferred<void> = createDeferred()
+  /** Resets that are to be told again. */
+  resets = 0
   #stop = (): void => {}
 
   get door(): WatchDoor {
@@ -44,6 +46,11 @@ class FakeHub {
     const subscription = (this.subscription = new WatchSubscription(filter, partitions, 0, listener))
     if (since !== undefined) subscription.takeUp(since.partitions)
     return subscription
+  }
+
+  reset(subscription: WatchSubscription): void {
+    this.resets++
+    subscription.reset()
   }
 
   remove(subscription: WatchSubscription): void {
@@ -171,5 +178,52 @@ describe('a watch of an app', () => {
     const foreign = new NodeWatch(() => hub.door, codec, { prefix: 'a', ...(since && { since }) })
     await assert.rejects(foreign.ready, hasCode('KV_TOKEN'))
     await assert.rejects(open({ since: '' }).ready, hasCode('KV_TOKEN'))
+  })
+
+  describe('that has no room for what it is told', () => {
+    const text = ({ type, ...event }: WatchEvent): string =>
+      type === 'reset'
+        ? type
+        : `${type} ${(event as { key: string }).key} ${parseInt((event as { version: string }).version, 16)}`
+
+    async function read(watch: NodeWatch<unknown, string>, count: number): Promise<WatchEvent[]> {
+      const events: WatchEvent[] = []
+      for (let i = 0; i < count; i++) events.push((await watch.next()).value!)
+      return events
+    }
+
+    it('keeps the last version of each of a few keys behind the reset: no read need find them yet', async () => {
+      const watch = open({ buffer: 4 })
+      for (const [key, hlc] of [
+        ['a', 101],
+        ['b', 102],
+        ['a', 103],
+        ['b', 104],
+        ['a', 105],
+        ['c', 106]
+      ] as const)
+        hub.put(key, hlc)
+      assert.deepEqual((await read(watch, 4)).map(text), ['reset', 'put b 104', 'put a 105', 'put c 106'])
+      assert.equal(hub.resets, 0)
+      watch.close()
+    })
+
+    it('keeps nothing of many keys, and asks for another reset when it can be read', async () => {
+      const watch = open({ buffer: 4 })
+      for (const [i, key] of ['a', 'b', 'c', 'd', 'e', 'f'].entries()) hub.put(key, 110 - i)
+      assert.deepEqual((await read(watch, 2)).map(text), ['reset', 'put f 105'])
+      assert.equal(hub.resets, 1)
+      watch.close()
+    })
+
+    it('gives the reset a token from which all that was dropped is told again', async () => {
+      const watch = open({ buffer: 4 })
+      hub.put('first', 100)
+      const [first] = await read(watch, 1)
+      for (const key of ['a', 'b', 'c', 'd', 'e']) hub.put(key, 101)
+      const [reset] = await read(watch, 1)
+      assert.deepEqual([reset!.type, reset!.token], ['reset', first!.token])
+      watch.close()
+    })
   })
 })

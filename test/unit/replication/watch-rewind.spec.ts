@@ -21,6 +21,7 @@ import {
   type RewindRequest
 } from '../../../src/replication/watch-wire.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
+import type { Arrival } from '../../../src/storage/arrival-log.ts'
 import type { StoredRecord } from '../../../src/storage/record-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
@@ -41,6 +42,8 @@ class Owners {
   readonly alive = new Set([1, 2, 3].map(store))
   /** What each says to REWIND. Default: nothing was missed. */
   readonly rewinds = new Map<number, Rewind>()
+  /** What has arrived at each before it is asked. Default: nothing. */
+  readonly arrivals = new Map<number, readonly Arrival[]>()
   /** Who was asked to rewind, in order. */
   readonly rewound: number[] = []
   readonly #topology: Topology
@@ -62,7 +65,8 @@ class Owners {
       logger: silentLogger,
       rules: SOUND_RULES,
       topology: () => this.#topology,
-      isAlive: (id: StoreId) => this.alive.has(id)
+      isAlive: (id: StoreId) => this.alive.has(id),
+      repairIntervalMs: 600_000
     }
     this.hub = new WatchHub(deps as unknown as WatchHubDeps)
   }
@@ -117,7 +121,9 @@ class Owners {
       const { waitMs, partitions, wantsHorizons } = decodeWatch(body)
       const horizons = wantsHorizons ? partitions.map(partition => [partition, 0] as const) : []
       const reply = { log: new Uint8Array(LOG_ID_BYTES).fill(owner), seq: 1, expiredUntil: 0, gaps: [], strangers: [] }
-      return answer(waitMs === 0 ? 1 : waitMs, () => encodeWatchReply({ ...reply, horizons, arrivals: [] }))
+      const arrivals = this.arrivals.get(owner) ?? []
+      this.arrivals.delete(owner)
+      return answer(waitMs === 0 ? 1 : waitMs, () => encodeWatchReply({ ...reply, horizons, arrivals }))
     }
     const request = decodeRewind(body)
     this.rewound.push(owner)
@@ -160,6 +166,16 @@ describe('a watched partition whose owner is gone', () => {
     }
 
   const broken: Rewind = () => new KilovoltError('KV_STORAGE', 'it cannot be read')
+
+  it('is told of what the next one has by what is found there, not by what had arrived: that may have been told and forgotten', async () => {
+    const told = await owners.watch([0])
+    const before = { ...missed('p0-before', 0), previous: undefined }
+    owners.arrivals.set(2, [{ ...before, seq: 1 }])
+    owners.rewinds.set(2, pages(0, 1))
+    await owners.lose()
+    await owners.until(() => isLive() && owners.source(0) === 2, 15_000)
+    assert.deepEqual(told, ['p0-0'])
+  })
 
   it('is searched at another one when the first to take over cannot be searched', async () => {
     const told = await owners.watch([0])
