@@ -115,7 +115,17 @@ export function pooledCopy(bytes: Uint8Array): Uint8Array {
 
 /** Text of one character for each byte: what a `Map` can be asked for, at a tenth of the cost of hexadecimal. */
 export function toLatin1(bytes: Uint8Array): string {
+  // Not by a view, for which a short array would have to be given a buffer of its own.
+  if (bytes.length <= BUFFERLESS_MAX) return String.fromCharCode.apply(null, bytes as unknown as number[])
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+}
+
+/** The bytes of such a text. */
+export function fromLatin1(text: string): Uint8Array {
+  const { length } = text
+  const bytes = new Uint8Array(length)
+  for (let i = 0; i < length; i++) bytes[i] = text.charCodeAt(i)
+  return bytes
 }
 
 const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))

@@ -1,15 +1,20 @@
 import sortedBTree from 'sorted-btree'
-import { compareBytes, ownBytes, toLatin1 } from '../base/bytes.ts'
+import { fromLatin1, ownBytes, toLatin1 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Store, StoreChange, StoreEntry, StoreRange } from './store.ts'
 
-type Tree = InstanceType<typeof sortedBTree.default<Uint8Array, Uint8Array>>
+/** The value of a key, found both by its key and in its place in the order. */
+interface Cell {
+  value: Uint8Array
+}
+type Tree = InstanceType<typeof sortedBTree.default<string, Cell>>
 
 /** A range that is being cleared, piece by piece. */
-interface Clearing extends Pick<StoreRange, 'lt'> {
+interface Clearing {
   /** Where the next piece begins. */
-  from: Uint8Array
+  from: string
+  readonly lt: string | undefined
   /** What has been written since behind that place: it stays. */
   readonly kept: Set<string>
 }
@@ -20,15 +25,18 @@ const DELETE = { delete: true } as const
 const CLEARED_AT_ONCE = 1000
 
 /**
- * The {@link Store} of a node that is given no database: a B+ tree in memory. Keys lie side by side in nodes of up to 32, which
- * are changed in place; the persistent tree of memory-level makes seventeen nodes anew for each insertion among a million.
- * Everything but the clearing of a large range happens within the call, so that nobody sees half of a batch, and a page is of
- * one moment.
+ * The {@link Store} of a node that is given no database: maps, in which keys are looked up, and a B+ tree, which has them in
+ * order. Keys are texts of a character for each byte: they are hashed and compared in native code, and an array would take
+ * more than twice the memory. In the tree they lie side by side in nodes of up to 32, which are changed in place; what a
+ * write does not add or delete leaves it as it is. Everything but the clearing of a large range happens within the call, so
+ * that nobody sees half of a batch, and a page is of one moment.
  */
 export class MemoryStore implements Store {
   readonly permanent = false
   readonly readsAtOnce = true
-  #tree: Tree | undefined = new sortedBTree.default<Uint8Array, Uint8Array>(undefined, compareBytes)
+  #tree: Tree | undefined = new sortedBTree.default<string, Cell>(undefined, compareNames)
+  /** One for each partition: a single map would stand still when it grows, and hold 16 million at most. */
+  readonly #cells = new Map<number, Map<string, Cell>>()
   readonly #clock: Pick<Clock, 'soon'>
   readonly #clearings = new Set<Clearing>()
 
@@ -37,24 +45,23 @@ export class MemoryStore implements Store {
   }
 
   get(key: Uint8Array): Uint8Array | undefined | Promise<undefined> {
-    return this.#tree === undefined ? Promise.reject(closed()) : this.#tree.get(key)
+    return this.#tree === undefined ? Promise.reject(closed()) : this.#valueOf(key)
   }
 
   getMany(keys: readonly Uint8Array[]): readonly (Uint8Array | undefined)[] | Promise<never> {
-    const tree = this.#tree
-    if (tree === undefined) return Promise.reject(closed())
+    if (this.#tree === undefined) return Promise.reject(closed())
     const values: (Uint8Array | undefined)[] = []
-    for (const key of keys) values.push(tree.get(key))
+    for (const key of keys) values.push(this.#valueOf(key))
     return values
   }
 
   async batch(changes: readonly StoreChange[]): Promise<void> {
     const tree = this.#open()
     for (const { key, value } of changes) {
-      if (value === undefined) tree.delete(key)
-      else tree.set(key, ownBytes(value))
+      const name = toLatin1(key)
+      if (value === undefined) this.#delete(tree, name)
+      else this.#set(tree, name, ownBytes(value))
     }
-    if (this.#clearings.size > 0) this.#keep(changes)
   }
 
   async page(
@@ -66,30 +73,33 @@ export class MemoryStore implements Store {
     const tree = this.#open()
     const entries: StoreEntry[] = []
     if (limit <= 0 || tree.size === 0) return entries
+    const from = toLatin1(gte)
+    const end = lt && toLatin1(lt)
     let bytes = 0
     /** Whether there is room for more. */
-    const take = (key: Uint8Array, value: Uint8Array): boolean => {
-      entries.push([key, value])
-      bytes += key.length + value.length
+    const take = (name: string, { value }: Cell): boolean => {
+      entries.push([fromLatin1(name), value])
+      bytes += name.length + value.length
       return entries.length < limit && bytes < maxBytes
     }
     if (isReverse) {
-      for (const [key, value] of tree.entriesReversed(lt, undefined, true)) {
-        if (compareBytes(key, gte) < 0 || !take(key, value)) break
-      }
+      for (const [name, cell] of tree.entriesReversed(end, undefined, true)) if (name < from || !take(name, cell)) break
     } else {
-      const isOpenEnded = lt === undefined
-      const stop = (key: Uint8Array, value: Uint8Array): typeof STOP | undefined =>
-        take(key, value) ? undefined : STOP
-      tree.editRange(gte, isOpenEnded ? tree.maxKey()! : lt, isOpenEnded, stop)
+      const stop = (name: string, cell: Cell): typeof STOP | undefined => (take(name, cell) ? undefined : STOP)
+      tree.editRange(from, end ?? tree.maxKey()!, end === undefined, stop)
     }
     return entries
   }
 
   /** What is written after the call stays. */
   async clear({ gte, lt }: StoreRange): Promise<void> {
-    if (gte.length === 0 && lt === undefined) return this.#open().clear()
-    const clearing: Clearing = { from: gte, lt, kept: new Set() }
+    const tree = this.#open()
+    if (gte.length === 0 && lt === undefined) {
+      tree.clear()
+      this.#cells.clear()
+      return
+    }
+    const clearing: Clearing = { from: toLatin1(gte), lt: lt && toLatin1(lt), kept: new Set() }
     this.#clearings.add(clearing)
     try {
       while (!this.#clearSome(clearing)) await new Promise<void>(resolve => this.#clock.soon(resolve))
@@ -100,6 +110,39 @@ export class MemoryStore implements Store {
 
   async close(): Promise<void> {
     this.#tree = undefined
+    this.#cells.clear()
+  }
+
+  #valueOf(key: Uint8Array): Uint8Array | undefined {
+    const name = toLatin1(key)
+    return this.#cells.get(mapOf(name))?.get(name)?.value
+  }
+
+  #set(tree: Tree, name: string, value: Uint8Array): void {
+    for (const { from, lt, kept } of this.#clearings)
+      if (name >= from && (lt === undefined || name < lt)) kept.add(name)
+    const map = this.#cells.get(mapOf(name))
+    const cell = map?.get(name)
+    if (cell !== undefined) {
+      cell.value = value
+      return
+    }
+    const added: Cell = { value }
+    if (map === undefined) this.#cells.set(mapOf(name), new Map([[name, added]]))
+    else map.set(name, added)
+    tree.set(name, added)
+  }
+
+  #delete(tree: Tree, name: string): void {
+    if (this.#forget(name)) tree.delete(name)
+  }
+
+  /** False where there was nothing. */
+  #forget(name: string): boolean {
+    const map = this.#cells.get(mapOf(name))
+    if (map?.delete(name) !== true) return false
+    if (map.size === 0) this.#cells.delete(mapOf(name))
+    return true
   }
 
   /** Whether that was the rest of it. */
@@ -108,28 +151,33 @@ export class MemoryStore implements Store {
     if (tree.size === 0) return true
     const { from, lt, kept } = clearing
     let looked = 0
-    const next = (key: Uint8Array): typeof STOP | typeof DELETE | undefined => {
-      if (looked++ < CLEARED_AT_ONCE) return kept.size > 0 && kept.has(toLatin1(key)) ? undefined : DELETE
-      clearing.from = key
-      return STOP
+    const next = (name: string): typeof STOP | typeof DELETE | undefined => {
+      if (looked++ >= CLEARED_AT_ONCE) {
+        clearing.from = name
+        return STOP
+      }
+      if (kept.has(name)) return undefined
+      this.#forget(name)
+      return DELETE
     }
     tree.editRange(from, lt ?? tree.maxKey()!, lt === undefined, next)
     return looked <= CLEARED_AT_ONCE
-  }
-
-  #keep(changes: readonly StoreChange[]): void {
-    for (const { from, lt, kept } of this.#clearings) {
-      for (const { key, value } of changes) {
-        const isInRange = compareBytes(key, from) >= 0 && (lt === undefined || compareBytes(key, lt) < 0)
-        if (value !== undefined && isInRange) kept.add(toLatin1(key))
-      }
-    }
   }
 
   #open(): Tree {
     if (this.#tree === undefined) throw closed()
     return this.#tree
   }
+}
+
+/** The order of the bytes is that of the characters. */
+function compareNames(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** Which map a key is in: by the second and third byte, which of a record are its partition. */
+function mapOf(name: string): number {
+  return (name.charCodeAt(1) << 8) | name.charCodeAt(2)
 }
 
 function closed(): KilovoltError {
