@@ -155,9 +155,10 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
     }
     const kept = [...latest.values()]
     const bytes = kept.reduce((sum, { change }) => sum + sizeOf(change), 0)
-    const isKept = kept.length <= this.#max / 2 && bytes <= BUFFER_BYTES_MAX / 2
-    this.#clear()
     const subscription = this.#subscription!
+    // What is old is told no further after a reset: the last of it here is not the last there is.
+    const isKept = subscription.isInOrder && kept.length <= this.#max / 2 && bytes <= BUFFER_BYTES_MAX / 2
+    this.#clear()
     if (isKept) subscription.reset()
     else this.#door!.hub.reset(subscription)
     // Who goes on from there in a later life is told of all that was dropped.

@@ -216,6 +216,18 @@ describe('a watch of an app', () => {
       watch.close()
     })
 
+    it('keeps nothing while it catches up: what is old is told no further after a reset', async () => {
+      const earlier = open()
+      hub.book = bookAt(10)
+      const watch = open({ since: earlier.token, buffer: 4 })
+      for (const hlc of [51, 52, 53, 54, 55]) hub.put('missed', hlc)
+      hub.put('new', 200)
+      assert.deepEqual((await read(watch, 2)).map(text), ['reset', 'put new 200'])
+      assert.equal(hub.resets, 1)
+      watch.close()
+      earlier.close()
+    })
+
     it('gives the reset a token from which all that was dropped is told again', async () => {
       const watch = open({ buffer: 4 })
       hub.put('first', 100)
