@@ -4,6 +4,7 @@ import { hlcToMs } from '../model/hlc.ts'
 import { isLive, recordHlc, recordStamp, type RecordBytes, restamp, restampWrite } from '../model/record.ts'
 import type { Stamp } from '../model/stamp.ts'
 import { MessageType } from '../transport/message-type.ts'
+import { Tally } from '../model/quorum.ts'
 import { Operation, type OperationDeps, type OperationOptions } from './operation.ts'
 import { mergedRest, restampRest } from './units.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
@@ -46,6 +47,11 @@ const RESTAMPS_MAX = 5
  * One write, or one unit of them. The re-stamp rule: a replica that holds something newer says so; a coordinator that hears it before the
  * level is met stamps again, later than that, and sends anew. So an acknowledged quorum write never loses to one that
  * was acknowledged before it, whatever the clocks say. At `one` a stale answer counts: there nothing is promised.
+ *
+ * It counts as well once a quorum has shown what it holds since the write began, and the stamp is later than all of that: what
+ * was acknowledged before is among it, so that what is newer yet was written at the same time, and may be the later one of the two.
+ * A key that many write is so written in three rounds at most (the two phases of a write in multi-writer ABD, Lynch and Shvartsman
+ * 1997, of which the first is spared where nobody else writes).
  */
 export class PutOperation extends Operation<PutReply, PutResult> {
   protected readonly what = 'write'
@@ -63,6 +69,12 @@ export class PutOperation extends Operation<PutReply, PutResult> {
   #isOutrun = false
   #restExisted: Uint8Array | undefined
   #restamps = 0
+  /** Who has shown what it holds since this write began, in this epoch. */
+  #shown: { readonly epoch: number; readonly tally: Tally } | undefined
+  /** The latest of it, hybrid time. */
+  #shownHlc = 0
+  /** In which epoch the stamp is later than what a quorum has shown. */
+  #latestIn: number | undefined
 
   constructor(
     deps: OperationDeps,
@@ -142,7 +154,8 @@ export class PutOperation extends Operation<PutReply, PutResult> {
         this.yesOf(store)
         break
       case 'stale':
-        if (this.requirement === 'one' || this.#isOld) {
+        this.#shows(store, recordHlc(reply.current))
+        if (this.requirement === 'one' || this.#isOld || this.#latestIn === this.epoch) {
           this.#isOutrun = true
           this.#existed ||= this.#isLive(reply.current)
           if (this.yes(store)) this.#acknowledge()
@@ -189,9 +202,23 @@ export class PutOperation extends Operation<PutReply, PutResult> {
     return isLive(record, Math.max(clock.wallMs(), hlcToMs(stamps.last)))
   }
 
-  /** Sends it anew with a stamp later than this. */
-  #restamp(store: StoreId, hlc: number): void {
+  /** A replica holds this, and with it all that it has acknowledged before the write began. */
+  #shows(store: StoreId, hlc: number): void {
+    if (this.#shown?.epoch !== this.epoch) {
+      const level = typeof this.requirement === 'number' ? this.requirement : 'quorum'
+      this.#shown = { epoch: this.epoch, tally: new Tally(this.route.sets, level) }
+    }
+    const { tally } = this.#shown
+    // Those that have stored it held nothing later.
+    for (const one of [...this.tally.answered, store]) tally.yes(one)
+    this.#shownHlc = Math.max(this.#shownHlc, hlc)
+  }
+
+  /** Sends it anew with a stamp later than this, and than all that was shown. */
+  #restamp(store: StoreId, after: number): void {
     const phase = this.phases
+    const hlc = Math.max(after, this.#shownHlc)
+    if (this.#shown?.epoch === this.epoch && this.#shown.tally.state === 'won') this.#latestIn = this.epoch
     const go = (next: Stamp): void => {
       // Somebody else of the same phase was stale too, or as many as it needs have stored it.
       if (phase === this.phases && !this.hasEnded) this.#sendAs(store, next)

@@ -115,6 +115,26 @@ describe('a write', () => {
     assert.equal((await put).existed, true)
   })
 
+  it('is acknowledged by newer records once it is later than what a quorum has shown: they are of writes at the same time', async () => {
+    bench = new Bench({ self: 9 })
+    const put = bench.put('quorum')
+    const stale = async (to: number, hlc: number): Promise<void> => {
+      const asked = bench.asked.findLast(one => one.to === to)!
+      assert.ok(recordHlc(asked.put!.record) < hlc)
+      asked.put$({ kind: 'stale', current: record(hlc) })
+      await bench.turn()
+    }
+    await stale(2, 10_000_000)
+    await stale(2, 20_000_000)
+    assert.equal(await bench.state(put), 'pending', 'one copy alone has shown what it holds')
+    await stale(3, 30_000_000)
+    assert.ok(recordHlc(bench.asked.findLast(one => one.to === 1)!.put!.record) > 30_000_000)
+    await stale(1, 40_000_000)
+    assert.equal(await bench.state(put), 'pending')
+    await stale(3, 50_000_000)
+    assert.equal(await bench.state(put), 'done')
+  })
+
   it('gives a copy up whose record is newer however often it is stamped anew', async () => {
     bench = new Bench({ self: 9 })
     const put = bench.put('all')
