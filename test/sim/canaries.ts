@@ -86,7 +86,7 @@ export const canaries: readonly Canary[] = [
     name: 'H2 and G1 left out: a hint is handed over after what took its place was purged',
     sabotage: withRules({ drainPast: false, refusePast: false }),
     scenario: purge,
-    hint: 43
+    hint: 46
   },
   {
     name: 'M3 without a last comparison, and C5 left out: members of a cluster that has dissolved go as they are',
