@@ -9,6 +9,7 @@ import type { BackendSource } from './backend.ts'
 import { backendOptions, requirement } from './call-options.ts'
 import type { IndexMatch, QueryOptions, Scan } from './keyspace.ts'
 import { PagedScan } from './scan.ts'
+import { isLost } from './scan-options.ts'
 import { decodeToken, encodeToken } from './scan-token.ts'
 
 /** What the queries of a keyspace need to know of it. */
@@ -106,6 +107,9 @@ function checkedQuery(options: QueryOptions): CheckedQuery {
     )
   }
   const { equals, reverse = false, limit = Infinity, pageSize = PAGE_SIZE } = options
+  if (isLost(options, 'equals')) {
+    throw new KilovoltError('KV_CONFIG', '"equals" is undefined: leave it out to find every value')
+  }
   if (equals !== undefined && BOUNDS.some(bound => options[bound] !== undefined)) {
     throw new KilovoltError('KV_CONFIG', `"equals" leaves no room for ${BOUNDS.join(', ')}`)
   }

@@ -92,7 +92,10 @@ export interface KeyRange<K = string> {
 /** What {@link Keyspace.count} accepts. */
 export interface CountOptions<K = string> extends KeyRange<K>, ReadOptions {}
 
-/** What {@link Keyspace.clear} accepts: `r` and the level for finding the keys, `w` and the level for deleting them. */
+/**
+ * What {@link Keyspace.clear} accepts: `r` and the level for finding the keys, `w` and the level for deleting them. A bound, or a
+ * `limit`, that is there and `undefined` is refused (`KV_CONFIG`): one that got lost would clear everything.
+ */
 export interface ClearOptions<K = string> extends KeyRange<K>, ReadOptions, WriteOptions {
   /** From the last key to the first. Default false. */
   readonly reverse?: boolean | undefined
@@ -117,7 +120,7 @@ export interface ScanOptions<K = string> extends KeyRange<K>, ReadOptions {
  * its own type alone; without any bound all values of the index are found. `timeoutMs` is the deadline of each page.
  */
 export interface QueryOptions extends ReadOptions {
-  /** This value alone. Not with any of the bounds. */
+  /** This value alone. Not with any of the bounds; `undefined` is refused (`KV_CONFIG`), as one that got lost would find everything. */
   readonly equals?: IndexValue | undefined
   /** Values after this one. */
   readonly gt?: IndexValue | undefined

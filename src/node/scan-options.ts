@@ -34,6 +34,11 @@ export function checkedScan<K>(what: RangeCall, options: ScanOptions<K>, encode:
     if (known.has(option)) continue
     throw new KilovoltError('KV_CONFIG', unknownOption(option, `a ${what}`, known))
   }
+  // A bound that got lost on its way must not make that everything.
+  const lost = what === 'clear' ? [...BOUNDS, 'limit' as const].find(bound => isLost(options, bound)) : undefined
+  if (lost !== undefined) {
+    throw new KilovoltError('KV_CONFIG', `"${lost}" is undefined: leave it out to clear without it`)
+  }
   const { reverse = false, limit = Infinity, pageSize = PAGE_SIZE } = options
   if (typeof reverse !== 'boolean') throw new KilovoltError('KV_CONFIG', '"reverse" must be true or false')
   if (limit !== Infinity && !(Number.isSafeInteger(limit) && limit >= 0)) {
@@ -46,6 +51,11 @@ export function checkedScan<K>(what: RangeCall, options: ScanOptions<K>, encode:
     )
   }
   return { range: boundsOf(options, encode), isReverse: reverse, limit, pageSize }
+}
+
+/** Whether an option is given, and its value is not. */
+export function isLost<O extends object>(options: O, option: keyof O): boolean {
+  return Object.hasOwn(options, option) && options[option] === undefined
 }
 
 /** The bytes of an option that is a key, or like one. @throws TypeError that names the option */

@@ -83,6 +83,7 @@ describe('queries of a keyspace', () => {
     const wrong: readonly object[] = [
       { equal: 5 },
       { equals: 5, gt: 4 },
+      { equals: undefined },
       { equals: NaN },
       { equals: {} },
       { equals: 'x'.repeat(2000) },

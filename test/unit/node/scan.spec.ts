@@ -262,6 +262,9 @@ describe('a scan of a keyspace', () => {
     }
     await assert.rejects(keyspace.count({ limit: 1 } as object), { code: 'KV_CONFIG' })
     await assert.rejects(keyspace.clear({ after: 'x' } as object), { code: 'KV_CONFIG' })
+    // A bound that got lost is no wish to clear everything.
+    for (const lost of ['prefix', 'gt', 'gte', 'lt', 'lte', 'limit'])
+      await assert.rejects(keyspace.clear({ [lost]: undefined }), { code: 'KV_CONFIG' }, lost)
     assert.throws(() => keyspace.keys({ gt: 'x'.repeat(1025) }), { code: 'KV_KEY_TOO_LARGE' })
     assert.throws(() => keyspace.keys({ gt: 5 as unknown as string }), TypeError)
   })
