@@ -4,7 +4,7 @@ import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { systemClock } from '../runtime/system-clock.ts'
 import { systemRandom } from '../runtime/system-random.ts'
 import { TIMEOUT_MAX_MS } from './call-options.ts'
-import type { Keyspace, OperationOptions } from './keyspace.ts'
+import type { Entry, Keyspace, OperationOptions } from './keyspace.ts'
 
 /** What is stored of a counter: for each who counts, how much it has added and how much it has taken away. */
 export interface PnCounts {
@@ -67,8 +67,12 @@ export class PnCounter<K = string> {
    * @param keyspace - one with `conflicts: resolvers.pnCounter`
    * @param key - the counter's key
    * @param options - who counts
+   * @throws KilovoltError `KV_CONFIG` for a keyspace that keeps only the newest of what several have counted
    */
   constructor(keyspace: Keyspace<PnCounts, K>, key: K, options: PnCounterOptions = {}) {
+    if (keyspace.conflicts === 'newest') {
+      throw new KilovoltError('KV_CONFIG', 'a PnCounter needs a keyspace with "conflicts: resolvers.pnCounter"')
+    }
     this.#keyspace = keyspace
     this.#key = key
     this.#given = options.actor
@@ -116,14 +120,14 @@ export class PnCounter<K = string> {
    * @throws KilovoltError as `Keyspace.get`
    */
   async value(options: OperationOptions = {}): Promise<number> {
-    return pnTotal(await this.#keyspace.get(this.#key, options))
+    return pnTotal(countsOf(await this.#keyspace.getEntry(this.#key, options)))
   }
 
   /** @param bounds - the options of the call, with the time that is left to it */
   async #add(amount: number, bounds: () => OperationOptions): Promise<void> {
     const entry = await this.#keyspace.getEntry(this.#key, bounds())
     // More than it knows of is what one of its name has counted before it, as in a process that was started anew.
-    const stored = entry?.value ?? {}
+    const stored = countsOf(entry)
     const isKnown = Object.hasOwn(stored, this.#actor)
     if (this.#isStored && !isKnown) this.#beginAnew()
     this.#isStored ||= isKnown
@@ -133,7 +137,7 @@ export class PnCounter<K = string> {
     if (amount >= 0) this.#added += amount
     else this.#removed -= amount
     const own: PnCounts = { [this.#actor]: [this.#added, this.#removed] }
-    const counts = entry === undefined ? own : pnJoined(entry.value, own)
+    const counts = pnJoined(stored, own)
     try {
       const context = entry?.context === undefined ? {} : { context: entry.context }
       await this.#keyspace.put(this.#key, counts, { ...bounds(), ...context })
@@ -157,6 +161,11 @@ export class PnCounter<K = string> {
     this.#added = 0
     this.#removed = 0
   }
+}
+
+/** What is stored of a counter: of siblings, which a keyspace without a resolver leaves as they are, all of it. */
+function countsOf(entry: Entry<PnCounts> | undefined): PnCounts {
+  return (entry?.siblings ?? (entry === undefined ? [] : [entry.value])).reduce(pnJoined, {})
 }
 
 function waitedError(timeoutMs: number): KilovoltError {

@@ -313,15 +313,21 @@ describe('a keyspace with a resolver', () => {
     }
   })
 
-  it('counts what all have added, whoever adds at the same time', async () => {
-    const all = await keyspaces<PnCounts>(3, { conflicts: resolvers.pnCounter })
-    const counters = all.map((keyspace, i) => new PnCounter(keyspace, 'n', { actor: `node ${i}` }))
-    const adds = counters.flatMap(counter => [counter.add(5), counter.add(-2), counter.add(1)])
-    await run(Promise.all(adds))
-    for (const counter of counters) assert.equal(await run(counter.value()), 12)
-    assert.equal(await run(new PnCounter(all[0]!, 'none').value()), 0)
-    await assert.rejects(counters[0]!.add(NaN), TypeError)
+  it('is refused a keyspace that would keep the newest of what several have counted', async () => {
+    const [newest] = (await keyspaces<PnCounts>(1, {})) as [Keyspace<PnCounts>]
+    assert.throws(() => new PnCounter(newest, 'n'), { code: 'KV_CONFIG' })
   })
+
+  for (const conflicts of [resolvers.pnCounter, 'siblings'] as const)
+    it(`counts what all have added, whoever adds at the same time (${typeof conflicts})`, async () => {
+      const all = await keyspaces<PnCounts>(3, { conflicts })
+      const counters = all.map((keyspace, i) => new PnCounter(keyspace, 'n', { actor: `node ${i}` }))
+      const adds = counters.flatMap(counter => [counter.add(5), counter.add(-2), counter.add(1)])
+      await run(Promise.all(adds))
+      for (const counter of counters) assert.equal(await run(counter.value()), 12)
+      assert.equal(await run(new PnCounter(all[0]!, 'none').value()), 0)
+      await assert.rejects(counters[0]!.add(NaN), TypeError)
+    })
 })
 
 describe('a counter', () => {
