@@ -224,11 +224,11 @@ export class WatchSource {
     this.#flushSoon()
   }
 
-  /** Once for all that arrives in a turn of the event loop. */
+  /** Once for all that is written together; not a turn of the event loop later, which is a third of the way of an event. */
   #flushSoon(): void {
     if (this.#isFlushing || this.#waiting.size === 0) return
     this.#isFlushing = true
-    this.#deps.clock.soon(() => {
+    void Promise.resolve().then(() => {
       this.#isFlushing = false
       for (const [who, waiting] of this.#waiting) {
         const reply = this.#answer(waiting.request, waiting.seq)
