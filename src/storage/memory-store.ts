@@ -59,8 +59,8 @@ export class MemoryStore implements Store {
     const tree = this.#open()
     for (const { key, value } of changes) {
       const name = toLatin1(key)
-      if (value === undefined) this.#delete(tree, name)
-      else this.#set(tree, name, ownBytes(value))
+      if (value !== undefined) this.#set(tree, name, ownBytes(value))
+      else if (this.#forget(name)) tree.delete(name)
     }
   }
 
@@ -119,29 +119,33 @@ export class MemoryStore implements Store {
   }
 
   #set(tree: Tree, name: string, value: Uint8Array): void {
-    for (const { from, lt, kept } of this.#clearings)
-      if (name >= from && (lt === undefined || name < lt)) kept.add(name)
-    const map = this.#cells.get(mapOf(name))
+    if (this.#clearings.size > 0) this.#keep(name)
+    const at = mapOf(name)
+    const map = this.#cells.get(at)
     const cell = map?.get(name)
     if (cell !== undefined) {
       cell.value = value
       return
     }
     const added: Cell = { value }
-    if (map === undefined) this.#cells.set(mapOf(name), new Map([[name, added]]))
+    if (map === undefined) this.#cells.set(at, new Map([[name, added]]))
     else map.set(name, added)
     tree.set(name, added)
   }
 
-  #delete(tree: Tree, name: string): void {
-    if (this.#forget(name)) tree.delete(name)
+  /** What is being cleared leaves this as it is. */
+  #keep(name: string): void {
+    for (const { from, lt, kept } of this.#clearings) {
+      if (name >= from && (lt === undefined || name < lt)) kept.add(name)
+    }
   }
 
   /** False where there was nothing. */
   #forget(name: string): boolean {
-    const map = this.#cells.get(mapOf(name))
+    const at = mapOf(name)
+    const map = this.#cells.get(at)
     if (map?.delete(name) !== true) return false
-    if (map.size === 0) this.#cells.delete(mapOf(name))
+    if (map.size === 0) this.#cells.delete(at)
     return true
   }
 
