@@ -56,9 +56,8 @@ export class Copier {
   #copying = 0
   #timer: Timer | undefined
   #gathering: Timer | undefined
-  readonly #clearing = new Map<PartitionId, Promise<void>>()
-  /** Those of them of which the owners may lack something. */
-  readonly #owed = new Set<PartitionId>()
+  /** What is being cleared away, and of each whether the owners may lack something. */
+  readonly #clearing = new Map<PartitionId, boolean>()
   #isListed = false
   /** What is given back, in each lane one partition after another. Never reject. */
   readonly #lanes: Promise<unknown>[] = Array.from({ length: COPIES_MAX }, () => Promise.resolve())
@@ -80,7 +79,7 @@ export class Copier {
 
   /** Partitions of which the owners may lack something that this node holds; `undefined` while that is not known. */
   get owed(): number | undefined {
-    return this.#isListed ? this.#owed.size : undefined
+    return this.#isListed ? [...this.#clearing.values()].filter(Boolean).length : undefined
   }
 
   /** Takes note of a new topology. */
@@ -188,12 +187,8 @@ export class Copier {
 
   #clear(partition: PartitionId, isSpare: boolean): void {
     if (this.#clearing.has(partition) || this.#stopped) return
-    if (!isSpare) this.#owed.add(partition)
-    const clearing = this.#clearAway(partition, isSpare).finally(() => {
-      this.#owed.delete(partition)
-      this.#clearing.delete(partition)
-    })
-    this.#clearing.set(partition, clearing)
+    this.#clearing.set(partition, !isSpare)
+    void this.#clearAway(partition).finally(() => this.#clearing.delete(partition))
   }
 
   #giveBack(partition: PartitionId): Promise<void> {
@@ -204,17 +199,15 @@ export class Copier {
   }
 
   /** Gives back what the owners may lack, then deletes it, unless this node owns the partition again. Never rejects. */
-  async #clearAway(partition: PartitionId, isSpare: boolean): Promise<void> {
+  async #clearAway(partition: PartitionId): Promise<void> {
     const { self, mover, clock, logger } = this.#deps
-    let isGiven = isSpare
     while (!this.#stopped) {
       const row = this.#topology!.rows[partition]
       if (row !== undefined && isRowReplica(row, self)) return
       try {
-        if (isGiven || row === undefined) return await mover.drop(partition)
+        if (row === undefined || this.#clearing.get(partition) === false) return await mover.drop(partition)
         await this.#giveBack(partition)
-        isGiven = true
-        this.#owed.delete(partition)
+        this.#clearing.set(partition, false)
       } catch (error) {
         logger.debug('a partition that moved away is cleared later', { partition, error: messageOf(error) })
         await pause(clock, CLEAR_AGAIN_MS, this.#abort.signal)
