@@ -186,9 +186,11 @@ export class Copier {
   }
 
   #clear(partition: PartitionId, isSpare: boolean): void {
-    if (this.#clearing.has(partition) || this.#stopped) return
-    this.#clearing.set(partition, !isSpare)
-    void this.#clearAway(partition).finally(() => this.#clearing.delete(partition))
+    if (this.#stopped) return
+    const isUnderWay = this.#clearing.has(partition)
+    // Owned again meanwhile, it may have taken something since it was given back.
+    if (!isUnderWay || !isSpare) this.#clearing.set(partition, !isSpare)
+    if (!isUnderWay) void this.#clearAway(partition)
   }
 
   #giveBack(partition: PartitionId): Promise<void> {
@@ -203,16 +205,21 @@ export class Copier {
     const { self, mover, clock, logger } = this.#deps
     while (!this.#stopped) {
       const row = this.#topology!.rows[partition]
-      if (row !== undefined && isRowReplica(row, self)) return
+      if (row !== undefined && isRowReplica(row, self)) break
       try {
-        if (row === undefined || this.#clearing.get(partition) === false) return await mover.drop(partition)
-        await this.#giveBack(partition)
-        this.#clearing.set(partition, false)
+        if (row === undefined || this.#clearing.get(partition) === false) {
+          await mover.drop(partition)
+          if (this.#clearing.get(partition) === false || row === undefined) break
+        } else {
+          await this.#giveBack(partition)
+          if (row.rowEpoch === this.#topology!.rows[partition]?.rowEpoch) this.#clearing.set(partition, false)
+        }
       } catch (error) {
         logger.debug('a partition that moved away is cleared later', { partition, error: messageOf(error) })
         await pause(clock, CLEAR_AGAIN_MS, this.#abort.signal)
       }
     }
+    this.#clearing.delete(partition)
   }
 }
 

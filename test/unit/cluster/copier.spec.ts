@@ -31,6 +31,8 @@ class Bench {
   readonly settled: { readonly epoch: number; readonly done: Deferred<void> }[] = []
   storesAtOnce = true
   ownersAway = false
+  /** What each drop waits for. */
+  dropped: Promise<void> | undefined
   readonly reports: (readonly RowRef[])[] = []
   readonly copier: Copier = new Copier({
     self: store(2),
@@ -48,7 +50,10 @@ class Bench {
         if (this.ownersAway) throw new KilovoltError('KV_UNREACHABLE', 'nobody is there')
         this.given.push(partition)
       },
-      drop: async partition => void this.drops.push(partition)
+      drop: async partition => {
+        this.drops.push(partition)
+        await this.dropped
+      }
     },
     settle: epoch => {
       const done = createDeferred<void>()
@@ -218,6 +223,27 @@ describe('the copier', () => {
     await bench.world.advance(1)
     assert.deepEqual([bench.given, bench.copier.owed], [[4, 5], 0])
     assert.deepEqual(bench.drops.toSorted(byNumber), [4, 5])
+  })
+
+  it('C5: gives it back once more when it owned it again, and lost it, while it was being cleared away', async () => {
+    const all = [{ n: 1 }, { n: 2 }]
+    const mine = topology(all, { slots: [1, 2], epoch: 1 })
+    const theirs = (rowEpoch: number): Topology =>
+      topology(all, { rows: mine.rows.map(() => ({ slots: [store(1)], change: undefined, rowEpoch })) })
+    bench.copier.follow(mine)
+    const dropping = createDeferred<void>()
+    bench.dropped = dropping.promise
+    bench.copier.follow(theirs(5))
+    await bench.world.advance(1)
+    const { length } = mine.rows
+    assert.deepEqual([bench.given.length, bench.drops.length, bench.copier.owed], [length, length, 0])
+    bench.copier.follow(mine)
+    bench.copier.follow(theirs(9))
+    assert.equal(bench.copier.owed, length)
+    dropping.resolve()
+    await bench.world.advance(1)
+    assert.deepEqual([bench.given.length, bench.drops.length, bench.copier.owed], [2 * length, 2 * length, 0])
+    assert.equal(bench.copier.strays!.size, 0)
   })
 
   it('keeps what it was given back while it listed what it holds', async () => {
