@@ -1,7 +1,7 @@
 import { ClaimedTarget } from '../placement/claimed-target.ts'
 import { planChanges } from '../placement/plan.ts'
 import type { PlacementRules } from '../placement/rules.ts'
-import type { Row, Topology, TopologyMember } from '../placement/topology.ts'
+import { isTaker, type Row, type Topology, type TopologyMember } from '../placement/topology.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { Command, RowRef } from './commands.ts'
@@ -169,7 +169,7 @@ export class Caretaker {
     if (deadMs < this.#evictAfterMs(member) || this.isHolding(nowMs)) return false
     // What was in memory has ended with its process: to keep its place helps nobody, and keeps others from leaving.
     if (volatile && (hasEnded(storeId) || isReplaced(topology, storeId))) return true
-    const takers = [...topology.members.values()].filter(({ status, weight }) => status === 'up' && weight > 0)
+    const takers = [...topology.members.values()].filter(isTaker)
     const replaceable = ({ slots }: Row): boolean => takers.some(taker => !slots.includes(taker.storeId))
     return topology.rows.every(row => !row.slots.includes(storeId) || replaceable(row))
   }

@@ -106,7 +106,7 @@ export class Copier {
       }
       if (isRowReplica(row, self)) this.#holds.add(partition)
       else if (this.#holds.delete(partition))
-        this.#clear(partition, !rules.compareBeforeDrop || wasComing(before?.rows[partition], self))
+        this.#clear(partition, !rules.compareBeforeDrop || isSpare(before?.rows[partition], self))
     }
     if (before === undefined) void this.#clearLeftovers()
     this.#work()
@@ -223,7 +223,10 @@ export class Copier {
   }
 }
 
-/** Whether a node was only about to become an owner, so that nothing that was acknowledged rests on what it holds. */
-function wasComing(row: Row | undefined, self: StoreId): boolean {
-  return row?.change !== undefined && !row.slots.includes(self)
+/**
+ * Whether a node was only about to become an owner, so that nothing that was acknowledged rests on what it holds. Beside a single
+ * owner it was the other half of every quorum (C1), and has the only copy if that owner has died.
+ */
+function isSpare(row: Row | undefined, self: StoreId): boolean {
+  return row?.change !== undefined && !row.slots.includes(self) && row.slots.length > 1
 }

@@ -1,6 +1,5 @@
 import { TypedEventEmitter } from 'main-event'
-import { createDeferred } from '../base/deferred.ts'
-import { onAbort, abortError, throwIfAborted } from '../base/abort.ts'
+import { abortError, throwIfAborted } from '../base/abort.ts'
 import { copyBytes, fromUtf8, utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
@@ -33,6 +32,7 @@ import type { SchemaInput, SchemaOutput, StandardSchema } from './schema.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
 import { whatIsLeft } from './settled.ts'
 import type { NodeStatus } from './status.ts'
+import { waitFor } from './wait-for.ts'
 import type { Watch, WatchOptions } from './watch.ts'
 
 const WAIT_TIMEOUT_MS = 60_000
@@ -168,30 +168,15 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
   async settled({ timeoutMs = WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
     throwIfAborted(signal, 'settled')
     this.#assertRunning()
-    const { cluster, clock, membership, storeId } = this.#core
-    const { promise, resolve, reject } = createDeferred<void>()
+    const { cluster, membership, storeId } = this.#core
     const isAlive = (store: StoreId): boolean => store === storeId || membership.statusOf(store) === 'alive'
     const left = (): string | undefined => whatIsLeft(cluster.topology, isAlive, membership.view)
-    const check = (): void => {
-      if (left() === undefined) resolve()
-    }
-    const timer = clock.after(timeoutMs, () => {
-      const message = `the cluster did not settle within ${timeoutMs} ms: ${left() ?? 'it has just done so'}`
-      reject(new KilovoltError('KV_TIMEOUT', message, { retryable: true }))
-    })
-    const forgets = [
-      cluster.on('topology', check),
-      membership.on('change', check),
-      this.#core.on('stopped', () => reject(stoppedError())),
-      onAbort(signal, () => reject(abortError(signal!, 'settled')))
-    ]
-    check()
-    try {
-      await promise
-    } finally {
-      timer.cancel()
-      for (const forget of forgets) forget()
-    }
+    const end = await waitFor(this.#core, () => left() === undefined, timeoutMs, signal)
+    if (end === 'stopped') throw stoppedError()
+    if (end === 'aborted') throw abortError(signal!, 'settled')
+    if (end === 'met') return
+    const message = `the cluster did not settle within ${timeoutMs} ms: ${left() ?? 'it has just done so'}`
+    throw new KilovoltError('KV_TIMEOUT', message, { retryable: true })
   }
 
   async repair({ signal, verify = false }: RepairOptions = {}): Promise<RepairReport> {

@@ -1,7 +1,7 @@
 import type { ClusterId, StoreId } from '../model/node-id.ts'
 import { claim } from '../placement/claim.ts'
 import type { View } from '../model/view.ts'
-import type { Topology } from '../placement/topology.ts'
+import { isTaker, type Topology } from '../placement/topology.ts'
 
 /**
  * Whether nothing moves or is to move, every partition has its copies on nodes that live, and every member that takes a share
@@ -23,7 +23,7 @@ export function whatIsLeft(
   // First what is seldom true while anything is under way: this is asked at each change of the topology and the members.
   const changing = rows.filter(({ change }) => change !== undefined).length
   if (changing > 0) return `${changing} of ${rows.length} partitions move`
-  const takers = [...members.values()].filter(({ status, weight }) => status === 'up' && weight > 0)
+  const takers = [...members.values()].filter(isTaker)
   if (takers.length === 0) return 'no member takes data'
   const copies = Math.min(replicas, takers.length)
   const short = rows.filter(({ slots }) => slots.length < copies).length

@@ -2,7 +2,7 @@ import type { ClusterPhase } from '../cluster/cluster.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { View } from '../model/view.ts'
 import { majority } from '../placement/rules.ts'
-import { isRowReplica, type Topology } from '../placement/topology.ts'
+import { isRowReplica, isTaker, type Topology } from '../placement/topology.ts'
 import type { RecordStoreStats } from '../storage/record-store.ts'
 import type { TransportStats } from '../transport/transport.ts'
 import { joining } from './settled.ts'
@@ -208,7 +208,7 @@ export function describeStatus(input: StatusInput): NodeStatus {
 function describePartitions(id: StoreId, topology: Topology | undefined, view: View): PartitionStatus {
   const counts = { total: 0, owned: 0, changing: 0, underReplicated: 0, withoutQuorum: 0 }
   if (topology === undefined) return counts
-  const takers = [...topology.members.values()].filter(({ status, weight }) => status === 'up' && weight > 0).length
+  const takers = [...topology.members.values()].filter(isTaker).length
   const wanted = Math.min(topology.replicas, Math.max(1, takers + joining(view, topology).length))
   const isAlive = (store: StoreId): boolean => store === id || view.get(store)?.status === 'alive'
   for (const row of topology.rows) {

@@ -21,6 +21,11 @@ export interface TopologyMember {
   readonly joinedEpoch: number
 }
 
+/** Whether it takes a share of the data. */
+export function isTaker({ status, weight }: Pick<TopologyMember, 'status' | 'weight'>): boolean {
+  return status === 'up' && weight > 0
+}
+
 /** Status of a member in the log. */
 export type MemberStatus = 'up' | 'down' | 'leaving' | 'evicted' | 'arriving'
 

@@ -13,7 +13,7 @@ import { assembleNode } from '../../src/node/assemble.ts'
 import { createParts } from '../../src/node/defaults.ts'
 import { KilovoltNode } from '../../src/node/kilovolt-node.ts'
 import { resolveOptions } from '../../src/node/options.ts'
-import { reachQuorums } from '../../src/node/reach.ts'
+import { untilUsable } from '../../src/node/usable.ts'
 import { CounterLoad, type LoadOptions } from './counter-load.ts'
 import { detour } from './detour.ts'
 import { FillableLevel } from './fillable-level.ts'
@@ -44,7 +44,7 @@ async function createWithLag(options: NodeOptions, purgeLagMs: number): Promise<
   const core = assembleNode({ ...resolved, purgeLagMs }, await createParts(resolved))
   const made = new KilovoltNode(core)
   await core.start()
-  await reachQuorums(core)
+  await untilUsable(core)
   return made
 }
 

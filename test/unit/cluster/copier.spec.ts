@@ -69,14 +69,15 @@ class Bench {
   }
 }
 
-/** The first rows grow by store 2; the others are store 1's. */
-function growing(count: number, rowEpoch = 7): Topology {
+/** The first rows grow by store 2; the others are those of their owners, store 1 alone unless others are named. */
+function growing(count: number, rowEpoch = 7, owners: readonly number[] = [1]): Topology {
+  const slots = owners.map(store)
   const row = (i: number): Row => ({
-    slots: [store(1)],
-    change: i < count ? { next: [store(1), store(2)], copies: [{ to: store(2), from: [store(1)] }] } : undefined,
+    slots,
+    change: i < count ? { next: [...slots, store(2)], copies: [{ to: store(2), from: [store(1)] }] } : undefined,
     rowEpoch: i < count ? rowEpoch : 1
   })
-  return topology([{ n: 1 }, { n: 2 }], { rows: Array.from({ length: 64 }, (_, i) => row(i)) })
+  return topology([{ n: 1 }, { n: 2 }, { n: 3 }], { rows: Array.from({ length: 64 }, (_, i) => row(i)) })
 }
 
 describe('the copier', () => {
@@ -135,14 +136,14 @@ describe('the copier', () => {
   })
 
   it('gives up a copy whose change was aborted, drops what came of it, and begins anew with the next', async () => {
-    bench.copier.follow(growing(1))
+    bench.copier.follow(growing(1, 7, [1, 3]))
     const [first] = bench.copies
-    bench.copier.follow(growing(0))
+    bench.copier.follow(growing(0, 7, [1, 3]))
     assert.ok(first!.signal.aborted)
-    assert.deepEqual(bench.drops, [0])
+    assert.deepEqual([bench.drops, bench.given], [[0], []])
     first!.done.reject(new Error('aborted'))
     await bench.world.advance(1000)
-    bench.copier.follow(growing(1, 9))
+    bench.copier.follow(growing(1, 9, [1, 3]))
     assert.deepEqual(
       bench.copies.map(({ epoch }) => epoch),
       [7, 9]
@@ -223,6 +224,19 @@ describe('the copier', () => {
     await bench.world.advance(1)
     assert.deepEqual([bench.given, bench.copier.owed], [[4, 5], 0])
     assert.deepEqual(bench.drops.toSorted(byNumber), [4, 5])
+  })
+
+  it('C5: keeps what it took beside a single owner that died: nobody else has it', async () => {
+    bench.copier.follow(growing(1))
+    bench.ownersAway = true
+    bench.copier.follow(growing(0))
+    await bench.world.advance(5000)
+    assert.deepEqual([bench.drops, bench.copier.owed], [[], 1])
+    const rows = growing(0).rows.map(row => ({ ...row, slots: [store(3)], rowEpoch: 12 }))
+    bench.ownersAway = false
+    bench.copier.follow({ ...growing(0), rows })
+    await bench.world.advance(2000)
+    assert.deepEqual([bench.given, bench.drops, bench.copier.owed], [[0], [0], 0])
   })
 
   it('C5: gives it back once more when it owned it again, and lost it, while it was being cleared away', async () => {
