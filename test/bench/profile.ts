@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { TransportStats } from '../../src/transport/transport.ts'
 import { BenchGroup, type Result, withGroups } from './bench-process.ts'
 import { costTable } from './costs.ts'
-import { type Load, USUAL_LOAD } from './load.ts'
+import { type Load, type Mix, USUAL_LOAD } from './load.ts'
 import type { Measurement } from './measure.ts'
 import { table } from './table.ts'
 
@@ -14,22 +14,25 @@ const SECONDS = 3
  * Where the time of quorum operations goes: a table of each process's most expensive files and functions, and the whole
  * profiles in a folder.
  */
-export async function profileOperations(folder: string, allInFlight: readonly number[] = [64]): Promise<void> {
+export async function profileOperations(
+  folder: string,
+  allInFlight: readonly number[],
+  mixes: readonly Mix[]
+): Promise<void> {
   await mkdir(folder, { recursive: true })
   await withGroups([BenchGroup.nodes()], async nodes => {
-    for (const inFlight of allInFlight)
-      for (const mix of ['put', 'get'] as const) await profileMix(nodes, folder, mix, inFlight)
+    for (const inFlight of allInFlight) for (const mix of mixes) await profileMix(nodes, folder, mix, inFlight)
   })
 }
 
-async function profileMix(nodes: BenchGroup, folder: string, mix: 'put' | 'get', inFlight: number): Promise<void> {
+async function profileMix(nodes: BenchGroup, folder: string, mix: Mix, inFlight: number): Promise<void> {
   const load: Load = { ...USUAL_LOAD, mix }
   const pace = { inFlight, seconds: SECONDS }
   // Once without the profiler, which costs something itself.
   await reportShares(nodes, load, pace)
   await Promise.all(nodes.processes.map(one => one.ask({ kind: 'profileStart' })))
   const { operations } = await nodes.processes[0]!.ask<Measurement>({ kind: 'run', target: 'kilovolt', load, pace })
-  const file = (i: number): string => join(folder, `${mix}-quorum-${inFlight}-${i}.cpuprofile`)
+  const file = (i: number): string => join(folder, `${mix.replace('/', '-')}-quorum-${inFlight}-${i}.cpuprofile`)
   const profiles = await Promise.all(
     nodes.processes.map((one, i) => one.ask<Profiler.Profile>({ kind: 'profileStop', file: file(i) }))
   )

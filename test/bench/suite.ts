@@ -78,7 +78,11 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
         await benchControlPlane({ members: Number(argument ?? 100), rounds, lossySeconds: seconds ?? LOSSY_SECONDS })
       ]
     case 'profile':
-      await profileOperations(argument ?? 'profiles', filter.inFlight.length > 0 ? filter.inFlight : undefined)
+      await profileOperations(
+        argument ?? 'profiles',
+        filter.inFlight.length > 0 ? filter.inFlight : [64],
+        filter.mixes.length > 0 ? filter.mixes : ['put', 'get']
+      )
       return []
     case 'moving':
       await benchMoving(Number(argument ?? 1_000_000))
