@@ -4,6 +4,7 @@ import { show } from '../base/options.ts'
 import { CHUNK_BYTES, chunksOf, corrupt, type Frame, framesOf, joinFrames, type Zstd } from '../model/packed.ts'
 import { packedBytesOf } from '../model/record.ts'
 import type { Clock } from '../runtime/clock.ts'
+import { UnpackedValues } from './unpacked-values.ts'
 
 /** Which values a keyspace packs. */
 export interface CompressionOptions {
@@ -49,6 +50,7 @@ export class Packing {
   readonly #clock: Pick<Clock, 'soon'>
   readonly #load: () => Promise<Zstd>
   #zstd: Zstd | undefined
+  #unpacked: UnpackedValues | undefined
 
   /** @param load - loads zstd; called when it is needed, not before */
   constructor(clock: Pick<Clock, 'soon'>, load: () => Promise<Zstd>) {
@@ -82,15 +84,16 @@ export class Packing {
    * @throws KilovoltError `KV_CORRUPT` when it was not made by {@link Packing.pack}
    */
   unpack(packed: Uint8Array): Uint8Array | Promise<Uint8Array> {
-    const frames = framesOf(packed)
     const zstd = this.#zstd
-    if (zstd === undefined || frames.length !== 1) return this.#unpackSlowly(packedBytesOf(packed), frames)
-    return contentOf(zstd, frames[0]!)
+    if (zstd === undefined || packedBytesOf(packed) > CHUNK_BYTES) return this.#unpackSlowly(packed)
+    this.#unpacked ??= new UnpackedValues(frame => contentOf(zstd, framesOf(frame)[0]!))
+    return this.#unpacked.of(packed)
   }
 
-  async #unpackSlowly(bytes: number, frames: readonly Frame[]): Promise<Uint8Array> {
+  async #unpackSlowly(packed: Uint8Array): Promise<Uint8Array> {
+    const frames = framesOf(packed)
     const zstd = this.#zstd ?? (await this.#loaded())
-    const value = new Uint8Array(bytes)
+    const value = new Uint8Array(packedBytesOf(packed))
     let at = 0
     for (const frame of frames) {
       if (at > 0) await this.#turn()

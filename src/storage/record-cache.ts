@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { toLatin1 } from '../base/bytes.ts'
 import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import { partitionOfKey } from './key-layout.ts'
@@ -47,11 +48,6 @@ const SLACK_BYTES = 8
 const GENERATION_MARK = 0x100
 const GENERATIONS = 0xd800 - GENERATION_MARK
 
-/** As text of one character for each byte. Of four ways to make it the fastest by half, and it takes any `Uint8Array`. */
-const { latin1Slice: textOf } = Buffer.prototype as unknown as {
-  readonly latin1Slice: (this: Uint8Array, start: number, end: number) => string
-}
-
 /**
  * The records of a database on disk that were used last, kept in memory as far as they fit. Only what has been checked
  * when it was read, or is durable, is kept here.
@@ -91,7 +87,7 @@ export class RecordCache {
 
   /** What a record is called here, by its key in the store; `undefined` when nothing may be kept of it now. */
   nameOf(key: Uint8Array): string | undefined {
-    const text = textOf.call(key, 0, key.length)
+    const text = toLatin1(key)
     if (this.#generations.size === 0) return text
     const generation = this.#generations.get(partitionOfKey(key))
     if (generation === undefined) return text
@@ -216,7 +212,7 @@ export class RecordCache {
 }
 
 function kept(record: RecordBytes): Kept {
-  if (record.length <= TEXT_BYTES_MAX) return textOf.call(record, 0, record.length)
+  if (record.length <= TEXT_BYTES_MAX) return toLatin1(record)
   // A view into something larger, such as a frame from the network, would keep all of that alive.
   const isOwn = record.buffer.byteLength - record.length <= SLACK_BYTES
   return isOwn ? record : new Uint8Array(record)

@@ -78,7 +78,7 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
 /** Packages that belong to one folder (or to the one file that picks concrete classes). */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'abstract-level': ['level', 'storage'],
-  'lru-cache': ['storage'],
+  'lru-cache': ['storage', 'node/unpacked-values.ts'],
   'sorted-btree': ['storage'],
   libp2p: ['transport'],
   '@libp2p/': ['transport'],
