@@ -77,11 +77,11 @@ describe('a node that leaves while requests come', () => {
   const NAMES = ['a', 'b', 'c']
   let lab: ClusterLab
   let requests: Promise<void>
-  let isOver: boolean
+  let over: AbortController
 
   beforeEach(async () => {
     lab = new ClusterLab(await loadHash64())
-    isOver = false
+    over = new AbortController()
     for (const name of NAMES) lab.add(name, { config: { partitions: 256 } })
     lab.start(...NAMES)
     await lab.settled(...NAMES)
@@ -91,13 +91,13 @@ describe('a node that leaves while requests come', () => {
   })
 
   afterEach(async () => {
-    isOver = true
+    over.abort()
     await lab.world.settle(requests)
     await lab.stop()
   })
 
   async function read(name: string): Promise<void> {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       await lab.node(name).get('k0', 'quorum', 5000)
       await pause(lab.node(name).clock, 20)
     }
