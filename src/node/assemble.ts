@@ -5,6 +5,7 @@ import { Discovery } from '../membership/discovery.ts'
 import { GossipMembership } from '../membership/gossip-membership.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { type PartitionId, Ring } from '../model/partition.ts'
+import { isAnyLeaving } from '../placement/topology.ts'
 import type { RoundReport } from '../repair/anti-entropy.ts'
 import { Healer } from '../repair/healer.ts'
 import { Importer } from '../repair/importer.ts'
@@ -190,9 +191,7 @@ class Assembly implements NodeCore {
         discovery: this.#discovery,
         store,
         mover: createMover({
-          records: this.records,
-          horizons: this.horizons,
-          hints: this.#stores.hints,
+          ...this.#stores,
           transfer: this.#transfer,
           mending: () => this.#mending,
           importer: () => this.#importer
@@ -243,7 +242,7 @@ class Assembly implements NodeCore {
     this.#isOpen = true
   }
 
-  /** Whoever was away has missed something; who has become an owner may have. Watches follow the owners. */
+  /** Whoever was away has missed something; who has become an owner may have. Watches follow the owners, a leaver waits. */
   #followChanges(): void {
     for (const event of ['member:returned', 'member:joined'] as const) {
       this.membership.on(event, ({ storeId }) => this.#mending.returned(storeId))
@@ -252,6 +251,7 @@ class Assembly implements NodeCore {
       if (event !== 'begin') this.#mending.moved()
     })
     this.cluster.on('topology', () => this.#watching.topologyChanged())
+    this.cluster.on('topology', topology => this.#pace.awaited(isAnyLeaving(topology)))
   }
 
   get data(): KeyspaceBackend {

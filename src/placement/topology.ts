@@ -77,6 +77,11 @@ export function copiesLeft({ slots, change }: Row): number | undefined {
   return handsOver || from.length >= slots.length - Math.floor(slots.length / 2) ? undefined : from.length
 }
 
+/** Whether a member hands over what it has, and waits until it may go. */
+export function isAnyLeaving({ members }: Topology): boolean {
+  return [...members.values()].some(({ status }) => status === 'leaving')
+}
+
 /** The row of a partition. */
 export function rowOf(topology: Topology, partition: PartitionId): Row {
   return topology.rows[partition]!

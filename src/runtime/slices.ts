@@ -28,7 +28,7 @@ const REST_MAX_MS = 20
  * it: all pieces of work together have an eighth of the time. A request that comes into the midst waits for one slice at
  * most, and the rests begin with it. Without requests there are none.
  *
- * {@link Pace} is the same for work in the background, for which nobody waits: its turns are longer, its rests much longer.
+ * {@link Pace} is the same for work in the background, for which hardly ever anybody waits: its turns are longer, its rests much longer.
  */
 export class Slicer {
   readonly #clock: Clock

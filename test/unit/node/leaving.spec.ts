@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import type { WriteOptions } from '../../../src/node/keyspace.ts'
+import { loadHash64 } from '../../../src/runtime/hash.ts'
+import { pause } from '../../../src/runtime/clock.ts'
 import { createTestCluster, type TestCluster } from '../../../src/testing/test-cluster.ts'
+import { ClusterLab } from '../../support/cluster-lab.ts'
 
 const ALONE = 0
 const OTHERS = [1, 2, 3]
@@ -67,5 +70,44 @@ describe('a node that leaves', () => {
     cluster.crash(ALONE)
     await cluster.advance(40_000)
     assert.deepEqual(await missing(keys), [])
+  })
+})
+
+describe('a node that leaves while requests come', () => {
+  const NAMES = ['a', 'b', 'c']
+  let lab: ClusterLab
+  let requests: Promise<void>
+  let over: AbortController
+
+  beforeEach(async () => {
+    lab = new ClusterLab(await loadHash64())
+    over = new AbortController()
+    for (const name of NAMES) lab.add(name, { config: { partitions: 256 } })
+    lab.start(...NAMES)
+    await lab.settled(...NAMES)
+    for (const key of KEYS) await lab.world.settle(lab.node('a').put(key, key, 'all', 5000))
+    for (const name of NAMES) lab.cluster.machine(name).disk.set({ writeMinMs: 8 })
+    requests = read('a')
+  })
+
+  afterEach(async () => {
+    over.abort()
+    await lab.world.settle(requests)
+    await lab.stop()
+  })
+
+  async function read(name: string): Promise<void> {
+    while (!over.signal.aborted) {
+      await lab.node(name).get('k0', 'quorum', 5000)
+      await pause(lab.node(name).clock, 20)
+    }
+  }
+
+  it('is gone long before whoever ends processes loses patience, however slow its copies are', async () => {
+    const startMs = lab.world.nowMs
+    await lab.world.settle(lab.cluster.leave('c', 60_000))
+    const tookMs = lab.world.nowMs - startMs
+    // Rests of the usual length add up to 20 s.
+    assert.ok(tookMs < 10_000, `${tookMs} ms`)
   })
 })

@@ -69,6 +69,41 @@ describe('the pace of work in the background', () => {
     assert.equal(startedMs[1], againMs)
   })
 
+  it('rests less and less while somebody waits for it, and after five seconds not at all, still one piece at a time', async () => {
+    const sinceMs = clock.monotonicMs()
+    pace.awaited(true)
+    for (const [atMs, parts] of [
+      [0, 15],
+      [1000, 12],
+      [2500, 7.5],
+      [4000, 3],
+      [5000, 0],
+      [60_000, 0]
+    ] as const) {
+      await world.advance(Math.max(0, sinceMs + atMs - clock.monotonicMs()))
+      // Who is told of it once more has waited since the first time.
+      pace.awaited(true)
+      requests++
+      startedMs = []
+      await world.settle(Promise.all([1, 2].map(() => pace.turn(work))))
+      assert.ok(Math.abs(rests()[0]! - 4 * parts) <= 1, `${rests()[0]} ms of rest after ${atMs} ms`)
+    }
+    assert.equal(most, 1)
+  })
+
+  it('rests as before once nobody waits any more', async () => {
+    pace.awaited(true)
+    await world.advance(10_000)
+    pace.awaited(false)
+    requests++
+    await world.settle(Promise.all([1, 2].map(() => pace.turn(work))))
+    assert.deepEqual(rests(), [60])
+    pace.awaited(true)
+    startedMs = []
+    await world.settle(Promise.all([1, 2].map(() => pace.turn(work))))
+    assert.ok(rests()[0]! >= 58, `${rests()[0]} ms`)
+  })
+
   it('goes on when a piece of work fails', async () => {
     requests++
     const failing = pace.turn(() => Promise.reject(new Error('no')))
