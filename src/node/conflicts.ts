@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib'
 import { KilovoltError, messageOf } from '../base/errors.ts'
+import { show } from '../base/options.ts'
 import { type Causality, causalityBytes, readCausality, writeCausality } from '../model/causality.ts'
 
 /**
@@ -31,7 +32,7 @@ export function assertConflicts(conflicts: unknown): void {
   if (conflicts === 'newest' || conflicts === 'siblings' || typeof conflicts === 'function') return
   throw new KilovoltError(
     'KV_CONFIG',
-    `"conflicts" must be 'newest', 'siblings' or a function of the siblings, not ${String(conflicts)}`
+    `"conflicts" must be 'newest', 'siblings' or a function of the siblings, not ${show(conflicts)}`
   )
 }
 

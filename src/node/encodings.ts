@@ -1,4 +1,5 @@
 import { Transcoder } from 'level-transcoder'
+import { kindOf } from '../base/arguments.ts'
 import { copyBytes, EMPTY_BYTES, fromUtf8, pooledCopy, utf8 } from '../base/bytes.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import { nameOf } from '../model/key.ts'
@@ -241,10 +242,4 @@ function fromBase64Text(value: unknown): Uint8Array {
 
 function bufferOver({ buffer, byteOffset, length }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, length)
-}
-
-function kindOf(value: unknown): string {
-  if (value === null || value === undefined) return String(value)
-  if (Array.isArray(value)) return 'an array'
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }

@@ -26,9 +26,10 @@ export class KeyspaceValues<V, In> {
       readonly schema?: StandardSchema<In, V>
     }
   ) {
+    const { valueEncoding = 'json' } = options
     this.#source = source
     this.#keyspace = keyspace
-    this.#codec = createCodec<V>(options.valueEncoding ?? 'json', 'valueEncoding', utf8(keyspace))
+    this.#codec = createCodec<V>(valueEncoding, 'valueEncoding', utf8(keyspace))
     this.#schema = options.schema
     if (this.#schema !== undefined) assertSchema(this.#schema)
     this.packAbove = packAbove(options)

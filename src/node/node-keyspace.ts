@@ -1,16 +1,17 @@
 import { throwIfAborted } from '../base/abort.ts'
+import { assertArray, misuse } from '../base/arguments.ts'
 import { copyBytes, toLatin1, utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
-import { show } from '../base/options.ts'
 import { assertKey } from '../model/key.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { type RecordBytes, recordExpiresAt, recordStamp } from '../model/record.ts'
 import { formatStamp } from '../model/stamp.ts'
 import type { BackendOptions, BackendSource, BackendWrite } from './backend.ts'
+import { assertBatch } from './batch-operations.ts'
 import {
   assertKeyspaceOptions,
   backendOptions,
-  contextless,
+  given,
   lifetime,
   requirement,
   SEEN_OPTIONS,
@@ -82,13 +83,13 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     options: KeyspaceOptions<V, K> & { readonly schema?: StandardSchema<In, V> } = {}
   ) {
     assertKeyspaceOptions(name, options)
-    const { conflicts = 'newest' } = options
+    const { conflicts = 'newest', keyEncoding = 'utf8' } = options
     assertConflicts(conflicts)
     if (conflicts !== 'newest' && options.indexes !== undefined) throw noIndexes()
     this.name = name
     this.conflicts = conflicts === 'newest' ? 'newest' : 'siblings'
     this.#nameBytes = utf8(name)
-    this.#keys = createCodec<K>(options.keyEncoding ?? 'utf8', 'keyEncoding', this.#nameBytes)
+    this.#keys = createCodec<K>(keyEncoding, 'keyEncoding', this.#nameBytes)
     this.#values = new KeyspaceValues<V, In>(source, name, options)
     const level = requirement(options.consistency, undefined) ?? 'quorum'
     this.#read = requirement(undefined, options.r) ?? level
@@ -146,6 +147,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
 
   async getMany(keys: readonly K[], options: ReadOptions = NO_OPTIONS): Promise<(V | undefined)[]> {
     const call = this.#readOptions(options, 'getMany')
+    assertArray('keys', keys)
     const names = keys.map(this.#keyBytes)
     const { results, failures } = await this.#source.data.getMany(this.#nameBytes, names, call)
     const values: (V | undefined)[] = []
@@ -212,7 +214,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     options: PutOptions = NO_OPTIONS
   ): Promise<V | undefined> {
     this.#assertSingle('update')
-    if (typeof change !== 'function') throw new TypeError('update takes a function of the present value')
+    if (typeof change !== 'function') throw misuse('update', 'a function of the present value', change)
     const call = this.#putOptions(options, 'update')
     let latest: V | undefined
     const make = async (current: RecordBytes | undefined): Promise<Body | undefined> => {
@@ -227,7 +229,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
 
   async batch(operations: readonly BatchOperation<In, K>[], options: PutOptions = NO_OPTIONS): Promise<void> {
     const call = this.#putOptions(options, 'batch')
-    for (const operation of operations) assertBatchOperation(operation, this.#siblings !== undefined)
+    assertBatch(operations, this.#siblings !== undefined)
     const encoded = this.#encodeBatch(operations, call.ttl)
     const packed = this.#values.packAbove === Infinity ? encoded : this.#packBatch(encoded)
     const writes = packed instanceof Promise ? await packed : packed
@@ -365,30 +367,24 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   }
 
   #readOptions(options: ReadOptions, what: string): BackendOptions {
-    return backendOptions(options, requirement(options.consistency, options.r) ?? this.#read, what)
+    const { consistency, r } = given(options)
+    return backendOptions(options, requirement(consistency, r) ?? this.#read, what)
   }
 
   #writeOptions(options: WriteOptions, what: string): BackendOptions {
     const known = this.#siblings === undefined || what !== 'delete' ? undefined : SEEN_OPTIONS
-    return backendOptions(options, requirement(options.consistency, options.w) ?? this.#write, what, known)
+    const { consistency, w } = given(options)
+    return backendOptions(options, requirement(consistency, w) ?? this.#write, what, known)
   }
 
   #putOptions(options: PutOptions, what: string): BackendOptions {
-    const level = requirement(options.consistency, options.w) ?? this.#write
+    const { consistency, w } = given(options)
+    const level = requirement(consistency, w) ?? this.#write
     const known = this.#siblings === undefined || what !== 'put' ? STORE_OPTIONS : SEEN_STORE_OPTIONS
     const call = backendOptions(options, level, what, known)
     const ttl = options.ttl === undefined ? this.#ttl : lifetime(options.ttl)
     return ttl === undefined ? call : { ...call, ttl }
   }
-}
-
-/** Wrong options are those of the call as a whole: nothing is done. */
-function assertBatchOperation({ type, ...more }: BatchOperation<unknown, unknown>, hasSiblings: boolean): void {
-  if (more.context !== undefined && !hasSiblings) throw contextless()
-  if (type !== 'put' && type !== 'del') throw new TypeError(`a batch operation is 'put' or 'del', not ${show(type)}`)
-  if (!('ttl' in more) || more.ttl === undefined) return
-  if (type === 'del') throw new KilovoltError('KV_CONFIG', 'a batch operation that deletes has no "ttl"')
-  lifetime(more.ttl)
 }
 
 /** A replica indexes what it holds by itself, and of several siblings it cannot know which value the app will see. */

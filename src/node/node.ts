@@ -53,7 +53,7 @@ export interface SetAsideEntry {
 
 /** What `leave` and `settled` accept. */
 export interface WaitOptions extends AbortOptions {
-  /** How long to wait, ms. Default 60,000. */
+  /** How long to wait, ms, from 1 to a week. Default 60,000. */
   readonly timeoutMs?: number | undefined
 }
 
