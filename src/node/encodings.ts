@@ -184,9 +184,10 @@ function checked<T>(codec: Codec<T>, name: string, what: What, keyspace: Uint8Ar
         return fn(input)
       } catch (error) {
         if (error instanceof MisuseError) throw new TypeError(`the ${part}: ${error.message}`, { cause: error })
-        if (error instanceof TypeError && direction === 'encode') throw error
         const of = `a ${part} of ${nameOf(keyspace)} as ${name}`
-        const message = `could not ${direction} ${of} (${messageOf(error)})${direction === 'decode' ? hint : ''}`
+        // Of a circle JSON says on further lines where it is, by the names of its fields.
+        const [reason] = messageOf(error).split('\n', 1)
+        const message = `could not ${direction} ${of} (${reason})${direction === 'decode' ? hint : ''}`
         throw new KilovoltError('KV_ENCODING', message, { cause: error })
       }
     }

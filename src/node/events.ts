@@ -46,9 +46,14 @@ export interface NodeEvents {
   'data:corrupt': CustomEvent<{ readonly count: number }>
   /**
    * The function of an index has thrown, or made what cannot be indexed, of a record: that is stored, but not found by the index.
-   * Told of the first record of each index; `status().indexes` counts them all.
+   * Told of the first record of each index, by the bytes of its key; `status().indexes` counts them all.
    */
-  'index:failed': CustomEvent<{ readonly keyspace: string; readonly index: string; readonly error: unknown }>
+  'index:failed': CustomEvent<{
+    readonly keyspace: string
+    readonly index: string
+    readonly key: Uint8Array
+    readonly error: unknown
+  }>
   /** The node has stopped, for whatever reason. */
   'node:stopped': CustomEvent<void>
 }

@@ -90,7 +90,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     this.conflicts = conflicts === 'newest' ? 'newest' : 'siblings'
     this.#nameBytes = utf8(name)
     this.#keys = createCodec<K>(keyEncoding, 'keyEncoding', this.#nameBytes)
-    this.#values = new KeyspaceValues<V, In>(source, name, options)
+    this.#values = new KeyspaceValues<V, In>(source, name, this.#keys.decode, options)
     const level = requirement(options.consistency, undefined) ?? 'quorum'
     this.#read = requirement(undefined, options.r) ?? level
     this.#write = requirement(undefined, options.w) ?? level
@@ -134,7 +134,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     const record = await this.#fetch(name, options)
     if (record === undefined) return undefined
     const version = formatStamp(recordStamp(record))
-    const found = await (this.#siblings?.entry(record, name) ?? this.#values.decode(record))
+    const found = await (this.#siblings?.entry(record, name) ?? this.#values.decode(record, name))
     const entry = this.#siblings === undefined ? { value: found as V, version } : { ...(found as Entry<V>), version }
     const expiresAt = recordExpiresAt(record)
     if (expiresAt === undefined) return entry
@@ -172,7 +172,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   async put(key: K, value: In, options: SinglePutOptions = NO_OPTIONS): Promise<void> {
     const name = this.#keyBytes(key)
     const call = options === NO_OPTIONS ? this.#plainPut : this.#seen(name, options, this.#putOptions(options, 'put'))
-    const bytes = this.#values.encode(value)
+    const bytes = this.#values.encode(value, name)
     if (bytes.length > this.#values.packAbove) await this.#storePacked(name, bytes, call)
     else await this.#source.data.put(this.#nameBytes, name, bytes, call)
   }
@@ -205,7 +205,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     this.#assertSingle('putIfAbsent')
     const call = this.#putOptions(options, 'putIfAbsent')
     const name = this.#keyBytes(key)
-    return this.#conditional.putIfAbsent(name, await this.#values.ownBodyOf(this.#values.encode(value)), call)
+    return this.#conditional.putIfAbsent(name, await this.#values.ownBodyOf(this.#values.encode(value, name)), call)
   }
 
   async update(
@@ -216,14 +216,15 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     this.#assertSingle('update')
     if (typeof change !== 'function') throw misuse('update', 'a function of the present value', change)
     const call = this.#putOptions(options, 'update')
+    const name = this.#keyBytes(key)
     let latest: V | undefined
     const make = async (current: RecordBytes | undefined): Promise<Body | undefined> => {
-      const made = await change(current && (await this.#values.decode(current)))
-      const bytes = made === undefined ? undefined : this.#values.encode(made)
-      latest = bytes && this.#values.decodeBytes(bytes)
+      const made = await change(current && (await this.#values.decode(current, name)))
+      const bytes = made === undefined ? undefined : this.#values.encode(made, name)
+      latest = bytes && this.#values.decodeBytes(bytes, name)
       return bytes && this.#values.ownBodyOf(bytes)
     }
-    await this.#conditional.update(this.#keyBytes(key), { make, keepsExpiry: options.ttl === undefined }, call)
+    await this.#conditional.update(name, { make, keepsExpiry: options.ttl === undefined }, call)
     return latest
   }
 
@@ -289,7 +290,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
       try {
         const key = this.#keyBytes(name)
         const isPut = operation.type === 'put'
-        const value = isPut ? this.#values.encode(operation.value) : undefined
+        const value = isPut ? this.#values.encode(operation.value, key) : undefined
         const own = isPut && operation.ttl !== undefined ? lifetime(operation.ttl) : ttl
         const seen = context === undefined ? undefined : decodeContext(this.#nameBytes, key, context)
         last.set(this.#siblings === undefined ? toLatin1(key) : String(last.size), {
@@ -346,12 +347,12 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
 
   #valueOf(record: RecordBytes | undefined, key: Uint8Array): V | undefined | Promise<V> {
     if (record === undefined) return undefined
-    return this.#siblings === undefined ? this.#values.decode(record) : this.#siblings.read(record, key)
+    return this.#siblings === undefined ? this.#values.decode(record, key) : this.#siblings.read(record, key)
   }
 
   /** The value of a record, where nothing is written back. */
   readonly #shown = (record: RecordBytes, key: Uint8Array): V | Promise<V> =>
-    this.#siblings === undefined ? this.#values.decode(record) : this.#siblings.valueOf(record, key)
+    this.#siblings === undefined ? this.#values.decode(record, key) : this.#siblings.valueOf(record, key)
 
   /** The options of a call with what its author has seen. */
   #seen(key: Uint8Array, { context }: { readonly context?: string | undefined }, call: BackendOptions): BackendOptions {

@@ -1,4 +1,4 @@
-import { KilovoltError } from '../base/errors.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { assertOptions, show, unknownOption } from '../base/options.ts'
 import { type ByteRange, rangeOf } from '../model/key-range.ts'
 import { PAGE_ROWS_MAX } from '../replication/scan-wire.ts'
@@ -64,6 +64,9 @@ export function encodeOption<K>(option: string, key: K, encode: (key: K) => Uint
   try {
     return encode(key)
   } catch (error) {
+    if (isKilovoltError(error, 'KV_ENCODING')) {
+      throw new KilovoltError(error.code, `"${option}": ${error.message}`, { cause: error.cause })
+    }
     if (!(error instanceof TypeError)) throw error
     throw new TypeError(`"${option}": ${error.message.replace(/^the key: /u, '')}`, { cause: error })
   }
