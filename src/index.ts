@@ -61,6 +61,7 @@ export type {
   Health,
   HintStatus,
   IndexStatus,
+  NodePhase,
   NodeStatus,
   OperationStatus,
   PartitionStatus,

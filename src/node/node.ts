@@ -139,6 +139,8 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
    * have all that it keeps for them.
    * For readiness probes and rolling restarts, which should wait for it; costs little.
    *
+   * @throws KilovoltError `KV_NODE_STOPPED`, at once, when it is stopped or stopping: a probe that may come then has to catch it
+   *
    * @example
    * ```ts
    * const { safe, reasons } = node.safeToStop()
