@@ -20,7 +20,7 @@ export type {
   TextEncoding,
   ValueEncoding
 } from './node/encodings.ts'
-export type { NodeEvents } from './node/events.ts'
+export type { NodeEventListener, NodeEvents, NodeEventTarget, NodeListenerOptions } from './node/events.ts'
 export type {
   BatchOperation,
   ClearOptions,

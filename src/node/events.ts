@@ -57,3 +57,32 @@ export interface NodeEvents {
   /** The node has stopped, for whatever reason. */
   'node:stopped': CustomEvent<void>
 }
+
+/** Who is told of an event. */
+export type NodeEventListener<E> = ((event: E) => void) | { handleEvent(event: E): void }
+
+/** How a listener is added, as to any `EventTarget`. */
+export interface NodeListenerOptions {
+  /** Forgets the listener after its first event. Default false. */
+  readonly once?: boolean
+  /** Forgets the listener when it is aborted. */
+  readonly signal?: AbortSignal
+}
+
+/** An `EventTarget` that knows its events. Written without the types of the DOM, so that apps need not have them. */
+export interface NodeEventTarget extends EventTarget {
+  /** Has a listener told of all events of a type. */
+  addEventListener<K extends keyof NodeEvents>(
+    type: K,
+    listener: NodeEventListener<NodeEvents[K]> | null,
+    options?: boolean | NodeListenerOptions
+  ): void
+  /** How many listeners there are for a type of event. */
+  listenerCount(type: string): number
+  /** Forgets a listener. */
+  removeEventListener<K extends keyof NodeEvents>(
+    type: K,
+    listener?: NodeEventListener<NodeEvents[K]> | null,
+    options?: boolean | { readonly capture?: boolean }
+  ): void
+}

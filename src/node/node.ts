@@ -2,12 +2,11 @@ import type { AbortOptions } from '../base/abort.ts'
 import type { Keyspace } from './keyspace.ts'
 import type { KeyspaceOptions, SchemaKeyspaceOptions } from './keyspace-options.ts'
 import type { MemberInfo } from './members.ts'
-import type { NodeEvents } from './events.ts'
+import type { NodeEventTarget } from './events.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
 import type { RingView } from './ring-view.ts'
 import type { SchemaInput, SchemaOutput, StandardSchema } from './schema.ts'
 import type { NodeStatus } from './status.ts'
-import type { TypedEventTarget } from 'main-event'
 
 /** What one `repair` found and did. */
 export interface RepairReport {
@@ -68,7 +67,7 @@ export interface WaitOptions extends AbortOptions {
  * await node.stop()
  * ```
  */
-export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
+export interface Node extends Keyspace, NodeEventTarget {
   /** Identity of its store, 32 hex digits. */
   readonly id: string
   /** Its libp2p peer id. */
