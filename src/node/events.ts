@@ -59,7 +59,7 @@ export interface NodeEvents {
 }
 
 /** Who is told of an event. */
-export type NodeEventListener<E> = ((event: E) => void) | { handleEvent(event: E): void }
+export type NodeEventListener<E> = ((event: E) => void) | { readonly handleEvent: (event: E) => void }
 
 /** How a listener is added, as to any `EventTarget`. */
 export interface NodeListenerOptions {
