@@ -20,7 +20,13 @@ export type {
   TextEncoding,
   ValueEncoding
 } from './node/encodings.ts'
-export type { NodeEventListener, NodeEvents, NodeEventTarget, NodeListenerOptions } from './node/events.ts'
+export type {
+  NodeEventHandler,
+  NodeEventListener,
+  NodeEvents,
+  NodeEventTarget,
+  NodeListenerOptions
+} from './node/events.ts'
 export type {
   BatchOperation,
   ClearOptions,

@@ -58,8 +58,14 @@ export interface NodeEvents {
   'node:stopped': CustomEvent<void>
 }
 
+/** An object that is told of an event. */
+export interface NodeEventHandler<E> {
+  /** Called with each event. */
+  readonly handleEvent: (event: E) => void
+}
+
 /** Who is told of an event. */
-export type NodeEventListener<E> = ((event: E) => void) | { readonly handleEvent: (event: E) => void }
+export type NodeEventListener<E> = ((event: E) => void) | NodeEventHandler<E>
 
 /** How a listener is added, as to any `EventTarget`. */
 export interface NodeListenerOptions {
