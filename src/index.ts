@@ -20,7 +20,13 @@ export type {
   TextEncoding,
   ValueEncoding
 } from './node/encodings.ts'
-export type { NodeEvents } from './node/events.ts'
+export type {
+  NodeEventHandler,
+  NodeEventListener,
+  NodeEvents,
+  NodeEventTarget,
+  NodeListenerOptions
+} from './node/events.ts'
 export type {
   BatchOperation,
   ClearOptions,
@@ -61,6 +67,7 @@ export type {
   Health,
   HintStatus,
   IndexStatus,
+  NodePhase,
   NodeStatus,
   OperationStatus,
   PartitionStatus,

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { hasMethods, isObject } from './arguments.ts'
 import { KilovoltError } from './errors.ts'
 
 /** Most characters of a value that a message shows. */
@@ -14,16 +15,38 @@ export function show(value: unknown): string {
 }
 
 /**
+ * Refuses what is no object of options.
+ *
+ * @throws KilovoltError `KV_CONFIG`
+ */
+export function assertOptions(options: unknown, owner: string): asserts options is object {
+  if (!isObject(options)) {
+    throw new KilovoltError('KV_CONFIG', `the options of ${owner} are an object, not ${show(options)}`)
+  }
+}
+
+/**
  * Refuses what is no object of options, and options that nobody knows.
  *
  * @throws KilovoltError `KV_CONFIG`
  */
 export function assertKnownOptions(options: unknown, owner: string, known: ReadonlySet<string>): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new KilovoltError('KV_CONFIG', `the options of ${owner} are an object, not ${show(options)}`)
-  }
+  assertOptions(options, owner)
   for (const option of Object.keys(options)) {
     if (!known.has(option)) throw new KilovoltError('KV_CONFIG', unknownOption(option, owner, known))
+  }
+}
+
+/**
+ * Refuses what is there and no `AbortSignal`; one of another realm, or of another library, is one.
+ *
+ * @throws KilovoltError `KV_CONFIG`
+ */
+export function assertSignal(signal: unknown): void {
+  if (signal === undefined) return
+  const isSignal = hasMethods(signal, 'addEventListener', 'removeEventListener')
+  if (!isSignal || !('aborted' in (signal as object))) {
+    throw new KilovoltError('KV_CONFIG', `"signal" must be an AbortSignal, not ${show(signal)}`)
   }
 }
 

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { assertArray, assertObjects, hasMethods, misuse } from '../base/arguments.ts'
 import { assertKnownOptions } from '../base/options.ts'
 import { wholeTtl } from '../base/ttl.ts'
 import type { ConsistencyLevel, Keyspace, KeyspaceOptions, Node } from '../index.ts'
@@ -57,6 +58,7 @@ export class KilovoltKeyv extends EventEmitter {
    */
   constructor(node: Pick<Node, 'keyspace'>, options: KilovoltKeyvOptions = {}) {
     super()
+    if (!hasMethods(node, 'keyspace')) throw misuse('the first argument', 'a node', node)
     assertKnownOptions(options, 'KilovoltKeyv', OPTIONS)
     // One for each Keyv that uses it, of which there may be any number.
     this.setMaxListeners(0)
@@ -97,6 +99,7 @@ export class KilovoltKeyv extends EventEmitter {
 
   /** Stores many texts, not atomically: when it rejects, some may have been stored. */
   async setMany(entries: readonly KeyvStoreEntry[]): Promise<boolean[]> {
+    assertObjects('entries', entries)
     await this.#keyspace.batch(
       entries.map(({ key, value, ttl }) => {
         const text = textOf(value)
@@ -114,6 +117,7 @@ export class KilovoltKeyv extends EventEmitter {
 
   /** Removes many keys; resolves with whether there was something under each. */
   async deleteMany(keys: readonly string[]): Promise<boolean> {
+    assertArray('keys', keys)
     let all = true
     for (let from = 0; from < keys.length; from += DELETIONS_MAX) {
       const deletions = keys.slice(from, from + DELETIONS_MAX).map(key => this.#keyspace.delete(key))
@@ -157,5 +161,7 @@ function textOf(value: unknown): string {
 
 /** What a write takes: `Infinity` for what has no end. */
 function wholeMs(ttl: number | undefined): number {
-  return ttl === undefined || ttl === null || Number.isNaN(ttl) ? Infinity : wholeTtl(ttl)
+  if (ttl === undefined || ttl === null || Number.isNaN(ttl)) return Infinity
+  if (typeof ttl !== 'number') throw misuse('the ttl', 'a number of ms', ttl)
+  return wholeTtl(ttl)
 }

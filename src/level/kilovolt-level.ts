@@ -5,6 +5,8 @@ import {
   AbstractLevel,
   type AbstractValueIterator
 } from 'abstract-level'
+import { hasMethods, misuse } from '../base/arguments.ts'
+import { assertOptions } from '../base/options.ts'
 import type { BatchOperation, CustomEncoding, Keyspace, Node } from '../index.ts'
 import { toLevelError } from './level-error.ts'
 import { LevelIterator, type PrivateIteratorOptions } from './level-iterator.ts'
@@ -136,6 +138,8 @@ export class KilovoltLevel<KDefault = string, VDefault = string> extends Abstrac
    * @throws KilovoltError `KV_CONFIG`
    */
   constructor(node: Pick<Node, 'keyspace' | 'status'>, options: KilovoltLevelOptions<KDefault, VDefault>) {
+    if (!hasMethods(node, 'keyspace', 'status')) throw misuse('the first argument', 'a node', node)
+    assertOptions(options, 'KilovoltLevel')
     const { keyspace, consistency, hashTags = false, ...rest } = options
     super(
       {

@@ -310,10 +310,10 @@ class Assembly implements NodeCore {
     return describeStatus({
       id: this.storeId,
       cluster: this.config.cluster,
-      phase: this.cluster.phase,
-      leader: this.cluster.leader,
-      topology: this.cluster.topology,
+      isStopped: this.stopped,
+      meta: this.cluster,
       view: this.membership.view,
+      isLinked: peer => this.transport.isLinked(peer),
       operations: this.#coordinator.stats(),
       transfer: this.#transfer.stats(),
       repair: this.#mending.stats(),

@@ -1,12 +1,13 @@
 import { throwIfAborted } from '../base/abort.ts'
 import { utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
-import { assertKnownOptions, show, unknownOption } from '../base/options.ts'
+import { assertKnownOptions, assertOptions, assertSignal, show, unknownOption } from '../base/options.ts'
 import { TTL_MAX_MS } from '../base/ttl.ts'
 import { KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import type { ConsistencyLevel, Requirement } from '../model/quorum.ts'
 import type { BackendOptions } from './backend.ts'
 import type { OperationOptions } from './keyspace.ts'
+import type { WaitOptions } from './node.ts'
 
 const LEVELS: readonly string[] = ['any', 'one', 'quorum', 'all'] satisfies ConsistencyLevel[]
 const KEYSPACE_OPTIONS = new Set([
@@ -24,6 +25,10 @@ const KEYSPACE_OPTIONS = new Set([
 ])
 /** Longest `timeoutMs` of a call. */
 export const TIMEOUT_MAX_MS = 600_000
+/** How long `settled` and `leave` wait unless told otherwise, and the longest: a week. */
+const WAIT_MS = 60_000
+const WAIT_MAX_MS = 7 * 24 * 3_600_000
+const WAIT_OPTIONS: ReadonlySet<string> = new Set(['timeoutMs', 'signal'] satisfies (keyof WaitOptions)[])
 const OPERATION_OPTIONS = new Set(['consistency', 'timeoutMs', 'signal', 'r', 'w'])
 /** Of an operation that stores values. */
 export const STORE_OPTIONS: ReadonlySet<string> = new Set([...OPERATION_OPTIONS, 'ttl'])
@@ -39,12 +44,27 @@ export const SEEN_STORE_OPTIONS: ReadonlySet<string> = new Set([...STORE_OPTIONS
  */
 export function assertKeyspaceOptions(name: string, options: object): void {
   if (typeof name !== 'string' || !name.isWellFormed() || utf8(name).length > KEYSPACE_BYTES_MAX) {
-    throw config(`a keyspace's name is a string of at most ${KEYSPACE_BYTES_MAX} bytes of UTF-8`)
+    throw config(`a keyspace's name is a string of at most ${KEYSPACE_BYTES_MAX} bytes of UTF-8, not ${show(name)}`)
   }
   assertKnownOptions(options, 'a keyspace', KEYSPACE_OPTIONS)
 }
 
-function checkedOptions(options: OperationOptions, known: ReadonlySet<string>): OperationOptions {
+/** Options of an operation, of which it is not known yet whether they are any. @throws KilovoltError `KV_CONFIG` */
+export function given<O extends OperationOptions>(options: O): O {
+  assertOptions(options, 'an operation')
+  return options
+}
+
+/**
+ * Refuses what no operation can be told.
+ *
+ * @throws KilovoltError `KV_CONFIG`
+ */
+export function assertOperationOptions(
+  options: OperationOptions,
+  known: ReadonlySet<string> = OPERATION_OPTIONS
+): void {
+  assertOptions(options, 'an operation')
   for (const option in options) {
     if (known.has(option)) continue
     if (option === 'context') {
@@ -53,11 +73,26 @@ function checkedOptions(options: OperationOptions, known: ReadonlySet<string>): 
     }
     throw config(unknownOption(option, 'an operation', known))
   }
-  const { timeoutMs } = options
+  const { timeoutMs, signal } = options
   if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS)) {
     throw config(`"timeoutMs" must be from 1 to ${TIMEOUT_MAX_MS}, not ${show(timeoutMs)}`)
   }
-  return options
+  assertSignal(signal)
+}
+
+/**
+ * How long to wait for what is no operation on data, ms, after checks.
+ *
+ * @throws KilovoltError `KV_CONFIG`
+ */
+export function waitMs(options: WaitOptions, what: string): number {
+  assertKnownOptions(options, what, WAIT_OPTIONS)
+  const { timeoutMs = WAIT_MS, signal } = options
+  if (!(typeof timeoutMs === 'number' && timeoutMs >= 1 && timeoutMs <= WAIT_MAX_MS)) {
+    throw config(`"timeoutMs" of ${what} must be from 1 to ${WAIT_MAX_MS}, not ${show(timeoutMs)}`)
+  }
+  assertSignal(signal)
+  return timeoutMs
 }
 
 /** The options of a call after checks, at this level. */
@@ -67,8 +102,9 @@ export function backendOptions(
   what: string,
   known: ReadonlySet<string> = OPERATION_OPTIONS
 ): BackendOptions {
-  throwIfAborted(options.signal, what)
-  const { signal, timeoutMs } = checkedOptions(options, known)
+  assertOperationOptions(options, known)
+  const { signal, timeoutMs } = options
+  throwIfAborted(signal, what)
   return { requirement: level, timeoutMs, signal }
 }
 

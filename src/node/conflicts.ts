@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib'
 import { KilovoltError, messageOf } from '../base/errors.ts'
+import { show } from '../base/options.ts'
 import { type Causality, causalityBytes, readCausality, writeCausality } from '../model/causality.ts'
 
 /**
@@ -31,7 +32,7 @@ export function assertConflicts(conflicts: unknown): void {
   if (conflicts === 'newest' || conflicts === 'siblings' || typeof conflicts === 'function') return
   throw new KilovoltError(
     'KV_CONFIG',
-    `"conflicts" must be 'newest', 'siblings' or a function of the siblings, not ${String(conflicts)}`
+    `"conflicts" must be 'newest', 'siblings' or a function of the siblings, not ${show(conflicts)}`
   )
 }
 
@@ -45,19 +46,19 @@ export function resolved<V, K>(resolver: Resolver<V, K>, siblings: readonly V[],
   try {
     value = resolver(siblings, key)
   } catch (cause) {
-    throw resolverError(keyspace, `threw: ${messageOf(cause)}`, cause)
+    throw resolverError(keyspace, key, `threw: ${messageOf(cause)}`, cause)
   }
-  if (value === undefined) throw resolverError(keyspace, 'returned undefined; to remove a key, use delete')
+  if (value === undefined) throw resolverError(keyspace, key, 'returned undefined; to remove a key, use delete')
   if (value instanceof Promise) {
     // What it comes to is of no use to anybody, nor is its failure.
     value.catch(() => {})
-    throw resolverError(keyspace, 'returned a promise; it must answer at once')
+    throw resolverError(keyspace, key, 'returned a promise; it must answer at once')
   }
   return value
 }
 
-function resolverError(keyspace: string, what: string, cause?: unknown): KilovoltError {
-  return new KilovoltError('KV_RESOLVER', `the resolver of keyspace "${keyspace}" ${what}`, { cause })
+function resolverError(keyspace: string, key: unknown, what: string, cause?: unknown): KilovoltError {
+  return new KilovoltError('KV_RESOLVER', `the resolver of keyspace "${keyspace}" ${what}`, { cause, details: { key } })
 }
 
 const FORMAT = 1

@@ -1,4 +1,5 @@
 import { Transcoder } from 'level-transcoder'
+import { kindOf } from '../base/arguments.ts'
 import { copyBytes, EMPTY_BYTES, fromUtf8, pooledCopy, utf8 } from '../base/bytes.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import { nameOf } from '../model/key.ts'
@@ -183,9 +184,10 @@ function checked<T>(codec: Codec<T>, name: string, what: What, keyspace: Uint8Ar
         return fn(input)
       } catch (error) {
         if (error instanceof MisuseError) throw new TypeError(`the ${part}: ${error.message}`, { cause: error })
-        if (error instanceof TypeError && direction === 'encode') throw error
         const of = `a ${part} of ${nameOf(keyspace)} as ${name}`
-        const message = `could not ${direction} ${of} (${messageOf(error)})${direction === 'decode' ? hint : ''}`
+        // Of a circle JSON says on further lines where it is, by the names of its fields.
+        const [reason] = messageOf(error).split('\n', 1)
+        const message = `could not ${direction} ${of} (${reason})${direction === 'decode' ? hint : ''}`
         throw new KilovoltError('KV_ENCODING', message, { cause: error })
       }
     }
@@ -241,10 +243,4 @@ function fromBase64Text(value: unknown): Uint8Array {
 
 function bufferOver({ buffer, byteOffset, length }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, length)
-}
-
-function kindOf(value: unknown): string {
-  if (value === null || value === undefined) return String(value)
-  if (Array.isArray(value)) return 'an array'
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }

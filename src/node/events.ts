@@ -46,9 +46,49 @@ export interface NodeEvents {
   'data:corrupt': CustomEvent<{ readonly count: number }>
   /**
    * The function of an index has thrown, or made what cannot be indexed, of a record: that is stored, but not found by the index.
-   * Told of the first record of each index; `status().indexes` counts them all.
+   * Told of the first record of each index, by the bytes of its key; `status().indexes` counts them all.
    */
-  'index:failed': CustomEvent<{ readonly keyspace: string; readonly index: string; readonly error: unknown }>
+  'index:failed': CustomEvent<{
+    readonly keyspace: string
+    readonly index: string
+    readonly key: Uint8Array
+    readonly error: unknown
+  }>
   /** The node has stopped, for whatever reason. */
   'node:stopped': CustomEvent<void>
+}
+
+/** An object that is told of an event. */
+export interface NodeEventHandler<E> {
+  /** Called with each event. */
+  readonly handleEvent: (event: E) => void
+}
+
+/** Who is told of an event. */
+export type NodeEventListener<E> = ((event: E) => void) | NodeEventHandler<E>
+
+/** How a listener is added, as to any `EventTarget`. */
+export interface NodeListenerOptions {
+  /** Forgets the listener after its first event. Default false. */
+  readonly once?: boolean
+  /** Forgets the listener when it is aborted. */
+  readonly signal?: AbortSignal
+}
+
+/** An `EventTarget` that knows its events. Written without the types of the DOM, so that apps need not have them. */
+export interface NodeEventTarget extends EventTarget {
+  /** Has a listener told of all events of a type. */
+  addEventListener<K extends keyof NodeEvents>(
+    type: K,
+    listener: NodeEventListener<NodeEvents[K]> | null,
+    options?: boolean | NodeListenerOptions
+  ): void
+  /** How many listeners there are for a type of event. */
+  listenerCount(type: string): number
+  /** Forgets a listener. */
+  removeEventListener<K extends keyof NodeEvents>(
+    type: K,
+    listener?: NodeEventListener<NodeEvents[K]> | null,
+    options?: boolean | { readonly capture?: boolean }
+  ): void
 }

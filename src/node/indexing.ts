@@ -1,5 +1,5 @@
 import type { Emitter } from '../base/emitter.ts'
-import { fromUtf8, toLatin1 } from '../base/bytes.ts'
+import { copyBytes, fromUtf8, toLatin1 } from '../base/bytes.ts'
 import { messageOf } from '../base/errors.ts'
 import { IndexQueries, type IndexQueriesDeps } from '../replication/index-queries.ts'
 import type { IndexQuery } from '../replication/index-query.ts'
@@ -63,14 +63,14 @@ export class Indexing implements IndexDoor {
     this.indexes = new Indexes({
       store,
       partitions,
-      onFailure: (index, error) => {
+      onFailure: (index, key, error) => {
         const keyspace = fromUtf8(index.keyspace)
         logger.warn('index:failed: no values could be made of a record', {
           keyspace,
           index: index.name,
           error: messageOf(error)
         })
-        events.emit('index-failed', { keyspace, index: index.name, error })
+        events.emit('index-failed', { keyspace, index: index.name, key: copyBytes(key), error })
       },
       onWork: () => this.#keeper?.work(),
       removesOld: rules.keepEntries,

@@ -1,5 +1,6 @@
 import { utf8 } from '../base/bytes.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
+import { assertOptions, assertSignal, show } from '../base/options.ts'
 import { decodeIndexValue, type IndexBounds, indexRange } from '../model/index-value.ts'
 import { type ByteRange, restAfter } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
@@ -50,7 +51,7 @@ export class KeyspaceQueries<V, K> {
     const { indexes } = source
     const definition = indexes.find(name, index)
     if (definition === undefined) {
-      throw new KilovoltError('KV_CONFIG', `this keyspace was opened with no index "${index}" on this node`)
+      throw new KilovoltError('KV_CONFIG', `this keyspace was opened with no index ${show(index)} on this node`)
     }
     const { range, isReverse, limit, pageSize } = checkedQuery(options)
     const { after, signal, consistency, r, timeoutMs } = options
@@ -99,6 +100,8 @@ interface CheckedQuery {
 }
 
 function checkedQuery(options: QueryOptions): CheckedQuery {
+  assertOptions(options, 'a query')
+  assertSignal(options.signal)
   for (const option in options) {
     if (OPTIONS.has(option)) continue
     throw new KilovoltError(
@@ -115,12 +118,12 @@ function checkedQuery(options: QueryOptions): CheckedQuery {
   }
   if (typeof reverse !== 'boolean') throw new KilovoltError('KV_CONFIG', '"reverse" must be true or false')
   if (limit !== Infinity && !(Number.isSafeInteger(limit) && limit >= 0)) {
-    throw new KilovoltError('KV_CONFIG', `"limit" must be a whole number from 0 up, not ${limit}`)
+    throw new KilovoltError('KV_CONFIG', `"limit" must be a whole number from 0 up, not ${show(limit)}`)
   }
   if (!(Number.isInteger(pageSize) && pageSize >= 1 && pageSize <= PAGE_ROWS_MAX)) {
     throw new KilovoltError(
       'KV_CONFIG',
-      `"pageSize" must be a whole number from 1 to ${PAGE_ROWS_MAX}, not ${pageSize}`
+      `"pageSize" must be a whole number from 1 to ${PAGE_ROWS_MAX}, not ${show(pageSize)}`
     )
   }
   const { prefix } = options

@@ -1,5 +1,6 @@
 import { copyBytes } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
+import { assertSignal } from '../base/options.ts'
 import { type ByteRange, restAfter } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
@@ -93,6 +94,7 @@ export class KeyspaceScans<V, K> {
     const checked = checkedScan('scan', options, encodeKey)
     const { range, isReverse, limit, pageSize } = checked
     const { after, signal } = options
+    assertSignal(signal)
     const left = after === undefined ? range : restAfter(range, decodeToken(name, isReverse, after), isReverse)
     // A signal that is aborted already ends the scan when its first entry is asked for.
     const call = { ...this.#readOptions({ ...options, signal: undefined }, 'scan'), signal }

@@ -2,11 +2,13 @@ import { TypedEventEmitter } from 'main-event'
 import { abortError, throwIfAborted } from '../base/abort.ts'
 import { copyBytes, fromUtf8, utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
+import { assertKnownOptions, assertSignal, show } from '../base/options.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { recordExpiresAt, recordStamp } from '../model/record.ts'
 import { liveSiblings, siblingsOf } from '../model/sibling-set.ts'
 import { formatStamp } from '../model/stamp.ts'
 import { copiesLeft } from '../placement/topology.ts'
+import { waitMs } from './call-options.ts'
 import type { NodeCore } from './node-core.ts'
 import type { NodeEvents } from './events.ts'
 import type {
@@ -35,7 +37,7 @@ import type { NodeStatus } from './status.ts'
 import { waitFor } from './wait-for.ts'
 import type { Watch, WatchOptions } from './watch.ts'
 
-const WAIT_TIMEOUT_MS = 60_000
+const REPAIR_OPTIONS: ReadonlySet<string> = new Set(['verify', 'signal'] satisfies (keyof RepairOptions)[])
 
 /** The façade over an assembled node: copies at the door, typed events, no protocol of its own. */
 export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node {
@@ -165,7 +167,9 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     return this.#core.status()
   }
 
-  async settled({ timeoutMs = WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<void> {
+  async settled(options: WaitOptions = {}): Promise<void> {
+    const timeoutMs = waitMs(options, 'settled')
+    const { signal } = options
     throwIfAborted(signal, 'settled')
     this.#assertRunning()
     const { cluster, membership, storeId } = this.#core
@@ -179,12 +183,20 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     throw new KilovoltError('KV_TIMEOUT', message, { retryable: true })
   }
 
-  async repair({ signal, verify = false }: RepairOptions = {}): Promise<RepairReport> {
+  async repair(options: RepairOptions = {}): Promise<RepairReport> {
+    assertKnownOptions(options, 'repair', REPAIR_OPTIONS)
+    const { signal, verify = false } = options
+    assertSignal(signal)
+    if (typeof verify !== 'boolean') {
+      throw new KilovoltError('KV_CONFIG', `"verify" must be true or false, not ${show(verify)}`)
+    }
     throwIfAborted(signal, 'repair')
     return this.#core.repair(verify, signal)
   }
 
-  async leave({ timeoutMs = WAIT_TIMEOUT_MS, signal }: WaitOptions = {}): Promise<LeaveReport> {
+  async leave(options: WaitOptions = {}): Promise<LeaveReport> {
+    const timeoutMs = waitMs(options, 'leave')
+    const { signal } = options
     throwIfAborted(signal, 'leave')
     this.#assertRunning()
     const { clock, storeId } = this.#core

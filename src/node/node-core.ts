@@ -73,7 +73,12 @@ export interface CoreEvents {
   /** How many records were set aside. */
   'set-aside': number
   /** An index that its code could make no values of a record for; the first time only. */
-  'index-failed': { readonly keyspace: string; readonly index: string; readonly error: unknown }
+  'index-failed': {
+    readonly keyspace: string
+    readonly index: string
+    readonly key: Uint8Array
+    readonly error: unknown
+  }
   /** How many stored records were found to be damaged. */
   corrupt: number
 }

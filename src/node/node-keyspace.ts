@@ -1,16 +1,17 @@
 import { throwIfAborted } from '../base/abort.ts'
+import { assertArray, misuse } from '../base/arguments.ts'
 import { copyBytes, toLatin1, utf8 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
-import { show } from '../base/options.ts'
 import { assertKey } from '../model/key.ts'
 import type { Requirement } from '../model/quorum.ts'
 import { type RecordBytes, recordExpiresAt, recordStamp } from '../model/record.ts'
 import { formatStamp } from '../model/stamp.ts'
 import type { BackendOptions, BackendSource, BackendWrite } from './backend.ts'
+import { assertBatch } from './batch-operations.ts'
 import {
   assertKeyspaceOptions,
   backendOptions,
-  contextless,
+  given,
   lifetime,
   requirement,
   SEEN_OPTIONS,
@@ -82,14 +83,14 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     options: KeyspaceOptions<V, K> & { readonly schema?: StandardSchema<In, V> } = {}
   ) {
     assertKeyspaceOptions(name, options)
-    const { conflicts = 'newest' } = options
+    const { conflicts = 'newest', keyEncoding = 'utf8' } = options
     assertConflicts(conflicts)
     if (conflicts !== 'newest' && options.indexes !== undefined) throw noIndexes()
     this.name = name
     this.conflicts = conflicts === 'newest' ? 'newest' : 'siblings'
     this.#nameBytes = utf8(name)
-    this.#keys = createCodec<K>(options.keyEncoding ?? 'utf8', 'keyEncoding', this.#nameBytes)
-    this.#values = new KeyspaceValues<V, In>(source, name, options)
+    this.#keys = createCodec<K>(keyEncoding, 'keyEncoding', this.#nameBytes)
+    this.#values = new KeyspaceValues<V, In>(source, name, this.#keys.decode, options)
     const level = requirement(options.consistency, undefined) ?? 'quorum'
     this.#read = requirement(undefined, options.r) ?? level
     this.#write = requirement(undefined, options.w) ?? level
@@ -133,7 +134,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     const record = await this.#fetch(name, options)
     if (record === undefined) return undefined
     const version = formatStamp(recordStamp(record))
-    const found = await (this.#siblings?.entry(record, name) ?? this.#values.decode(record))
+    const found = await (this.#siblings?.entry(record, name) ?? this.#values.decode(record, name))
     const entry = this.#siblings === undefined ? { value: found as V, version } : { ...(found as Entry<V>), version }
     const expiresAt = recordExpiresAt(record)
     if (expiresAt === undefined) return entry
@@ -146,6 +147,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
 
   async getMany(keys: readonly K[], options: ReadOptions = NO_OPTIONS): Promise<(V | undefined)[]> {
     const call = this.#readOptions(options, 'getMany')
+    assertArray('keys', keys)
     const names = keys.map(this.#keyBytes)
     const { results, failures } = await this.#source.data.getMany(this.#nameBytes, names, call)
     const values: (V | undefined)[] = []
@@ -170,7 +172,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   async put(key: K, value: In, options: SinglePutOptions = NO_OPTIONS): Promise<void> {
     const name = this.#keyBytes(key)
     const call = options === NO_OPTIONS ? this.#plainPut : this.#seen(name, options, this.#putOptions(options, 'put'))
-    const bytes = this.#values.encode(value)
+    const bytes = this.#values.encode(value, name)
     if (bytes.length > this.#values.packAbove) await this.#storePacked(name, bytes, call)
     else await this.#source.data.put(this.#nameBytes, name, bytes, call)
   }
@@ -203,7 +205,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     this.#assertSingle('putIfAbsent')
     const call = this.#putOptions(options, 'putIfAbsent')
     const name = this.#keyBytes(key)
-    return this.#conditional.putIfAbsent(name, await this.#values.ownBodyOf(this.#values.encode(value)), call)
+    return this.#conditional.putIfAbsent(name, await this.#values.ownBodyOf(this.#values.encode(value, name)), call)
   }
 
   async update(
@@ -212,22 +214,23 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
     options: PutOptions = NO_OPTIONS
   ): Promise<V | undefined> {
     this.#assertSingle('update')
-    if (typeof change !== 'function') throw new TypeError('update takes a function of the present value')
+    if (typeof change !== 'function') throw misuse('update', 'a function of the present value', change)
     const call = this.#putOptions(options, 'update')
+    const name = this.#keyBytes(key)
     let latest: V | undefined
     const make = async (current: RecordBytes | undefined): Promise<Body | undefined> => {
-      const made = await change(current && (await this.#values.decode(current)))
-      const bytes = made === undefined ? undefined : this.#values.encode(made)
-      latest = bytes && this.#values.decodeBytes(bytes)
+      const made = await change(current && (await this.#values.decode(current, name)))
+      const bytes = made === undefined ? undefined : this.#values.encode(made, name)
+      latest = bytes && this.#values.decodeBytes(bytes, name)
       return bytes && this.#values.ownBodyOf(bytes)
     }
-    await this.#conditional.update(this.#keyBytes(key), { make, keepsExpiry: options.ttl === undefined }, call)
+    await this.#conditional.update(name, { make, keepsExpiry: options.ttl === undefined }, call)
     return latest
   }
 
   async batch(operations: readonly BatchOperation<In, K>[], options: PutOptions = NO_OPTIONS): Promise<void> {
     const call = this.#putOptions(options, 'batch')
-    for (const operation of operations) assertBatchOperation(operation, this.#siblings !== undefined)
+    assertBatch(operations, this.#siblings !== undefined)
     const encoded = this.#encodeBatch(operations, call.ttl)
     const packed = this.#values.packAbove === Infinity ? encoded : this.#packBatch(encoded)
     const writes = packed instanceof Promise ? await packed : packed
@@ -287,7 +290,7 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
       try {
         const key = this.#keyBytes(name)
         const isPut = operation.type === 'put'
-        const value = isPut ? this.#values.encode(operation.value) : undefined
+        const value = isPut ? this.#values.encode(operation.value, key) : undefined
         const own = isPut && operation.ttl !== undefined ? lifetime(operation.ttl) : ttl
         const seen = context === undefined ? undefined : decodeContext(this.#nameBytes, key, context)
         last.set(this.#siblings === undefined ? toLatin1(key) : String(last.size), {
@@ -344,12 +347,12 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
 
   #valueOf(record: RecordBytes | undefined, key: Uint8Array): V | undefined | Promise<V> {
     if (record === undefined) return undefined
-    return this.#siblings === undefined ? this.#values.decode(record) : this.#siblings.read(record, key)
+    return this.#siblings === undefined ? this.#values.decode(record, key) : this.#siblings.read(record, key)
   }
 
   /** The value of a record, where nothing is written back. */
   readonly #shown = (record: RecordBytes, key: Uint8Array): V | Promise<V> =>
-    this.#siblings === undefined ? this.#values.decode(record) : this.#siblings.valueOf(record, key)
+    this.#siblings === undefined ? this.#values.decode(record, key) : this.#siblings.valueOf(record, key)
 
   /** The options of a call with what its author has seen. */
   #seen(key: Uint8Array, { context }: { readonly context?: string | undefined }, call: BackendOptions): BackendOptions {
@@ -365,30 +368,24 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
   }
 
   #readOptions(options: ReadOptions, what: string): BackendOptions {
-    return backendOptions(options, requirement(options.consistency, options.r) ?? this.#read, what)
+    const { consistency, r } = given(options)
+    return backendOptions(options, requirement(consistency, r) ?? this.#read, what)
   }
 
   #writeOptions(options: WriteOptions, what: string): BackendOptions {
     const known = this.#siblings === undefined || what !== 'delete' ? undefined : SEEN_OPTIONS
-    return backendOptions(options, requirement(options.consistency, options.w) ?? this.#write, what, known)
+    const { consistency, w } = given(options)
+    return backendOptions(options, requirement(consistency, w) ?? this.#write, what, known)
   }
 
   #putOptions(options: PutOptions, what: string): BackendOptions {
-    const level = requirement(options.consistency, options.w) ?? this.#write
+    const { consistency, w } = given(options)
+    const level = requirement(consistency, w) ?? this.#write
     const known = this.#siblings === undefined || what !== 'put' ? STORE_OPTIONS : SEEN_STORE_OPTIONS
     const call = backendOptions(options, level, what, known)
     const ttl = options.ttl === undefined ? this.#ttl : lifetime(options.ttl)
     return ttl === undefined ? call : { ...call, ttl }
   }
-}
-
-/** Wrong options are those of the call as a whole: nothing is done. */
-function assertBatchOperation({ type, ...more }: BatchOperation<unknown, unknown>, hasSiblings: boolean): void {
-  if (more.context !== undefined && !hasSiblings) throw contextless()
-  if (type !== 'put' && type !== 'del') throw new TypeError(`a batch operation is 'put' or 'del', not ${show(type)}`)
-  if (!('ttl' in more) || more.ttl === undefined) return
-  if (type === 'del') throw new KilovoltError('KV_CONFIG', 'a batch operation that deletes has no "ttl"')
-  lifetime(more.ttl)
 }
 
 /** A replica indexes what it holds by itself, and of several siblings it cannot know which value the app will see. */

@@ -1,7 +1,7 @@
 import { abortError, onAbort, stoppedError } from '../base/abort.ts'
 import { createDeferred, type Deferred } from '../base/deferred.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
-import { assertKnownOptions, show } from '../base/options.ts'
+import { assertKnownOptions, assertSignal, show } from '../base/options.ts'
 import { hashTag } from '../model/key.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import { isTombstone, type RecordBytes, recordStamp, STAMP_BYTES } from '../model/record.ts'
@@ -69,7 +69,8 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
 
   constructor(door: () => WatchDoor, codec: WatchCodec<V, K>, options: WatchOptions<K>) {
     this.#codec = codec
-    this.#since = options.since
+    // What is wrong with the options is told by `ready`.
+    this.#since = (options as WatchOptions<K> | null)?.since
     this.#getDoor = door
     this.ready = this.#start(options).catch((error: unknown) => {
       this.#fail(asError(error))
@@ -318,7 +319,8 @@ export class NodeWatch<V, K> implements Watch<V, K>, WatchListener {
 /** @throws KilovoltError `KV_CONFIG` */
 function checked<K>(options: WatchOptions<K>): WatchOptions<K> {
   assertKnownOptions(options, 'watch', OPTIONS)
-  const { key, prefix, since, buffer } = options
+  const { key, prefix, since, buffer, signal } = options
+  assertSignal(signal)
   if (key !== undefined && prefix !== undefined) throw config('a watch has a "key" or a "prefix", not both')
   if (since !== undefined && typeof since !== 'string') throw config('"since" is the token of an event')
   if (buffer !== undefined && !(Number.isInteger(buffer) && buffer >= 1 && buffer <= BUFFER_MAX))

@@ -2,12 +2,11 @@ import type { AbortOptions } from '../base/abort.ts'
 import type { Keyspace } from './keyspace.ts'
 import type { KeyspaceOptions, SchemaKeyspaceOptions } from './keyspace-options.ts'
 import type { MemberInfo } from './members.ts'
-import type { NodeEvents } from './events.ts'
+import type { NodeEventTarget } from './events.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
 import type { RingView } from './ring-view.ts'
 import type { SchemaInput, SchemaOutput, StandardSchema } from './schema.ts'
 import type { NodeStatus } from './status.ts'
-import type { TypedEventTarget } from 'main-event'
 
 /** What one `repair` found and did. */
 export interface RepairReport {
@@ -53,7 +52,7 @@ export interface SetAsideEntry {
 
 /** What `leave` and `settled` accept. */
 export interface WaitOptions extends AbortOptions {
-  /** How long to wait, ms. Default 60,000. */
+  /** How long to wait, ms, from 1 to a week. Default 60,000. */
   readonly timeoutMs?: number | undefined
 }
 
@@ -68,7 +67,7 @@ export interface WaitOptions extends AbortOptions {
  * await node.stop()
  * ```
  */
-export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
+export interface Node extends Keyspace, NodeEventTarget {
   /** Identity of its store, 32 hex digits. */
   readonly id: string
   /** Its libp2p peer id. */
@@ -138,6 +137,8 @@ export interface Node extends Keyspace, TypedEventTarget<NodeEvents> {
    * Whether this node may be stopped now, as far as it knows: the others would go on serving all its partitions at `quorum`, and
    * have all that it keeps for them.
    * For readiness probes and rolling restarts, which should wait for it; costs little.
+   *
+   * @throws KilovoltError `KV_NODE_STOPPED`, at once, when it is stopped or stopping: a probe that may come then has to catch it
    *
    * @example
    * ```ts

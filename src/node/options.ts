@@ -1,5 +1,5 @@
 import { KilovoltError } from '../base/errors.ts'
-import { nearest, show } from '../base/options.ts'
+import { assertOptions, nearest, show } from '../base/options.ts'
 import { isPartitionCount, PARTITIONS_DEFAULT, PARTITIONS_MAX, PARTITIONS_MIN } from '../model/partition.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { LevelDatabase } from '../storage/level-store.ts'
@@ -170,9 +170,7 @@ const CHECKS: { readonly [K in keyof NodeOptions]-?: Check } = {
  * @throws KilovoltError `KV_CONFIG`, which names every wrong option, not just the first
  */
 export function resolveOptions(options: NodeOptions = {}): ResolvedOptions {
-  if (typeof options !== 'object' || options === null) {
-    throw new KilovoltError('KV_CONFIG', 'createNode takes an object of options')
-  }
+  assertOptions(options, 'createNode')
   const problems = findProblems(options)
   if (problems.length > 0) {
     throw new KilovoltError('KV_CONFIG', `createNode was given bad options: ${problems.join('; ')}`, {

@@ -30,7 +30,7 @@ const COMPRESS_ABOVE = 512
  */
 export function packAbove({ compression = false, compressAbove }: CompressionOptions): number {
   const isOn = compression === 'zstd'
-  if (!isOn && compression) {
+  if (!isOn && (compression as unknown) !== false) {
     throw new KilovoltError('KV_CONFIG', `"compression" must be 'zstd' or false, not ${show(compression)}`)
   }
   if (compressAbove !== undefined && !(Number.isInteger(compressAbove) && compressAbove >= 0)) {

@@ -1,6 +1,8 @@
 import { abortError, onAbort } from '../base/abort.ts'
+import { hasMethods, misuse } from '../base/arguments.ts'
 import { toHex } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
+import { assertKnownOptions, assertOptions, assertSignal, show } from '../base/options.ts'
 import { systemClock } from '../runtime/system-clock.ts'
 import { systemRandom } from '../runtime/system-random.ts'
 import { TIMEOUT_MAX_MS } from './call-options.ts'
@@ -20,6 +22,8 @@ export interface PnCounterOptions {
    */
   readonly actor?: string | undefined
 }
+
+const OPTIONS: ReadonlySet<string> = new Set(['actor'] satisfies (keyof PnCounterOptions)[])
 
 /** The join of two: a count only grows. */
 export function pnJoined(a: PnCounts, b: PnCounts): PnCounts {
@@ -70,13 +74,19 @@ export class PnCounter<K = string> {
    * @throws KilovoltError `KV_CONFIG` for a keyspace that keeps only the newest of what several have counted
    */
   constructor(keyspace: Keyspace<PnCounts, K>, key: K, options: PnCounterOptions = {}) {
+    assertKnownOptions(options, 'a PnCounter', OPTIONS)
+    const { actor } = options
+    if (actor !== undefined && (typeof actor !== 'string' || actor === '')) {
+      throw new KilovoltError('KV_CONFIG', `"actor" must be the name of who counts, not ${show(actor)}`)
+    }
+    if (!hasMethods(keyspace, 'getEntry', 'put')) throw misuse('the first argument', 'a keyspace', keyspace)
     if (keyspace.conflicts === 'newest') {
       throw new KilovoltError('KV_CONFIG', 'a PnCounter needs a keyspace with "conflicts: resolvers.pnCounter"')
     }
     this.#keyspace = keyspace
     this.#key = key
-    this.#given = options.actor
-    this.#actor = options.actor ?? ownName()
+    this.#given = actor
+    this.#actor = actor ?? ownName()
   }
 
   /**
@@ -88,9 +98,15 @@ export class PnCounter<K = string> {
    * @throws KilovoltError as `Keyspace.get` and `Keyspace.put`
    */
   add(amount: number, options: OperationOptions = {}): Promise<void> {
-    if (!Number.isFinite(amount)) return Promise.reject(new TypeError('a counter adds finite numbers'))
+    try {
+      if (!Number.isFinite(amount)) throw new TypeError('a counter adds finite numbers')
+      assertOptions(options, 'an operation')
+      assertSignal(options.signal)
+    } catch (error) {
+      return Promise.reject(error)
+    }
     const { signal, timeoutMs = 0 } = options
-    // What makes no sense is left to the keyspace to refuse.
+    // What else makes no sense is left to the keyspace to refuse.
     const isTimed = timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS
     const deadlineMs = systemClock.monotonicMs() + timeoutMs
     const bounds = (): OperationOptions =>

@@ -1,3 +1,4 @@
+import { misuse } from '../base/arguments.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Topology } from '../placement/topology.ts'
@@ -61,7 +62,9 @@ export class TopologyRingView implements RingView {
   }
 
   partitionOf(key: string | Uint8Array): PartitionId {
-    return this.#ring.partitionOf(typeof key === 'string' ? new TextEncoder().encode(key) : key)
+    const bytes: unknown = typeof key === 'string' ? new TextEncoder().encode(key) : key
+    if (!(bytes instanceof Uint8Array)) throw misuse('the key', 'a string or a Uint8Array', key)
+    return this.#ring.partitionOf(bytes)
   }
 
   owners(key: string | Uint8Array): readonly string[] {

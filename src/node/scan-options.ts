@@ -1,5 +1,5 @@
-import { KilovoltError } from '../base/errors.ts'
-import { show, unknownOption } from '../base/options.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
+import { assertOptions, show, unknownOption } from '../base/options.ts'
 import { type ByteRange, rangeOf } from '../model/key-range.ts'
 import { PAGE_ROWS_MAX } from '../replication/scan-wire.ts'
 import type { KeyRange, ScanOptions } from './keyspace.ts'
@@ -30,6 +30,7 @@ export interface CheckedScan {
  */
 export function checkedScan<K>(what: RangeCall, options: ScanOptions<K>, encode: (key: K) => Uint8Array): CheckedScan {
   const known = what === 'scan' ? SCAN_OPTIONS : what === 'clear' ? CLEAR_OPTIONS : COUNT_OPTIONS
+  assertOptions(options, `a ${what}`)
   for (const option in options) {
     if (known.has(option)) continue
     throw new KilovoltError('KV_CONFIG', unknownOption(option, `a ${what}`, known))
@@ -63,6 +64,9 @@ export function encodeOption<K>(option: string, key: K, encode: (key: K) => Uint
   try {
     return encode(key)
   } catch (error) {
+    if (isKilovoltError(error, 'KV_ENCODING')) {
+      throw new KilovoltError(error.code, `"${option}": ${error.message}`, { cause: error.cause })
+    }
     if (!(error instanceof TypeError)) throw error
     throw new TypeError(`"${option}": ${error.message.replace(/^the key: /u, '')}`, { cause: error })
   }

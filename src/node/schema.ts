@@ -1,4 +1,5 @@
-import { KilovoltError } from '../base/errors.ts'
+import { isObject } from '../base/arguments.ts'
+import { KilovoltError, messageOf } from '../base/errors.ts'
 import { show } from '../base/options.ts'
 
 /**
@@ -69,7 +70,16 @@ export function assertSchema(schema: StandardSchema): void {
  *   answer at once: nothing bounds how long it would take, and writes would no longer be made in the order of their calls
  */
 export function validated<Out>(schema: StandardSchema<unknown, Out>, value: unknown, keyspace: string): Out {
-  const result = schema['~standard'].validate(value)
+  let result: SchemaResult<Out> | Promise<SchemaResult<Out>>
+  try {
+    result = schema['~standard'].validate(value)
+  } catch (cause) {
+    const message = `the schema of the keyspace "${keyspace}" threw: ${messageOf(cause)}`
+    throw new KilovoltError('KV_INVALID_VALUE', message, { cause, details: { issues: [] } })
+  }
+  if (!isObject(result)) {
+    throw new KilovoltError('KV_CONFIG', `the schema of the keyspace "${keyspace}" answers neither a value nor issues`)
+  }
   if ('then' in result) {
     // Whatever becomes of it: nobody waits.
     result.then(undefined, () => {})

@@ -62,14 +62,14 @@ export class SiblingValues<V, K> {
 
   /** The value of a live record. */
   valueOf(record: RecordBytes, key: Uint8Array): V | Promise<V> {
-    if (!hasSiblings(record)) return this.#deps.values.decode(record)
+    if (!hasSiblings(record)) return this.#deps.values.decode(record, key)
     const found = this.#find(record, key)
     return found instanceof Promise ? found.then(({ value }) => value) : found.value
   }
 
   /** As {@link SiblingValues.valueOf}, and writes back what was made of several, without waiting for that. */
   read(record: RecordBytes, key: Uint8Array): V | Promise<V> {
-    if (!hasSiblings(record)) return this.#deps.values.decode(record)
+    if (!hasSiblings(record)) return this.#deps.values.decode(record, key)
     const found = this.#find(record, key)
     if (found instanceof Promise) return found.then(later => this.#told(later, record, key))
     return this.#told(found, record, key)
@@ -104,11 +104,11 @@ export class SiblingValues<V, K> {
     for (const bytes of [...plain].reverse()) {
       if (!distinct.some(other => equalBytes(other, bytes))) distinct.unshift(bytes)
     }
-    const siblings = distinct.map(bytes => values.decodeBytes(bytes))
+    const siblings = distinct.map(bytes => values.decodeBytes(bytes, key))
     const newest = siblings.at(-1)!
     if (this.#resolver === undefined || siblings.length === 1) return { siblings, value: newest }
     // It may change what it is given.
-    const given = distinct.map(bytes => values.decodeBytes(bytes))
+    const given = distinct.map(bytes => values.decodeBytes(bytes, key))
     return { siblings, value: resolved(this.#resolver, given, decodeKey(key), name) }
   }
 

@@ -1,8 +1,8 @@
-import type { ClusterPhase } from '../cluster/cluster.ts'
-import type { StoreId } from '../model/node-id.ts'
+import type { Cluster, ClusterPhase } from '../cluster/cluster.ts'
+import type { PeerId, StoreId } from '../model/node-id.ts'
 import type { View } from '../model/view.ts'
 import { majority } from '../placement/rules.ts'
-import { isRowReplica, isTaker, type Topology } from '../placement/topology.ts'
+import { isRowReplica, isTaker } from '../placement/topology.ts'
 import type { RecordStoreStats } from '../storage/record-store.ts'
 import type { TransportStats } from '../transport/transport.ts'
 import { joining } from './settled.ts'
@@ -13,6 +13,9 @@ import { joining } from './settled.ts'
  * (this node is no member, or some partition has no living quorum).
  */
 export type Health = 'ok' | 'degraded' | 'unavailable'
+
+/** Where a node stands; `'stopped'` from the beginning of `stop()`, unless it has left the cluster before. */
+export type NodePhase = ClusterPhase | 'stopped'
 
 /** How many copies of partitions this node sees to be where they should be. */
 export interface PartitionStatus {
@@ -110,7 +113,7 @@ export interface IndexStatus {
 export interface NodeStatus {
   readonly id: string
   readonly cluster: string
-  readonly phase: ClusterPhase
+  readonly phase: NodePhase
   readonly health: Health
   readonly epoch: number
   /** Id of the node that leads the meta group, as far as known here. */
@@ -144,10 +147,12 @@ export interface NodeStatus {
 export interface StatusInput {
   readonly id: StoreId
   readonly cluster: string
-  readonly phase: ClusterPhase
-  readonly leader: StoreId | undefined
-  readonly topology: Topology | undefined
+  /** Whether it is stopped, or stopping. */
+  readonly isStopped: boolean
+  readonly meta: Pick<Cluster, 'phase' | 'leader' | 'topology'>
   readonly view: View
+  /** Whether there is a link with a peer now. */
+  readonly isLinked: (peer: PeerId) => boolean
   readonly operations: OperationStatus
   readonly transfer: TransferStatus
   readonly repair: RepairStatus
@@ -164,15 +169,17 @@ export interface StatusInput {
 
 /** The status of a node, judged from what it knows. */
 export function describeStatus(input: StatusInput): NodeStatus {
-  const { id, cluster, phase, leader, topology, view, operations, transfer, repair, purge, hints, indexes } = input
+  const { id, cluster, meta, view, operations, transfer, repair, purge, hints, indexes } = input
   const { transport, healthMultiplier } = input
+  const { leader, topology } = meta
+  const phase = input.isStopped && meta.phase !== 'left' ? 'stopped' : meta.phase
+  const isAlive = living(input)
   const members = { alive: 0, suspect: 0, dead: 0 }
   for (const { status } of view.values()) if (status !== 'left') members[status]++
-  // Known from the log alone: not heard of since this node started.
-  for (const store of topology?.members.keys() ?? []) if (!view.has(store)) members.dead++
-  const partitions = describePartitions(id, topology, view)
+  // Known from the log alone: gossip has not told of it since this node started.
+  for (const store of topology?.members.keys() ?? []) if (!view.has(store)) members[isAlive(store) ? 'alive' : 'dead']++
+  const partitions = describePartitions(input, isAlive)
   const serving = phase === 'member' || phase === 'leaving'
-  const isAlive = (store: StoreId): boolean => store === id || view.get(store)?.status === 'alive'
   const missing = topology !== undefined && [...topology.members.keys()].some(store => !isAlive(store))
   const isDamaged = input.readOnly !== undefined || input.storage.corruptLeft > 0
   const impaired = missing || isDamaged || partitions.changing > 0 || partitions.underReplicated > 0
@@ -205,12 +212,27 @@ export function describeStatus(input: StatusInput): NodeStatus {
   }
 }
 
-function describePartitions(id: StoreId, topology: Topology | undefined, view: View): PartitionStatus {
+/**
+ * Who can be asked, as operations see it: a member with whom this node has linked counts before gossip has told of it, or all of
+ * a cluster that is started again would be unavailable, in its own words, while it serves.
+ */
+function living({ id, meta: { topology }, view, isLinked }: StatusInput): (store: StoreId) => boolean {
+  return store => {
+    const known = view.get(store)
+    if (store === id || known !== undefined) return store === id || known?.status === 'alive'
+    const peer = topology?.members.get(store)?.peerId
+    return peer !== undefined && isLinked(peer)
+  }
+}
+
+function describePartitions(
+  { id, meta: { topology }, view }: StatusInput,
+  isAlive: (store: StoreId) => boolean
+): PartitionStatus {
   const counts = { total: 0, owned: 0, changing: 0, underReplicated: 0, withoutQuorum: 0 }
   if (topology === undefined) return counts
   const takers = [...topology.members.values()].filter(isTaker).length
   const wanted = Math.min(topology.replicas, Math.max(1, takers + joining(view, topology).length))
-  const isAlive = (store: StoreId): boolean => store === id || view.get(store)?.status === 'alive'
   for (const row of topology.rows) {
     const living = row.slots.filter(isAlive).length
     counts.total++

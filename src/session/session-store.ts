@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { hasMethods, isObject, misuse } from '../base/arguments.ts'
 import { KilovoltError } from '../base/errors.ts'
 import { assertKnownOptions, show } from '../base/options.ts'
 import { isTtl, wholeTtl } from '../base/ttl.ts'
@@ -101,6 +102,7 @@ export function createSessionStore<S extends SessionData, Base extends object = 
   options: SessionStoreOptions<Base> = {}
 ): SessionStore<S> & Base {
   assertKnownOptions(options, 'a session store', OPTIONS)
+  if (!hasMethods(keyspace, 'get', 'put', 'touch', 'delete')) throw misuse('the first argument', 'a keyspace', keyspace)
   if (keyspace.conflicts === 'siblings') {
     throw new KilovoltError(
       'KV_CONFIG',
@@ -174,8 +176,9 @@ export function createSessionStore<S extends SessionData, Base extends object = 
 }
 
 /** Time that is left to a session by its cookie, ms; 0 when there is none. */
-function ttlOf({ cookie }: SessionData, ttlDefault: number): number {
-  const expires = cookie?.expires
+function ttlOf(session: SessionData, ttlDefault: number): number {
+  if (!isObject(session)) throw misuse('the session', 'an object', session)
+  const expires = session.cookie?.expires
   if (expires === undefined || expires === null || typeof expires === 'boolean') return ttlDefault
   const endsAt = new Date(expires).getTime()
   if (Number.isNaN(endsAt)) return ttlDefault
@@ -183,6 +186,12 @@ function ttlOf({ cookie }: SessionData, ttlDefault: number): number {
 }
 
 function told<T>(done: Promise<T>, callback: SessionCallback<T> | undefined): Promise<T> | void {
+  if (callback !== undefined && typeof callback !== 'function') {
+    return told(
+      done.then(() => Promise.reject(misuse('the callback', 'a function', callback))),
+      undefined
+    )
+  }
   if (callback === undefined) {
     // The frameworks pass none on when they were given none, and drop the promise.
     done.catch(nothing)

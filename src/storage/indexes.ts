@@ -18,7 +18,7 @@ export interface IndexesDeps {
   readonly store: Store
   readonly partitions: number
   /** Told of the first record of an index that its code could make no values of. */
-  readonly onFailure: (index: StoredIndex, error: unknown) => void
+  readonly onFailure: (index: StoredIndex, key: Uint8Array, error: unknown) => void
   /** Told when there is something to build or to delete. */
   readonly onWork: () => void
   /** Whether old entries are deleted; not so only to show what that would do. Default true. */
@@ -213,7 +213,7 @@ export class Indexes implements IndexUpkeep {
     key: Uint8Array,
     record: RecordBytes
   ): readonly StoreChange[] | Promise<readonly StoreChange[]> {
-    const values = this.#valuesOf(index, record, true)
+    const values = this.#valuesOf(index, record, key)
     const put = (of: Values): readonly StoreChange[] => of.map(value => entry(index.id!, value, key, partition))
     return values instanceof Promise ? values.then(put) : put(values)
   }
@@ -271,7 +271,7 @@ export class Indexes implements IndexUpkeep {
       const gone: StoreChange[] = []
       for (const { key, record } of part.rows) {
         if (record === undefined) continue
-        for (const value of await this.#valuesOf(index, record, false)) {
+        for (const value of await this.#valuesOf(index, record, undefined)) {
           gone.push({ key: indexEntryKey(index.id!, value, key), value: undefined })
         }
       }
@@ -319,8 +319,8 @@ export class Indexes implements IndexUpkeep {
     into: StoreChange[]
   ): Promise<void> | undefined {
     const { before, value } = change
-    const olds = before === undefined ? NO_VALUES : this.#valuesOf(index, before, false)
-    const news = value === undefined ? NO_VALUES : this.#valuesOf(index, value, true)
+    const olds = before === undefined ? NO_VALUES : this.#valuesOf(index, before, undefined)
+    const news = value === undefined ? NO_VALUES : this.#valuesOf(index, value, keyOf(change.key))
     if (!(olds instanceof Promise) && !(news instanceof Promise)) {
       this.#difference(index, change.key, olds, news, into)
       return undefined
@@ -340,10 +340,14 @@ export class Indexes implements IndexUpkeep {
     }
   }
 
-  /** The values of a record; none when there is a mistake in the app's code: it is stored all the same. */
-  #valuesOf(index: StoredIndex, record: RecordBytes, counts: boolean): Values | Promise<Values> {
+  /**
+   * The values of a record; none when there is a mistake in the app's code: it is stored all the same.
+   *
+   * @param told - the key by which a failure is told, where it counts
+   */
+  #valuesOf(index: StoredIndex, record: RecordBytes, told: Uint8Array | undefined): Values | Promise<Values> {
     const failed = (error: unknown): Values => {
-      if (counts && index.failed++ === 0) this.#deps.onFailure(index, error)
+      if (told !== undefined && index.failed++ === 0) this.#deps.onFailure(index, told, error)
       return NO_VALUES
     }
     try {

@@ -40,3 +40,11 @@ export function dialError(error: unknown, address: string, self: boolean): Kilov
   }
   return new KilovoltError('KV_UNREACHABLE', `${address} cannot be reached: ${messageOf(error)}`, options)
 }
+
+/** The error for a dial of a peer in whose place another one answers. */
+export function elsewhereError(address: string, other: string): KilovoltError {
+  return new KilovoltError('KV_UNREACHABLE', `${other} answers at ${address}, and nobody else does`, {
+    retryable: true,
+    details: { address, refused: false, answered: true }
+  })
+}

@@ -15,7 +15,7 @@ import { clusterProblem, isClusterProtocol, protocolOf, topicOf } from './cluste
 import { type EncrypterFactory, createTamedNoise } from './encryption.ts'
 import type { Host, HostEvents, Link } from './host.ts'
 import { createLibp2pOptions, type Libp2pServices, STREAMS_MAX } from './libp2p-config.ts'
-import { dialError, flattenError, listenError } from './libp2p-error.ts'
+import { dialError, elsewhereError, flattenError, listenError } from './libp2p-error.ts'
 import { Libp2pLink } from './libp2p-link.ts'
 import { createMdns } from './mdns-source.ts'
 import { parsePeerKey, peerIdOfKey } from './peer-key.ts'
@@ -51,6 +51,10 @@ export interface Libp2pHostOptions {
 const IDENTIFY_WAIT_MS = 1000
 /** How long an inbound connection may be without a link, ms: strangers must not use up the places of members. */
 const LINKLESS_MS = 15_000
+/** An address of one place, */
+const NUMERIC = /^\/ip[46]\//u
+/** and who is to be found there, at its end. */
+const PEER_PART = /\/p2p\/[^/]+$/u
 /** Addresses of which it is remembered who answers there. */
 const KNOWN_ADDRESSES_MAX = 4096
 
@@ -62,7 +66,7 @@ export class Libp2pHost implements Host {
   readonly #events: Emitter<HostEvents>
   readonly #topic: string
   readonly #listeners = new Set<Listener>()
-  /** Who answered at an address, so that whoever is connected is not dialed again. */
+  /** Who answered at an address (a numeric one without who was wanted there), so that whoever is connected is not dialed again. */
   readonly #known = new Map<string, PeerId>()
   /** When to look whether a connection has got a link, by the connection's id. */
   readonly #timers = new Map<string, Timer>()
@@ -151,11 +155,20 @@ export class Libp2pHost implements Host {
     if (this.#state !== 'started') throw new KilovoltError('KV_UNREACHABLE', 'this node is not started')
     const wanted = target.getComponents().findLast(({ name }) => name === 'p2p')?.value
     if (wanted === this.self) throw dialError(undefined, address, true)
-    const known = this.#known.get(address)
-    if (known !== undefined && this.isConnected(known)) return known
+    if (wanted !== undefined && this.isConnected(wanted as PeerId)) return wanted as PeerId
+    // A name may stand for several machines: there libp2p looks for the one that is wanted.
+    const place = NUMERIC.test(address) ? address.replace(PEER_PART, '') : address
+    if (wanted !== undefined && this.#listensAt(place)) throw elsewhereError(address, 'this node')
+    const known = this.#known.get(place)
+    if (known !== undefined && this.isConnected(known)) {
+      if (wanted !== undefined && known !== wanted) throw elsewhereError(address, known)
+      return known
+    }
     let connection: Connection
     try {
-      connection = await this.#libp2p.dial(target, { signal })
+      // Whoever is wanted: to break off the handshake with somebody else who lives there now, as one does that was started anew,
+      // would look to him like an attack.
+      connection = await this.#libp2p.dial(parseAddress(place), { signal })
     } catch (error) {
       if (signal.aborted) throw abortError(signal, `dialing ${address}`)
       // Who answers at an address that names nobody is known only after the handshake.
@@ -164,8 +177,10 @@ export class Libp2pHost implements Host {
     }
     const peer = connection.remotePeer.toString() as PeerId
     if (this.#known.size >= KNOWN_ADDRESSES_MAX) this.#known.clear()
-    this.#known.set(address, peer)
-    return peer
+    this.#known.set(place, peer)
+    if (wanted === undefined || peer === wanted) return peer
+    hangUp(connection, new Error('another peer was wanted'), this.#options.logger)
+    throw elsewhereError(address, peer)
   }
 
   async open(peer: PeerId, trafficClass: TrafficClass, signal: AbortSignal): Promise<Link> {
@@ -212,6 +227,11 @@ export class Libp2pHost implements Host {
     if (wasStarted) await this.#libp2p.stop()
     for (const timer of this.#timers.values()) timer.cancel()
     this.#timers.clear()
+  }
+
+  /** Whether this node itself would answer: on many machines nodes have the same loopback address. */
+  #listensAt(place: string): boolean {
+    return [...this.#listeners].some(listener => listener.getAddrs().some(own => String(own) === place))
   }
 
   #listen(): void {

@@ -1,3 +1,4 @@
+import { assertObjects, hasMethods, misuse } from '../base/arguments.ts'
 import { KilovoltError } from '../base/errors.ts'
 import { assertKnownOptions, show } from '../base/options.ts'
 import { isTtl, wholeTtl } from '../base/ttl.ts'
@@ -83,6 +84,7 @@ const OPTIONS: ReadonlySet<string> = new Set([
  * ```
  */
 export function createDriver(node: Pick<Node, 'keyspace'>, options: DriverOptions = {}): KilovoltDriver {
+  if (!hasMethods(node, 'keyspace')) throw misuse('the first argument', 'a node', node)
   assertKnownOptions(options, 'the driver', OPTIONS)
   const { keyspace: name = 'unstorage', consistency, ttl } = options
   if (ttl !== undefined && ttl !== 0 && !isTtl(ttl)) {
@@ -93,32 +95,38 @@ export function createDriver(node: Pick<Node, 'keyspace'>, options: DriverOption
     valueEncoding: 'buffer',
     ...(consistency === undefined ? {} : { consistency })
   })
-  const store = (key: string, value: Buffer, item: DriverItemOptions = {}): Promise<void> =>
-    keyspace.put(root + key, value, lifeOf(item.ttl ?? ttl))
-  const below = (base: string | undefined): { readonly prefix: string } => ({ prefix: root + (base ?? '') })
+  const named = (key: string): string => root + text('the key', key)
+  const store = (key: string, value: Buffer, item: DriverItemOptions | undefined): Promise<void> =>
+    keyspace.put(named(key), value, lifeOf(item?.ttl ?? ttl))
+  const below = (base: string | undefined): { readonly prefix: string } => ({
+    prefix: root + text('the base', base ?? '')
+  })
   return {
     name: 'kilovolt',
     options,
     getInstance: () => keyspace,
-    hasItem: key => keyspace.has(root + key),
-    getItem: async key => textOf(await keyspace.get(root + key)),
+    hasItem: async key => keyspace.has(named(key)),
+    getItem: async key => textOf(await keyspace.get(named(key))),
     getItems: async items => {
-      const values = await keyspace.getMany(items.map(({ key }) => root + key))
+      assertObjects('items', items)
+      const values = await keyspace.getMany(items.map(({ key }) => named(key)))
       return items.map(({ key }, index) => ({ key, value: textOf(values[index]) }))
     },
-    getItemRaw: async key => (await keyspace.get(root + key)) ?? null,
-    setItem: (key, value, item) => store(key, Buffer.from(value), item),
-    setItems: (items, common) =>
-      keyspace.batch(
+    getItemRaw: async key => (await keyspace.get(named(key))) ?? null,
+    setItem: async (key, value, item) => store(key, Buffer.from(text('the value', value)), item),
+    setItems: async (items, common) => {
+      assertObjects('items', items)
+      await keyspace.batch(
         items.map(({ key, value, options: item }): BatchOperation<Buffer> => ({
           type: 'put',
-          key: root + key,
-          value: Buffer.from(value),
+          key: named(key),
+          value: Buffer.from(text('the value', value)),
           ...lifeOf(item?.ttl ?? common?.ttl ?? ttl)
         }))
-      ),
+      )
+    },
     setItemRaw: async (key, value, item) => store(key, bytesOf(value), item),
-    removeItem: async key => void (await keyspace.delete(root + key)),
+    removeItem: async key => void (await keyspace.delete(named(key))),
     getKeys: async base => (await keyspace.keys(below(base)).all()).map(key => key.slice(root.length)),
     clear: async base => void (await keyspace.clear(below(base)))
   }
@@ -130,6 +138,12 @@ function rootOf(base: string | undefined): string {
   if (typeof base !== 'string') throw new KilovoltError('KV_CONFIG', `"base" must be a string, not ${show(base)}`)
   const parts = base.split(/[/\\:]/u).filter(part => part !== '')
   return parts.length === 0 ? '' : `${parts.join(':')}:`
+}
+
+/** Whatever else it is would be stored under what `String` makes of it. */
+function text(what: string, value: unknown): string {
+  if (typeof value !== 'string') throw misuse(what, 'a string', value)
+  return value
 }
 
 /** Seconds to what a write takes; 0 is for ever, as in unstorage's other drivers. */

@@ -198,7 +198,9 @@ describe('indexes', function () {
   it('stores what cannot be indexed, and tells of it once', async () => {
     const node = await lab.start()
     const failures: string[] = []
-    node.addEventListener('index:failed', ({ detail }) => failures.push(`${detail.keyspace}.${detail.index}`))
+    node.addEventListener('index:failed', ({ detail }) => {
+      failures.push(`${detail.keyspace}.${detail.index} ${Buffer.from(detail.key).toString()}`)
+    })
     const users = node.keyspace('users', {
       indexes: {
         byName: (user: { name?: string | null }) => user.name!.toLowerCase(),
@@ -214,7 +216,7 @@ describe('indexes', function () {
       ['a', 'd']
     )
     assert.deepEqual(await users.getMany(['b']), [{}])
-    assert.deepEqual(failures.toSorted(), ['users.byEverything', 'users.byName'])
+    assert.deepEqual(failures.toSorted(), ['users.byEverything a', 'users.byName b'])
     assert.deepEqual(
       node.status().indexes.map(({ index, failed }) => [index, failed]),
       [

@@ -25,8 +25,13 @@ describe('nodes that are started again', () => {
     nodes[1] = await start(1)
     assert.deepEqual(await nodes[1].getMany(KEYS), KEYS)
     await Promise.all(nodes.map(node => node.stop()))
+    for (const node of nodes) {
+      assert.deepEqual([node.status().phase, node.status().health], ['stopped', 'unavailable'])
+      assert.throws(() => node.safeToStop(), { code: 'KV_NODE_STOPPED' })
+    }
     const again = folders.map(async (_, i) => {
       const node = await start(i)
+      assert.notEqual(node.status().health, 'unavailable', 'in its own words')
       assert.deepEqual(await node.getMany(KEYS), KEYS)
     })
     await Promise.all(again)

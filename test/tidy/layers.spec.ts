@@ -66,9 +66,9 @@ const PORTS_ONLY: Readonly<Record<string, Readonly<Record<string, readonly strin
       'tree-index.ts'
     ]
   },
-  keyv: { base: ['errors.ts', 'options.ts', 'ttl.ts'] },
-  level: { base: ['errors.ts'] },
-  unstorage: { base: ['errors.ts', 'options.ts', 'ttl.ts'] },
+  keyv: { base: ['arguments.ts', 'errors.ts', 'options.ts', 'ttl.ts'] },
+  level: { base: ['arguments.ts', 'errors.ts', 'options.ts'] },
+  unstorage: { base: ['arguments.ts', 'errors.ts', 'options.ts', 'ttl.ts'] },
   repair: {
     transport: ['transport.ts', 'message-type.ts'],
     storage: ['damage.ts', 'record-store.ts', 'hint-store.ts', 'horizons.ts', 'set-aside.ts', 'tree-index.ts']
@@ -89,7 +89,8 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'level-transcoder': ['node/encodings.ts'],
   cborg: ['node/structured.ts'],
   'cborg/': ['node/structured.ts'],
-  'main-event': ['node'],
+  // Its declarations need those of the DOM, which those of the façade are not to.
+  'main-event': ['node/kilovolt-node.ts'],
   'it-pipe': ['repair']
 }
 

@@ -15,6 +15,7 @@ import type {
   BackendWrite,
   KeyspaceBackend
 } from '../../../src/node/backend.ts'
+import { resolved } from '../../../src/node/conflicts.ts'
 import { KeyTurns } from '../../../src/node/key-turns.ts'
 import { Packing } from '../../../src/node/packing.ts'
 import { systemClock } from '../../../src/runtime/system-clock.ts'
@@ -206,6 +207,72 @@ describe('a keyspace', () => {
       throw new KilovoltError('KV_TIMEOUT', `not ${Buffer.from(key).toString()}`)
     }
     await assert.rejects(keyspace.getMany(['a', 'b']), { code: 'KV_TIMEOUT', message: /not a/u })
+  })
+
+  it('tells whose value it is that cannot be stored, and keeps the key out of the message', async () => {
+    const circle: { self?: unknown } = {}
+    circle.self = circle
+    const thrown = new TypeError('no such thing')
+    const broken = () => {
+      throw thrown
+    }
+    const schema = (validate: () => unknown) => ({ '~standard': { version: 1, vendor: 'x', validate } }) as never
+    const custom = { name: 'mine', encode: broken, decode: broken }
+    const values: readonly [options: object, value: unknown, code: string, message: RegExp][] = [
+      [
+        {},
+        circle,
+        'KV_ENCODING',
+        /^could not encode a value of keyspace "things" as json \(Converting circular .*\)$/u
+      ],
+      [{}, { big: 1n }, 'KV_ENCODING', /as json \(.*BigInt\)$/u],
+      [{}, 1n, 'KV_ENCODING', /as json \(.*BigInt\)$/u],
+      [{}, { toJSON: broken }, 'KV_ENCODING', /\(no such thing\)$/u],
+      [{}, 'x'.repeat(9_000_000), 'KV_VALUE_TOO_LARGE', /8388608|8 MiB/u],
+      [{ valueEncoding: 'structured' }, circle, 'KV_ENCODING', /as structured/u],
+      [{ valueEncoding: 'structured' }, { f: broken }, 'KV_ENCODING', /as structured/u],
+      [{ valueEncoding: 'structured' }, Promise.resolve(), 'KV_ENCODING', /as structured/u],
+      [{ valueEncoding: custom }, 1, 'KV_ENCODING', /as mine \(no such thing\)$/u],
+      [{ schema: z.number() }, 'text', 'KV_INVALID_VALUE', /things/u],
+      [{ schema: schema(broken) }, 1, 'KV_INVALID_VALUE', /threw: no such thing$/u],
+      [{ schema: schema(() => undefined) }, 1, 'KV_CONFIG', /neither a value nor issues/u]
+    ]
+    const backend = new MapBackend()
+    for (const [options, value, code, message] of values) {
+      const keyspace = new NodeKeyspace<unknown, string>(backend, 'things', options)
+      const told = (error: unknown): boolean => {
+        assert.ok(isKilovoltError(error, code as never), String(error))
+        assert.match(error.message, message)
+        assert.doesNotMatch(error.message, /secret-key|\n/u)
+        assert.equal(error.details['key'], 'secret-key')
+        if (error.message.includes('no such thing')) assert.equal(error.cause, thrown)
+        return true
+      }
+      await assert.rejects(keyspace.put('secret-key', value), told)
+      await assert.rejects(keyspace.putIfAbsent('secret-key', value), told)
+      await assert.rejects(keyspace.batch([{ type: 'put', key: 'secret-key', value }]), error => {
+        assert.ok(isKilovoltError(error, 'KV_BATCH_FAILED'))
+        const [failure] = error.details['failures'] as [{ key: string; error: unknown }]
+        return failure.key === 'secret-key' && told(failure.error)
+      })
+    }
+    assert.equal(backend.records.size, 0)
+  })
+
+  it('tells whose value it is that cannot be decoded', async () => {
+    const backend = new MapBackend()
+    await new NodeKeyspace<string, string>(backend, '', { valueEncoding: 'utf8' }).put('k', 'no JSON')
+    const keyspace = new NodeKeyspace<unknown, string>(backend, '')
+    for (const read of [keyspace.get('k'), keyspace.getEntry('k'), keyspace.getMany(['k'])]) {
+      await assert.rejects(read, error => isKilovoltError(error, 'KV_ENCODING') && error.details['key'] === 'k')
+    }
+    const failing = (): never => {
+      throw new Error('cannot merge')
+    }
+    const resolver = { code: 'KV_RESOLVER', details: { key: 'k' } }
+    assert.throws(() => resolved(failing, [1, 2], 'k', 'things'), resolver)
+    const ids = new NodeKeyspace<unknown, unknown>(backend, '', { keyEncoding: 'json' })
+    assert.throws(() => ids.keys({ gt: 1n }), { code: 'KV_ENCODING', message: /^"gt": could not encode a key/u })
   })
 
   it('tells of each key that could not be read or decoded, and what the others are', async () => {

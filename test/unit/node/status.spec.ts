@@ -23,10 +23,10 @@ function status(
   return describeStatus({
     id: store(1),
     cluster: 'test',
-    phase: 'member',
-    leader: store(1),
-    topology: here,
+    isStopped: false,
+    meta: { phase: 'member', leader: store(1), topology: here },
     view,
+    isLinked: () => false,
     operations: { reads: 0, writes: 0, failed: 0, timedOut: 0, restamped: 0, readRepairs: 0 },
     transfer: { recordsCopied: 0, bytesCopied: 0, partitionsCopied: 0 },
     repair: { completedAt: undefined, differences: 0, mended: 0, bytes: 0 },
@@ -62,6 +62,26 @@ describe('the health of a node', () => {
     assert.deepEqual([health, partitions.underReplicated], ['degraded', 0])
   })
 
+  it('counts on whom it is linked with before gossip has told of them, as after a restart of all', () => {
+    const peer = THREE.members.get(store(2))!.peerId
+    const { health, members, partitions } = status({ 1: 'alive' }, THREE, { isLinked: other => other === peer })
+    assert.deepEqual([health, partitions.withoutQuorum, partitions.underReplicated], ['degraded', 0, 64])
+    assert.deepEqual(members, { alive: 2, suspect: 0, dead: 1 })
+    assert.equal(status({ 1: 'alive' }, THREE, { isLinked: () => true }).health, 'ok')
+    // What gossip says counts more than an old link.
+    const dead = status({ 1: 'alive', 2: 'dead', 3: 'dead' }, THREE, { isLinked: () => true })
+    assert.deepEqual([dead.health, dead.members], ['unavailable', { alive: 1, suspect: 0, dead: 2 }])
+  })
+
+  it('is unavailable once it is stopped, and its phase says so, unless it has left', () => {
+    const all = { 1: 'alive', 2: 'alive', 3: 'alive' } as const
+    for (const phase of ['provisional', 'joining', 'member', 'leaving', 'left'] as const) {
+      const meta = { phase, leader: undefined, topology: THREE }
+      const stopped = status(all, THREE, { isStopped: true, meta })
+      assert.deepEqual([stopped.phase, stopped.health], [phase === 'left' ? 'left' : 'stopped', 'unavailable'])
+    }
+  })
+
   it('is degraded while a cluster of fewer nodes than copies grows', () => {
     const one = topology([{ n: 1 }])
     const { health, partitions } = status({ 1: 'alive', 2: 'alive', 3: 'dead' }, one)
@@ -92,8 +112,9 @@ describe('the health of a node', () => {
   it('is unavailable when some partition has no living quorum, or the node is no member', () => {
     const { health, partitions } = status({ 1: 'alive', 2: 'dead', 3: 'dead' })
     assert.deepEqual([health, partitions.withoutQuorum], ['unavailable', 64])
-    assert.equal(status({ 1: 'alive', 2: 'alive', 3: 'alive' }, THREE, { phase: 'joining' }).health, 'unavailable')
-    const nowhere = { ...status({}, undefined, { topology: undefined, phase: 'provisional' }) }
+    const meta = { phase: 'joining', leader: undefined, topology: THREE } as const
+    assert.equal(status({ 1: 'alive', 2: 'alive', 3: 'alive' }, THREE, { meta }).health, 'unavailable')
+    const nowhere = { ...status({}, undefined, { meta: { ...meta, phase: 'provisional', topology: undefined } }) }
     assert.deepEqual([nowhere.health, nowhere.partitions.total, nowhere.epoch], ['unavailable', 0, 0])
   })
 })

@@ -56,7 +56,7 @@ class Life {
     this.indexes = new Indexes({
       store,
       partitions: PARTITIONS,
-      onFailure: (_index, error) => this.failures.push(error),
+      onFailure: (_index, _key, error) => this.failures.push(error),
       onWork: () => this.keeper?.work()
     })
     this.records = new ApplyLoop({ store, clock: systemClock, indexes: this.indexes })
