@@ -140,6 +140,11 @@ describe('what makes no sense', () => {
       name: 'TypeError',
       message: /^operations\[1\]: a batch operation is/u
     })
+    await assert.rejects(node.batch([{ type: 'put', key: 'tlt', value: 1, tlt: 5 } as never]), {
+      code: 'KV_CONFIG',
+      message: /^operations\[0\]: .*"tlt".*"ttl"/u
+    })
+    assert.equal(await node.get('tlt'), undefined)
   })
 
   it('is refused as a key, a value or a function, by a TypeError that names it', async () => {

@@ -151,7 +151,7 @@ describe('the indexes of a node', () => {
     ])
     await until(isReady)
     for (const key of ['x', 'y']) await apply(records, { partition: 1, keyspace: KS, key: utf8(key) }, record(1, 'v'))
-    assert.deepEqual(failures, [{ keyspace: 'ks', index: 'a', error }])
+    assert.deepEqual(failures, [{ keyspace: 'ks', index: 'a', key: utf8('x'), error }])
     assert.deepEqual(indexing.status(), [
       { keyspace: 'ks', index: 'a', state: 'ready', partitions: 8, ready: 8, built: 0, failed: 2 }
     ])
