@@ -36,7 +36,9 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
 
 /** Whether two byte strings are the same. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && compareBytes(a, b) === 0
+  if (a.length !== b.length) return false
+  // Of long ones a call of native code is worth it.
+  return a.length > BUFFERLESS_MAX ? Buffer.compare(a, b) === 0 : compareBytes(a, b) === 0
 }
 
 /** One array that holds all parts, in order. */

@@ -218,7 +218,7 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
       const live = liveSiblings(siblingsOf(record), this.#core.data.nowMs)
       if (live.length === 0) yield { ...place, ...expiryOf(recordExpiresAt(record)), value: undefined }
       for (const { value, packed, expiresAt } of live) {
-        const plain = packed ? await this.#core.packing.unpack(value) : copyBytes(value)
+        const plain = copyBytes(packed ? await this.#core.packing.unpack(value) : value)
         yield { ...place, ...expiryOf(expiresAt), value: plain }
       }
     }

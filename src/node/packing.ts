@@ -79,7 +79,7 @@ export class Packing {
   }
 
   /**
-   * The value again; shares no memory with the packed one, which must be of a record that passed `assertRecord`.
+   * The value again, not to be changed: it may be kept. The packed one must be of a record that passed `assertRecord`.
    *
    * @throws KilovoltError `KV_CORRUPT` when it was not made by {@link Packing.pack}
    */

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { pooledCopy, toLatin1 } from '../base/bytes.ts'
+import { copyBytes, equalBytes } from '../base/bytes.ts'
 
 /** Most that all of it takes: some ten thousand values of a KiB. */
 export const UNPACKED_BYTES_MAX: number = 16 * 1024 * 1024
@@ -8,27 +8,33 @@ const ENTRY_PART = 16
 /** What an entry takes beside both forms of the value, in the map and the lists and for its array. */
 const ENTRY_BYTES = 500
 /** So many values are remembered that were seen once. */
-const DOOR_BITS = 15
-const DOORS = 1 << DOOR_BITS
+const DOORS = 1 << 15
+
+/** A value, and what it was packed to. */
+interface Kept {
+  readonly packed: Uint8Array
+  readonly value: Uint8Array
+}
 
 /**
  * Values that were unpacked lately and more than once, by what they were packed to: to unpack a KiB takes longer than all else
  * that the one who reads does for it (RocksDB's block cache holds uncompressed blocks for the same reason). As nothing but the
  * packed bytes names an entry, none can be out of date.
  *
- * What is seen for the first time is only remembered by its last bytes, which the encoding of zstd makes as good as random: a scan
- * makes no entries, and pushes none out (the doorkeeper of TinyLFU: Einziger et al., ACM TOS 2017).
+ * They are looked up by a few of the packed bytes, as a hash of all takes longer than to compare all. Of several that have these in
+ * common one is kept. What is seen for the first time is only remembered by them: a scan makes no entries, and pushes none
+ * out (the doorkeeper of TinyLFU: Einziger et al., ACM TOS 2017).
  */
 export class UnpackedValues {
-  readonly #entries = new LRUCache<string, Uint8Array>({
+  readonly #entries = new LRUCache<number, Kept>({
     maxSize: UNPACKED_BYTES_MAX,
     maxEntrySize: UNPACKED_BYTES_MAX / ENTRY_PART,
-    sizeCalculation: (value, packed) => packed.length + value.length + ENTRY_BYTES
+    sizeCalculation: ({ packed, value }) => packed.length + value.length + ENTRY_BYTES
   })
   readonly #doors = new Int32Array(DOORS)
   readonly #unpack: (packed: Uint8Array) => Uint8Array
 
-  /** @param unpack - makes the value of what is not kept */
+  /** @param unpack - makes the value of what is not kept, in memory of its own */
   constructor(unpack: (packed: Uint8Array) => Uint8Array) {
     this.#unpack = unpack
   }
@@ -38,24 +44,37 @@ export class UnpackedValues {
     return this.#entries.calculatedSize
   }
 
-  /** The value that was packed to this, in memory of its own. */
+  /** The value that was packed to this. Not to be changed: it may be kept. */
   of(packed: Uint8Array): Uint8Array {
-    const name = toLatin1(packed)
-    const kept = this.#entries.get(name)
-    if (kept !== undefined) return pooledCopy(kept)
+    const sample = sampleOf(packed)
+    const kept = this.#entries.get(sample)
+    if (kept !== undefined && equalBytes(kept.packed, packed)) return kept.value
     const value = this.#unpack(packed)
-    if (this.#isNew(packed)) return value
-    this.#entries.set(name, value)
-    return pooledCopy(value)
+    if (!this.#isNew(sample)) this.#entries.set(sample, { packed: copyBytes(packed), value })
+    return value
   }
 
   /** Whether it has not been seen lately. Of two that share a slot the later one displaces the other. */
-  #isNew(packed: Uint8Array): boolean {
-    const end = packed.length
-    const tail = packed[end - 1]! | (packed[end - 2]! << 8) | (packed[end - 3]! << 16) | (packed[end - 4]! << 24)
-    const slot = (tail ^ (tail >>> DOOR_BITS) ^ end) & (DOORS - 1)
-    if (this.#doors[slot] === tail) return false
-    this.#doors[slot] = tail
+  #isNew(sample: number): boolean {
+    const slot = sample & (DOORS - 1)
+    if (this.#doors[slot] === sample) return false
+    this.#doors[slot] = sample
     return true
   }
+}
+
+/** Twelve bytes from the end and the middle, and the length, mixed (the constants are those of MurmurHash3). */
+function sampleOf(packed: Uint8Array): number {
+  const { length } = packed
+  const mixed =
+    Math.imul(wordAt(packed, length - 4), 0xcc9e2d51) ^
+    Math.imul(wordAt(packed, length - 8), 0x1b873593) ^
+    Math.imul(wordAt(packed, length >> 1), 0x85ebca6b) ^
+    length
+  return Math.imul(mixed ^ (mixed >>> 16), 0xc2b2ae35)
+}
+
+/** Four bytes; those that are not there are 0. */
+function wordAt(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
 }

@@ -18,16 +18,27 @@ function setUp(bytes: number): { readonly values: UnpackedValues; readonly unpac
 }
 
 describe('unpacked values', () => {
-  it('are kept from the second time on, and handed out in memory of their own', () => {
+  it('are kept from the second time on, whatever becomes of the bytes that they were packed to', () => {
     const { values, unpacked } = setUp(100)
     const seen: number[] = []
     for (let time = 0; time < 4; time++) {
-      const value = values.of(packedAs(7))
-      assert.deepEqual(value, new Uint8Array(100).fill(packedAs(7)[0]!))
-      value.fill(0)
+      const packed = packedAs(7)
+      assert.deepEqual(values.of(packed), new Uint8Array(100).fill(packedAs(7)[0]!))
+      packed.fill(0, 0, 16)
       seen.push(unpacked.length)
     }
     assert.deepEqual(seen, [1, 2, 2, 2])
+  })
+
+  it('are not taken for each other where the last bytes are the same', () => {
+    const { values } = setUp(100)
+    for (let time = 0; time < 4; time++) {
+      for (const first of [1, 2, 3]) {
+        const packed = packedAs(7)
+        packed[0] = first
+        assert.equal(values.of(packed)[0], first)
+      }
+    }
   })
 
   it('are of what they were packed to, and of nothing else', () => {
