@@ -50,6 +50,8 @@ export function restProblem(nodes: readonly SimNode[], expected: readonly string
 export function canLoseOne(nodes: readonly SimNode[], expected: readonly string[]): boolean {
   // Of fewer copies than three none may be lost.
   if (expected.length < 3 || nodes.length < expected.length) return false
+  // Those that all leave together have nobody to hand over to, and end: somebody has to stay beside the one that goes.
+  if (nodes.filter(({ core }) => core.cluster.phase !== 'leaving').length < 2) return false
   const running = new Set(nodes.map(({ core }) => core.storeId))
   const latest = nodes
     .map(({ core }) => core.cluster.topology)
