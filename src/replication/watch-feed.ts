@@ -1,5 +1,6 @@
 import { copyBytes, fromHex, toHex } from '../base/bytes.ts'
 import type { StoreId } from '../model/node-id.ts'
+import type { PartitionId } from '../model/partition.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Arrival } from '../storage/arrival-log.ts'
 import type { WatchAsk } from './watch-ask.ts'
@@ -18,9 +19,11 @@ export interface FeedOwner {
   readonly generation: number
   readonly filters: readonly WatchFilter[]
   readonly book: WatchBook | undefined
+  /** Raised whenever a shard's turn is, or there are others. */
+  readonly turns: number
   shard(partition: number): WatchShard | undefined
   fedBy(store: StoreId): readonly WatchShard[]
-  moved(): void
+  moved(isPositionOnly: boolean): void
   rewind(shard: WatchShard): void
   failed(feed: WatchFeed, error: unknown): void
 }
@@ -42,10 +45,18 @@ const TELL_MAX = 256
 /** Who says that it does not own a partition is not asked for it again for so long, ms. */
 const STRANGER_MS = 1000
 
+/** What is asked for, as of some turns: mostly the same again and again. */
+interface Errand {
+  readonly turns: number
+  /** Each with its turn. */
+  readonly shards: ReadonlyMap<WatchShard, number>
+  readonly partitions: readonly PartitionId[]
+}
+
 /** A request under way. */
 interface Asked {
   readonly generation: number
-  readonly shards: ReadonlyMap<WatchShard, number>
+  readonly errand: Errand
 }
 
 /** The one subscription of this node with one owner: asks, tells what comes, and asks again. */
@@ -55,6 +66,9 @@ export class WatchFeed {
   /** How far what has arrived there was told; `undefined` before the first answer. */
   position: FeedPosition | undefined
   #asked: Asked | undefined
+  #errand: Errand | undefined
+  /** The request after whose answer all shards were live, and as far as was asked for: another one like it leaves them so. */
+  #calm: Asked | undefined
   /** Whether an answer is being told. */
   #isTelling = false
   #failedSinceMs: number | undefined
@@ -85,14 +99,15 @@ export class WatchFeed {
   refresh(): void {
     if (this.#isStopped || this.#isTelling) return
     if (this.#failedSinceMs !== undefined && this.#owner.clock.monotonicMs() < this.#retryAtMs) return
-    const asked = this.#asked
     const shards = this.#owner.fedBy(this.store)
-    const isSame =
-      asked !== undefined &&
-      asked.generation === this.#owner.generation &&
-      asked.shards.size === shards.length &&
-      shards.every(shard => asked.shards.get(shard) === shard.turn)
-    if (!isSame && shards.length > 0) this.#ask(shards)
+    if (!this.#isAskedFor(shards) && shards.length > 0) this.#ask(shards)
+  }
+
+  #isAskedFor(shards: readonly WatchShard[]): boolean {
+    if (this.#asked === undefined || this.#asked.generation !== this.#owner.generation) return false
+    const { errand } = this.#asked
+    if (errand.turns === this.#owner.turns) return true
+    return errand.shards.size === shards.length && shards.every(shard => errand.shards.get(shard) === shard.turn)
   }
 
   stop(): void {
@@ -101,8 +116,12 @@ export class WatchFeed {
   }
 
   #ask(shards: readonly WatchShard[]): void {
-    const { ask, clock, generation, filters } = this.#owner
-    const asked: Asked = { generation, shards: new Map(shards.map(shard => [shard, shard.turn])) }
+    const { ask, clock, generation, filters, turns } = this.#owner
+    if (this.#errand?.turns !== turns) {
+      const partitions = shards.map(({ partition }) => partition)
+      this.#errand = { turns, partitions, shards: new Map(shards.map(shard => [shard, shard.turn])) }
+    }
+    const asked: Asked = { generation, errand: this.#errand }
     this.#asked = asked
     // Whoever needs an answer before it is told anything gets it at once.
     const isSettled = shards.every(shard => shard.generation >= generation && shard.phase !== 'behind')
@@ -110,7 +129,7 @@ export class WatchFeed {
       position: this.position && { log: fromHex(this.position.log)!, seq: this.position.seq },
       wantsHorizons: !isSettled || clock.monotonicMs() - this.#horizonsMs >= HORIZONS_EVERY_MS,
       waitMs: isSettled ? WAIT_MS : 0,
-      partitions: shards.map(({ partition }) => partition),
+      partitions: this.#errand.partitions,
       filters
     }
     ask.watch(this.store, request).then(
@@ -140,8 +159,7 @@ export class WatchFeed {
     this.#asked = undefined
     if (this.#isStopped) return
     this.position = { store: this.store, log: toHex(reply.log), seq: reply.seq }
-    this.#settle(asked, reply)
-    this.#owner.moved()
+    this.#owner.moved(!this.#settle(asked, reply))
     this.refresh()
   }
 
@@ -163,12 +181,35 @@ export class WatchFeed {
     this.#owner.audience.tell(owned(arrival), { book, feed: this.position, seq })
   }
 
-  #settle({ generation, shards }: Asked, { gaps, strangers, horizons, expiredUntil }: WatchReply): void {
+  /** Whether anything was to be settled. */
+  #settle(asked: Asked, { gaps, strangers, horizons, expiredUntil }: WatchReply): boolean {
     const nowMs = this.#owner.clock.monotonicMs()
-    const isGap = new Set(gaps)
-    const isStranger = new Set(strangers)
     if (horizons.length > 0) this.#horizonsMs = nowMs
-    for (const [shard, turn] of shards) {
+    const isCalm = gaps.length + strangers.length === 0 && this.#isCalm(asked)
+    if (!isCalm) {
+      this.#settleShards(asked, new Set(gaps), new Set(strangers), nowMs)
+      const isAllLive = [...asked.errand.shards.keys()].every(({ phase }) => phase === 'live')
+      this.#calm = isAllLive && asked.errand.turns === this.#owner.turns ? asked : undefined
+    }
+    for (const [partition, horizon] of horizons) {
+      const shard = this.#owner.shard(partition)
+      if (shard?.source === this.store && shard.phase === 'live') shard.settle(horizon, expiredUntil)
+    }
+    return !isCalm || horizons.length > 0
+  }
+
+  /** Whether nothing has changed since all was well: a shard that is live stays so until its turn is over. */
+  #isCalm({ generation, errand }: Asked): boolean {
+    return this.#calm?.generation === generation && this.#calm.errand === errand && errand.turns === this.#owner.turns
+  }
+
+  #settleShards(
+    { generation, errand }: Asked,
+    isGap: ReadonlySet<PartitionId>,
+    isStranger: ReadonlySet<PartitionId>,
+    nowMs: number
+  ): void {
+    for (const [shard, turn] of errand.shards) {
       // Somebody else feeds it meanwhile, or nobody is to any more.
       if (shard.source !== this.store || shard.turn !== turn) continue
       if (isStranger.has(shard.partition)) {
@@ -179,10 +220,6 @@ export class WatchFeed {
       shard.generation = generation
       if (shard.phase === 'fresh') shard.phase = 'live'
       else if (shard.phase === 'behind' || isGap.has(shard.partition)) this.#owner.rewind(shard)
-    }
-    for (const [partition, horizon] of horizons) {
-      const shard = this.#owner.shard(partition)
-      if (shard?.source === this.store && shard.phase === 'live') shard.settle(horizon, expiredUntil)
     }
   }
 }

@@ -17,8 +17,9 @@ import { resumeWatch } from './watch-resume.ts'
 import { rewindShard } from './watch-rewind.ts'
 import { WatchRooms } from './watch-rooms.ts'
 import { WatchSettling } from './watch-settling.ts'
-import { START_SLACK_MS, type ToldBudget, WatchShard } from './watch-shard.ts'
+import { groupBySource, type ShardsShared, START_SLACK_MS, WatchShard } from './watch-shard.ts'
 import type { WatchSource } from './watch-source.ts'
+import { FeedBook, type Standpoint } from './watch-book.ts'
 import { type WatchBook, type WatchListener, WatchSubscription } from './watch-subscription.ts'
 import type { Reached, Standing } from './watch-token.ts'
 
@@ -63,15 +64,22 @@ export class WatchHub implements FeedOwner, WatchDesk {
   readonly #deps: WatchHubDeps
   readonly #shards = new Map<PartitionId, WatchShard>()
   readonly #feeds = new Map<StoreId, WatchFeed>()
-  readonly #told: ToldBudget = { left: TOLD_MAX }
+  readonly #shared: ShardsShared = { left: TOLD_MAX, turns: 0 }
   readonly #abort = new AbortController()
   readonly #rooms: WatchRooms
   /** Those who wait until all they need was asked for. */
   readonly #waiting = new Map<WatchSubscription, Deferred<void>>()
   readonly #settling: WatchSettling
+  /** What each store feeds, as of some turns. */
+  #fed: { readonly turns: number; readonly by: ReadonlyMap<StoreId, readonly WatchShard[]> } = {
+    turns: -1,
+    by: new Map()
+  }
   #generation = 1
   #clusterId: ClusterId | undefined
   #book: WatchBook | undefined
+  /** What of it does not change with each answer. */
+  #standings: readonly (Standpoint | undefined)[] | undefined
   #filters: readonly WatchFilter[] | undefined
   #timer: Timer | undefined
   #retrying: Promise<void> | undefined
@@ -148,10 +156,11 @@ export class WatchHub implements FeedOwner, WatchDesk {
     const subscription = new WatchSubscription(filter, partitions, low, listener)
     for (const partition of partitions) {
       if (this.#shards.has(partition)) continue
-      const shard = new WatchShard(partition, nowMs, this.#told)
+      const shard = new WatchShard(partition, nowMs, this.#shared)
       // Whoever has fed the earlier watch may know yet where that one stood.
       shard.source = since?.partitions.get(partition)?.feed?.store
       this.#shards.set(partition, shard)
+      this.#shared.turns++
     }
     this.audience.add(subscription)
     this.#filters = undefined
@@ -197,7 +206,9 @@ export class WatchHub implements FeedOwner, WatchDesk {
 
   /** Where this node stands; nothing until it is a member. */
   get book(): WatchBook | undefined {
-    return (this.#book ??= this.#clusterId && { clusterId: this.#clusterId, reached: this.#reached() })
+    if (this.#clusterId === undefined) return undefined
+    this.#standings ??= this.#stand()
+    return (this.#book ??= new FeedBook(this.#clusterId, this.#standings, this.#feeds.values()))
   }
 
   /** Resolves when these watches have room for more that is old, or soon. */
@@ -213,14 +224,21 @@ export class WatchHub implements FeedOwner, WatchDesk {
     return this.#feeds.get(store)
   }
 
-  /** The partitions that a store feeds, in rising order. */
-  fedBy(store: StoreId): readonly WatchShard[] {
-    return [...this.#shards.values()].filter(({ source }) => source === store).sort((a, b) => a.partition - b.partition)
+  get turns(): number {
+    return this.#shared.turns
   }
 
-  /** Something of where this node stands has changed. */
-  moved(): void {
-    this.#book = undefined
+  /** The partitions that a store feeds, in rising order. */
+  fedBy(store: StoreId): readonly WatchShard[] {
+    const { turns } = this.#shared
+    if (this.#fed.turns !== turns) this.#fed = { turns, by: groupBySource(this.#shards.values()) }
+    return this.#fed.by.get(store) ?? []
+  }
+
+  /** Something of where this node stands has changed; by default more than how far a feed was told. */
+  moved(isPositionOnly = false): void {
+    if (isPositionOnly) this.#book = undefined
+    else this.#closeBook()
     for (const [subscription, waiting] of this.#waiting) {
       const { partitions, generation } = subscription
       if (!partitions.every(partition => (this.#shards.get(partition)?.generation ?? 0) >= generation)) continue
@@ -243,7 +261,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
       return false
     shard.strangers.set(source, this.clock.monotonicMs() + DISTRUST_MS)
     shard.assign(undefined)
-    this.#book = undefined
+    this.#closeBook()
     this.#arrangeSoon()
     return true
   }
@@ -270,7 +288,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
 
   #ask(subscription: WatchSubscription): void {
     subscription.generation = ++this.#generation
-    this.#book = undefined
+    this.#closeBook()
     this.#arrangeSoon()
   }
 
@@ -327,7 +345,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
       if (source !== undefined && !this.#feeds.has(source)) this.#feeds.set(source, new WatchFeed(source, this))
       if (source === shard.source && shard.isAssigned) continue
       shard.assign(source)
-      this.#book = undefined
+      this.#closeBook()
     }
   }
 
@@ -360,19 +378,21 @@ export class WatchHub implements FeedOwner, WatchDesk {
   #begin(clusterId: ClusterId): void {
     const isAnother = this.#clusterId !== undefined
     this.#clusterId = clusterId
-    this.#book = undefined
+    this.#closeBook()
     if (!isAnother) return
     this.#rest()
     for (const shard of this.#shards.values()) shard.begin(this.#deps.clock.wallMs())
     for (const subscription of this.audience.all()) this.reset(subscription)
   }
 
-  #reached(): readonly (Reached | undefined)[] {
-    const reached: (Reached | undefined)[] = []
-    for (const { partition, source, phase, low, expiredUntil } of this.#shards.values()) {
-      const feed = phase === 'live' && source !== undefined ? this.#feeds.get(source)?.position : undefined
-      reached[partition] = { feed, low, expiredUntil }
-    }
-    return reached
+  #stand(): readonly (Standpoint | undefined)[] {
+    const standings: (Standpoint | undefined)[] = []
+    for (const { partition, source, phase, low, expiredUntil } of this.#shards.values())
+      standings[partition] = { source: phase === 'live' ? source : undefined, low, expiredUntil }
+    return standings
+  }
+
+  #closeBook(): void {
+    this.#book = this.#standings = undefined
   }
 }

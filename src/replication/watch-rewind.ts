@@ -75,7 +75,7 @@ export async function search(hub: WatchDesk, shard: WatchShard, task: RewindTask
 
 /** Rule W2: tells all watches of a partition what the copy that feeds it now has and the former one never had. */
 export async function rewindShard(hub: WatchDesk, shard: WatchShard): Promise<void> {
-  shard.turn++
+  shard.turnOver()
   if (!hub.rules.rewindWatches) {
     shard.phase = 'live'
     return

@@ -18,9 +18,12 @@ export const START_SLACK_MS = 60_000
 /** What has expired so long before another clock says so may have been told already, ms. */
 export const EXPIRY_SLACK_MS = 60_000
 
-/** How many versions may be remembered over all partitions, and are. */
-export interface ToldBudget {
+/** What the shards of a node have in common. */
+export interface ShardsShared {
+  /** How many versions more may be remembered over all partitions. */
   left: number
+  /** Raised whenever the turn of any of them is, and when there are others: nobody need look at each of them before. */
+  turns: number
 }
 
 /**
@@ -31,11 +34,10 @@ export interface ToldBudget {
  */
 export class WatchShard {
   readonly partition: PartitionId
-  readonly #budget: ToldBudget
+  readonly #shared: ShardsShared
   source: StoreId | undefined
   phase: 'fresh' | 'behind' | 'rewinding' | 'live' = 'fresh'
-  /** Raised whenever what is under way for it is void. */
-  turn = 0
+  #turn = 0
   /** Stores that say they do not own it, each until when that counts, monotonic ms. */
   readonly strangers: Map<StoreId, number> = new Map()
   /** Whether the source was chosen by the owners of now. */
@@ -52,10 +54,21 @@ export class WatchShard {
   #forgotten = 0
   #forgottenEndMs = 0
 
-  constructor(partition: PartitionId, nowMs: number, budget: ToldBudget) {
+  constructor(partition: PartitionId, nowMs: number, shared: ShardsShared) {
     this.partition = partition
-    this.#budget = budget
+    this.#shared = shared
     this.restart(0, nowMs)
+  }
+
+  /** Raised whenever what is under way for it is void. */
+  get turn(): number {
+    return this.#turn
+  }
+
+  /** Makes what is under way for it void. */
+  turnOver(): void {
+    this.#turn++
+    this.#shared.turns++
   }
 
   /** Whether nothing told is forgotten that a rewind could meet again. */
@@ -72,7 +85,7 @@ export class WatchShard {
   assign(source: StoreId | undefined): void {
     this.source = source
     this.isAssigned = source !== undefined
-    this.turn++
+    this.turnOver()
     if (this.phase !== 'fresh') this.phase = 'behind'
   }
 
@@ -81,7 +94,7 @@ export class WatchShard {
     this.assign(undefined)
     this.phase = 'fresh'
     this.strangers.clear()
-    this.#budget.left += this.#told.size
+    this.#shared.left += this.#told.size
     this.#told.clear()
     this.#forgotten = this.#forgottenEndMs = this.low = this.generation = 0
     this.restart(0, nowMs)
@@ -112,7 +125,7 @@ export class WatchShard {
     if (told !== undefined && version <= told.version) return false
     // The latest last: those that are forgotten first were told first.
     if (told !== undefined) this.#told.delete(name)
-    else if (this.#budget.left > 0) this.#budget.left--
+    else if (this.#shared.left > 0) this.#shared.left--
     else this.#forgetOne()
     const expiresAt = isTombstone(record) ? undefined : recordExpiresAt(record)
     this.#told.set(name, { version, hlc: recordHlc(record), expiresAt: expiresAt ?? 0 })
@@ -121,8 +134,8 @@ export class WatchShard {
 
   /** Nobody watches it any more. */
   close(): void {
-    this.turn++
-    this.#budget.left += this.#told.size
+    this.turnOver()
+    this.#shared.left += this.#told.size
     this.#told.clear()
   }
 
@@ -134,7 +147,7 @@ export class WatchShard {
       return
     }
     // All that is remembered is of other partitions: one more does not matter.
-    this.#budget.left--
+    this.#shared.left--
   }
 
   #prune(): void {
@@ -142,9 +155,21 @@ export class WatchShard {
       // The end of one that expires is told of at its time, whenever it was written.
       if (hlc > this.low || expiresAt > this.endedMs) continue
       this.#told.delete(name)
-      this.#budget.left++
+      this.#shared.left++
     }
   }
+}
+
+/** Partitions in rising order, by who feeds them. */
+export function groupBySource(shards: Iterable<WatchShard>): ReadonlyMap<StoreId, readonly WatchShard[]> {
+  const by = new Map<StoreId, WatchShard[]>()
+  for (const shard of [...shards].sort((a, b) => a.partition - b.partition)) {
+    if (shard.source === undefined) continue
+    const fed = by.get(shard.source)
+    if (fed === undefined) by.set(shard.source, [shard])
+    else fed.push(shard)
+  }
+  return by
 }
 
 /** A key of a partition as text. */

@@ -53,10 +53,24 @@ const PAGE_BYTES = 128 * 1024
 const PAGES_MAX = 16
 /** Time after which it is answered with what there is, ms: turns are waited for where requests come first. */
 const ANSWER_MS = 1000
+/** What so many ask for is remembered. */
+const INTERESTS_MAX = 1024
+const NONE: readonly PartitionId[] = []
+
+/** Partitions that somebody asks for, mostly the same again and again: worked out once. */
+interface Interest {
+  readonly partitions: readonly PartitionId[]
+  readonly wanted: ReadonlySet<PartitionId>
+  /** Those of them that are owned, and those that are not, as of an {@link WatchSource.#ownership}. */
+  owned: readonly PartitionId[]
+  strangers: readonly PartitionId[]
+  ownership: number
+}
 
 /** A request that waits for something to arrive. */
 interface Waiting {
   readonly request: WatchRequest
+  readonly interest: Interest
   /** Up to here nothing was of interest. */
   seq: number
   readonly done: (reply: WatchReply) => void
@@ -80,6 +94,12 @@ export class WatchSource {
   readonly #waiting = new Map<string, Waiting>()
   /** Since which number what arrives in an owned partition is in the log. */
   readonly #ownedSince = new Map<PartitionId, number>()
+  /** The greatest of these numbers. */
+  #ownedLast = 0
+  /** Raised whenever other partitions are owned. */
+  #ownership = 0
+  /** What those who ask last asked for. */
+  readonly #interests = new Map<string, Interest>()
   #askedMs = 0
   #keeper: Timer | undefined
   #isFlushing = false
@@ -116,7 +136,8 @@ export class WatchSource {
     for (const [partition, { slots }] of (topology()?.rows ?? []).entries()) {
       const isOwned = slots.includes(self)
       if (isOwned === this.#ownedSince.has(partition)) continue
-      if (isOwned) this.#ownedSince.set(partition, arrivals.last)
+      this.#ownership++
+      if (isOwned) this.#ownedSince.set(partition, (this.#ownedLast = arrivals.last))
       else {
         this.#ownedSince.delete(partition)
         this.#expiry.forget(partition)
@@ -135,12 +156,12 @@ export class WatchSource {
     this.#open()
     const before = request.waitMs === 0 ? undefined : this.#waiting.get(who)
     if (before !== undefined) this.#end(who, before)
-    const owned = request.partitions.filter(partition => this.#ownedSince.has(partition))
-    this.#expiry.cover(owned)
-    const reply = this.#answer(request, request.position?.seq)
+    const interest = this.#interestOf(who, request.partitions)
+    const reply = this.#answer(request, interest, request.position?.seq)
     if (request.waitMs === 0 || !isEmpty(reply) || request.position === undefined) return done(reply)
     const waiting: Waiting = {
       request,
+      interest,
       seq: reply.seq,
       done,
       timer: this.#deps.clock.after(Math.min(request.waitMs, WAIT_MAX_MS), () => this.#end(who, waiting))
@@ -202,6 +223,9 @@ export class WatchSource {
     this.#askedMs = clock.monotonicMs()
     if (arrivals.isOn) return
     this.#ownedSince.clear()
+    this.#ownedLast = 0
+    this.#ownership++
+    this.#interests.clear()
     const isKept = (partition: PartitionId): boolean => this.#ownedSince.has(partition)
     arrivals.open(random.bytes(LOG_ID_BYTES), isKept, arrival => this.#onArrival(arrival))
     this.topologyChanged()
@@ -231,7 +255,7 @@ export class WatchSource {
     void Promise.resolve().then(() => {
       this.#isFlushing = false
       for (const [who, waiting] of this.#waiting) {
-        const reply = this.#answer(waiting.request, waiting.seq)
+        const reply = this.#answer(waiting.request, waiting.interest, waiting.seq)
         if (isEmpty(reply)) waiting.seq = reply.seq
         else this.#end(who, waiting, reply)
       }
@@ -242,20 +266,44 @@ export class WatchSource {
     waiting.timer.cancel()
     if (this.#waiting.get(who) === waiting) this.#waiting.delete(who)
     // On a quiet stream at least the past moves on.
-    waiting.done(reply ?? this.#answer({ ...waiting.request, wantsHorizons: true }, waiting.seq))
+    const { request, interest, seq } = waiting
+    waiting.done(reply ?? this.#answer({ ...request, wantsHorizons: true }, interest, seq))
   }
 
-  #answer(request: WatchRequest, from: number | undefined): WatchReply {
+  /** What a request asks for; the ends of records there are told of from now on. */
+  #interestOf(who: string, partitions: readonly PartitionId[]): Interest {
+    let interest = this.#interests.get(who)
+    if (interest === undefined || !isSameList(interest.partitions, partitions)) {
+      // Who is gone does not say so.
+      if (this.#interests.size >= INTERESTS_MAX) this.#interests.clear()
+      interest = { partitions, wanted: new Set(partitions), owned: NONE, strangers: NONE, ownership: -1 }
+      this.#interests.set(who, interest)
+    }
+    const isNews = interest.ownership !== this.#ownership
+    this.#bringUpToDate(interest)
+    this.#expiry.cover(isNews ? interest.owned : NONE)
+    return interest
+  }
+
+  #bringUpToDate(interest: Interest): void {
+    if (interest.ownership === this.#ownership) return
+    interest.ownership = this.#ownership
+    interest.owned = interest.partitions.filter(partition => this.#ownedSince.has(partition))
+    interest.strangers = interest.partitions.filter(partition => !this.#ownedSince.has(partition))
+  }
+
+  #answer(request: WatchRequest, interest: Interest, from: number | undefined): WatchReply {
+    this.#bringUpToDate(interest)
     const { arrivals, horizons } = this.#deps
     const { position, partitions, filters, wantsHorizons } = request
+    const { wanted, owned, strangers } = interest
     const reaches = position === undefined || arrivals.reaches(position.log, from!)
     const seq = position === undefined || !reaches ? arrivals.last : from!
-    const strangers = partitions.filter(partition => !this.#ownedSince.has(partition))
-    const gaps = partitions.filter(partition => !reaches || (this.#ownedSince.get(partition) ?? 0) > seq)
+    const isGap = (partition: PartitionId): boolean => !reaches || (this.#ownedSince.get(partition) ?? 0) > seq
+    const gaps = reaches && this.#ownedLast <= seq ? NONE : partitions.filter(isGap)
     const told: Arrival[] = []
     let reached = seq
     let bytes = 0
-    const wanted = new Set(partitions)
     while (reached < arrivals.last && told.length < ARRIVALS_MAX && bytes < REPLY_BYTES_MAX) {
       const arrival = arrivals.at(++reached)!
       if (!wanted.has(arrival.partition) || !matchesAny(filters, arrival)) continue
@@ -263,7 +311,6 @@ export class WatchSource {
       bytes += arrival.key.length + arrival.record.length
     }
     const isAll = reached === arrivals.last
-    const owned = strangers.length === 0 ? partitions : partitions.filter(one => this.#ownedSince.has(one))
     return {
       log: arrivals.id,
       seq: reached,
@@ -276,6 +323,10 @@ export class WatchSource {
       arrivals: told
     }
   }
+}
+
+function isSameList(a: readonly PartitionId[], b: readonly PartitionId[]): boolean {
+  return a === b || (a.length === b.length && a.every((partition, i) => partition === b[i]))
 }
 
 /** Whether there is nothing to tell that cannot wait. */

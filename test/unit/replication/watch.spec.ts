@@ -111,7 +111,7 @@ describe('a watched partition', () => {
   it('tells each version once, and none after a later one, in whatever order they come', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(3), fc.nat(20), fc.boolean()), { maxLength: 60 }), arrivals => {
-        const shard = new WatchShard(0, NOW_MS, { left: 1000 })
+        const shard = new WatchShard(0, NOW_MS, { left: 1000, turns: 0 })
         const told = new Map<number, number>()
         for (const [key, version, expired] of arrivals) {
           const order = version * 2 + (expired ? 1 : 0)
@@ -124,7 +124,7 @@ describe('a watched partition', () => {
   })
 
   it('is not exact any more once it has forgotten what a rewind could meet, until that lies below the horizon', () => {
-    const budget = { left: 10 }
+    const budget = { left: 10, turns: 0 }
     const shard = new WatchShard(0, NOW_MS, budget)
     const hlc = hlcFromMs(NOW_MS)
     for (let i = 0; i < 10; i++) shard.isNews(place(`k${i}`), record(hlc + i), false)
@@ -145,7 +145,7 @@ describe('the end of a value that was told', () => {
   const old = hlcFromMs(NOW_MS - 10 * SLACK_MS)
 
   it('is not told again when it was forgotten: until another clock cannot tell it any more the partition is not exact', () => {
-    const budget = { left: 3 }
+    const budget = { left: 3, turns: 0 }
     const shard = new WatchShard(0, NOW_MS, budget)
     const other = new WatchShard(1, NOW_MS, budget)
     const ended = record(old, 'v', NOW_MS - 1000)
@@ -161,7 +161,7 @@ describe('the end of a value that was told', () => {
   })
 
   it('does not count any more when the partition begins anew', () => {
-    const shard = new WatchShard(0, NOW_MS, { left: 1 })
+    const shard = new WatchShard(0, NOW_MS, { left: 1, turns: 0 })
     for (const key of ['a', 'b']) shard.isNews(place(key), record(old, 'v', NOW_MS - 1000), true)
     assert.equal(shard.isExact, false)
     shard.restart(0, NOW_MS)
@@ -169,7 +169,7 @@ describe('the end of a value that was told', () => {
   })
 
   it('to come keeps nothing: a value that was told and forgotten may be told to have ended', () => {
-    const shard = new WatchShard(0, NOW_MS, { left: 1 })
+    const shard = new WatchShard(0, NOW_MS, { left: 1, turns: 0 })
     for (const key of ['a', 'b']) shard.isNews(place(key), record(old, 'v', NOW_MS + SLACK_MS), false)
     assert.ok(shard.isExact)
   })
