@@ -58,7 +58,7 @@ async function reportsOf(args: BenchArguments): Promise<readonly Report[] | unde
     case 'cache':
       return [await benchCache(Number(argument ?? 200_000), rounds)]
     case 'scan':
-      return [await benchScan(Number(argument ?? 1_000_000))]
+      return [await benchScan(Number(argument ?? 1_000_000), rounds)]
     case 'scan-churn':
       return [await benchScanChurn(Number(argument ?? 1_000_000))]
     case 'index':
