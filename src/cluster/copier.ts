@@ -58,6 +58,8 @@ export class Copier {
   #gathering: Timer | undefined
   /** What is being cleared away, and of each whether the owners may lack something. */
   readonly #clearing = new Map<PartitionId, boolean>()
+  /** What is being deleted: a copy that begins meanwhile would find that it has everything already. */
+  readonly #dropping = new Set<PartitionId>()
   #isListed = false
   /** What is given back, in each lane one partition after another. Never reject. */
   readonly #lanes: Promise<unknown>[] = Array.from({ length: COPIES_MAX }, () => Promise.resolve())
@@ -127,7 +129,7 @@ export class Copier {
   #work(): void {
     for (const task of this.#tasks.values()) {
       if (this.#copying >= COPIES_MAX) return
-      if (task.state === 'waiting') void this.#copy(task)
+      if (task.state === 'waiting' && !this.#dropping.has(task.partition)) void this.#copy(task)
     }
   }
 
@@ -200,15 +202,25 @@ export class Copier {
     return given
   }
 
+  async #drop(partition: PartitionId): Promise<void> {
+    this.#dropping.add(partition)
+    try {
+      await this.#deps.mover.drop(partition)
+    } finally {
+      this.#dropping.delete(partition)
+      if (!this.#stopped) this.#work()
+    }
+  }
+
   /** Gives back what the owners may lack, then deletes it, unless this node owns the partition again. Never rejects. */
   async #clearAway(partition: PartitionId): Promise<void> {
-    const { self, mover, clock, logger } = this.#deps
+    const { self, clock, logger } = this.#deps
     while (!this.#stopped) {
       const row = this.#topology!.rows[partition]
       if (row !== undefined && isRowReplica(row, self)) break
       try {
         if (row === undefined || this.#clearing.get(partition) === false) {
-          await mover.drop(partition)
+          await this.#drop(partition)
           if (this.#clearing.get(partition) === false || row === undefined) break
         } else {
           await this.#giveBack(partition)

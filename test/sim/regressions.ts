@@ -79,5 +79,11 @@ export const regressions: readonly Regression[] = [
     scenario: 'watch',
     seed: 73140,
     reason: 'a watch that caught up kept an old version behind a reset, after which what is old is told no further'
+  },
+  {
+    scenario: 'watch',
+    seed: 79247,
+    reason:
+      'what a node owned again while it was deleted there was found to be copied already, and was missing afterwards'
   }
 ]

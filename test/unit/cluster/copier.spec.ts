@@ -260,6 +260,22 @@ describe('the copier', () => {
     assert.equal(bench.copier.strays!.size, 0)
   })
 
+  it('copies what it owns again only when what it had is deleted: else it would find that it has everything', async () => {
+    const dropping = createDeferred<void>()
+    bench.dropped = dropping.promise
+    const lost = growing(0, 7, [1, 3])
+    bench.copier.follow({ ...lost, rows: lost.rows.map(row => ({ ...row, slots: [store(1), store(2)] })) })
+    bench.copier.follow(lost)
+    await bench.world.advance(1)
+    assert.ok(bench.drops.includes(0))
+    bench.copier.follow(growing(1, 9, [1, 3]))
+    await bench.world.advance(1000)
+    assert.deepEqual(bench.partitions, [])
+    dropping.resolve()
+    await bench.world.advance(1)
+    assert.deepEqual(bench.partitions, [0])
+  })
+
   it('keeps what it was given back while it listed what it holds', async () => {
     bench.held = [0, 3]
     bench.copier.follow(growing(0))
