@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import type { Node } from 'kilovolt'
 import { freePort } from '../support/free-port.ts'
 import { NodeLab, quiet } from '../support/node-lab.ts'
+import { until } from '../support/process-node.ts'
 
 describe('a node in memory that is started again at its address', () => {
   const lab = new NodeLab()
@@ -31,9 +32,7 @@ describe('a node in memory that is started again at its address', () => {
         const members = new Map(node.members().map(({ id, status }) => [id, status]))
         return members.get(old.id) !== 'alive' && members.get(old.id) !== 'suspect' && members.has(nodes[2]!.id)
       }
-      const deadlineMs = Date.now() + 15_000
-      while (!nodes.every(hasBuried) && Date.now() < deadlineMs) await new Promise(resolve => setTimeout(resolve, 50))
-      assert.ok(nodes.every(hasBuried))
+      await until('all know that the old one is gone', 15_000, () => nodes.every(hasBuried) || undefined)
       assert.deepEqual(refusals, [])
     })
   }
