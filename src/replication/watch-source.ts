@@ -65,6 +65,8 @@ interface Interest {
   owned: readonly PartitionId[]
   strangers: readonly PartitionId[]
   ownership: number
+  /** Whether the ends of records in those that are owned are told of. */
+  isCovered: boolean
 }
 
 /** A request that waits for something to arrive. */
@@ -276,18 +278,26 @@ export class WatchSource {
     if (interest === undefined || !isSameList(interest.partitions, partitions)) {
       // Who is gone does not say so.
       if (this.#interests.size >= INTERESTS_MAX) this.#interests.clear()
-      interest = { partitions, wanted: new Set(partitions), owned: NONE, strangers: NONE, ownership: -1 }
+      interest = {
+        partitions,
+        wanted: new Set(partitions),
+        owned: NONE,
+        strangers: NONE,
+        ownership: -1,
+        isCovered: false
+      }
       this.#interests.set(who, interest)
     }
-    const isNews = interest.ownership !== this.#ownership
     this.#bringUpToDate(interest)
-    this.#expiry.cover(isNews ? interest.owned : NONE)
+    this.#expiry.cover(interest.isCovered ? NONE : interest.owned)
+    interest.isCovered = true
     return interest
   }
 
   #bringUpToDate(interest: Interest): void {
     if (interest.ownership === this.#ownership) return
     interest.ownership = this.#ownership
+    interest.isCovered = false
     interest.owned = interest.partitions.filter(partition => this.#ownedSince.has(partition))
     interest.strangers = interest.partitions.filter(partition => !this.#ownedSince.has(partition))
   }

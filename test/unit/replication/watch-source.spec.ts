@@ -45,8 +45,8 @@ class Bench {
     this.source.topologyChanged()
   }
 
-  ask(position: WatchRequest['position']): Promise<WatchReply> {
-    const request: WatchRequest = { position, wantsHorizons: false, waitMs: 0, partitions: [0, 1, 2], filters: [] }
+  ask(position: WatchRequest['position'], waitMs = 0): Promise<WatchReply> {
+    const request: WatchRequest = { position, wantsHorizons: false, waitMs, partitions: [0, 1, 2], filters: [] }
     return new Promise(resolve => this.source.watch('self', request, resolve))
   }
 }
@@ -74,6 +74,19 @@ describe('the owner’s side of watching', () => {
     bench.own(0, 1, 2)
     assert.deepEqual(await ask(), [])
     assert.deepEqual(bench.covered, [0, 1, 2, 0], 'what comes to be owned is looked at for ends')
+  })
+
+  it('looks again for ends in what was lost and came back in one turn while somebody waited', async () => {
+    bench.own(0, 1, 2)
+    const { log, seq } = await bench.ask(undefined)
+    const waiting = bench.ask({ log, seq }, 1000)
+    bench.own(0, 1)
+    bench.own(0, 1, 2)
+    await Promise.resolve()
+    const again = bench.ask({ log, seq }, 1000)
+    bench.source.stop()
+    await Promise.all([waiting, again])
+    assert.deepEqual(bench.covered, [0, 1, 2, 2])
   })
 
   it('tells of a gap to one that knows less than what came before a partition was owned', async () => {
