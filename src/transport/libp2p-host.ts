@@ -179,7 +179,9 @@ export class Libp2pHost implements Host {
     if (this.#known.size >= KNOWN_ADDRESSES_MAX) this.#known.clear()
     this.#known.set(place, peer)
     if (wanted === undefined || peer === wanted) return peer
-    hangUp(connection, new Error('another peer was wanted'), this.#options.logger)
+    // Libp2p may have given one that was there before, which others use.
+    const isUsed = connection.streams.some(({ protocol }) => this.#isLink(protocol))
+    if (!isUsed) hangUp(connection, new Error('another peer was wanted'), this.#options.logger)
     throw elsewhereError(address, peer)
   }
 

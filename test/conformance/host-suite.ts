@@ -115,6 +115,18 @@ export function describeHost(createLab: () => Lab): void {
     assert.equal(a.isConnected(c.self), false)
   })
 
+  it('leaves the connection to whoever else dials the same address at that moment', async () => {
+    const [first, second, other] = await start(3)
+    const place = withoutPeer(second!.addresses[0]!)
+    const both = [first!.connect(`${place}/p2p/${other!.self}`, never), first!.connect(place, never)]
+    const [wrong, right] = await lab.settle(Promise.allSettled(both))
+    assert.equal(wrong!.status, 'rejected')
+    assert.deepEqual(right, { status: 'fulfilled', value: second!.self })
+    const link = await lab.settle(first!.open(second!.self, 'data', never))
+    assert.equal(link.peer, second!.self)
+    assert.ok(first!.isConnected(second!.self))
+  })
+
   it('recognises its own address, with and without its id', async () => {
     const [a] = (await start(1)) as [Host]
     for (const address of [a.addresses[0]!, withoutPeer(a.addresses[0]!)]) {
