@@ -1,12 +1,12 @@
-import { abortError, onAbort } from '../base/abort.ts'
+import { abortError, onAbort, throwIfAborted } from '../base/abort.ts'
 import { hasMethods, misuse } from '../base/arguments.ts'
 import { toHex } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
-import { assertKnownOptions, assertOptions, assertSignal, show } from '../base/options.ts'
+import { assertKnownOptions, show } from '../base/options.ts'
 import { systemClock } from '../runtime/system-clock.ts'
 import { systemRandom } from '../runtime/system-random.ts'
-import { TIMEOUT_MAX_MS } from './call-options.ts'
-import type { Entry, Keyspace, OperationOptions } from './keyspace.ts'
+import { assertOperationOptions } from './call-options.ts'
+import type { Entry, Keyspace, OperationOptions, ReadOptions, WriteOptions } from './keyspace.ts'
 
 /** What is stored of a counter: for each who counts, how much it has added and how much it has taken away. */
 export interface PnCounts {
@@ -21,6 +21,18 @@ export interface PnCounterOptions {
    * of it. Default: one of its own, by chance.
    */
   readonly actor?: string | undefined
+}
+
+/** An increment that waits for its turn. */
+interface Increment {
+  readonly amount: number
+  readonly options: OperationOptions
+  /** The options of what its turn asks of the keyspace. */
+  readonly bounds: () => OperationOptions
+  /** Its turn has come: from here on the keyspace minds its deadline and its signal. */
+  readonly endWait: () => void
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
 }
 
 const OPTIONS: ReadonlySet<string> = new Set(['actor'] satisfies (keyof PnCounterOptions)[])
@@ -65,7 +77,8 @@ export class PnCounter<K = string> {
   #isStored = false
   #added = 0
   #removed = 0
-  #last: Promise<unknown> = Promise.resolve()
+  #isCounting = false
+  readonly #waiting = new Set<Increment>()
 
   /**
    * @param keyspace - one with `conflicts: resolvers.pnCounter`
@@ -90,7 +103,8 @@ export class PnCounter<K = string> {
   }
 
   /**
-   * Adds a number, which may be negative. Calls of one counter go one after the other. One that fails may count yet, with the next
+   * Adds a number, which may be negative. Calls of one counter go one after the other; those that wait for their turn with nothing
+   * but the same levels to be kept to are counted by one read and one write. One that fails may count yet, with the next
    * that succeeds, unless its error says that it was not executed (`details.outcome`). `timeoutMs` and `signal` hold for the wait as
    * well.
    *
@@ -100,33 +114,27 @@ export class PnCounter<K = string> {
   add(amount: number, options: OperationOptions = {}): Promise<void> {
     try {
       if (!Number.isFinite(amount)) throw new TypeError('a counter adds finite numbers')
-      assertOptions(options, 'an operation')
-      assertSignal(options.signal)
+      assertOperationOptions(options)
+      throwIfAborted(options.signal, 'a wait to count')
     } catch (error) {
       return Promise.reject(error)
     }
-    const { signal, timeoutMs = 0 } = options
-    // What else makes no sense is left to the keyspace to refuse.
-    const isTimed = timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS
-    const deadlineMs = systemClock.monotonicMs() + timeoutMs
-    const bounds = (): OperationOptions =>
-      isTimed ? { ...options, timeoutMs: Math.max(1, Math.floor(deadlineMs - systemClock.monotonicMs())) } : options
+    const { signal, timeoutMs } = options
     return new Promise((resolve, reject) => {
-      let isGivenUp = false
       const giveUp = (error: KilovoltError): void => {
-        isGivenUp = true
+        this.#waiting.delete(increment)
         reject(error)
       }
-      const timer = isTimed ? systemClock.after(timeoutMs, () => giveUp(waitedError(timeoutMs))) : undefined
+      const timer =
+        timeoutMs === undefined ? undefined : systemClock.after(timeoutMs, () => giveUp(waitedError(timeoutMs)))
       const forgetAbort = onAbort(signal, () => giveUp(abortError(signal!, 'a wait to count')))
-      const begin = async (): Promise<void> => {
+      const endWait = (): void => {
         timer?.cancel()
         forgetAbort()
-        if (!isGivenUp) await this.#add(amount, bounds)
       }
-      const turn = this.#last.then(begin)
-      this.#last = turn.catch(() => {})
-      turn.then(resolve, reject)
+      const increment: Increment = { amount, options, bounds: boundsOf(options), endWait, resolve, reject }
+      this.#waiting.add(increment)
+      if (!this.#isCounting) void this.#count()
     })
   }
 
@@ -139,8 +147,34 @@ export class PnCounter<K = string> {
     return pnTotal(countsOf(await this.#keyspace.getEntry(this.#key, options)))
   }
 
+  /** Counts what waits, until nothing does. */
+  async #count(): Promise<void> {
+    this.#isCounting = true
+    // Whoever comes meanwhile is at the end of the same set.
+    for (const first of this.#waiting) {
+      const together = isBounded(first) ? [first] : [...this.#waiting].filter(other => isAlike(first, other))
+      for (const increment of together) {
+        this.#waiting.delete(increment)
+        increment.endWait()
+      }
+      try {
+        await this.#add(together, first.bounds)
+        for (const { resolve } of together) resolve()
+      } catch (error) {
+        for (const { reject } of together) reject(error)
+      }
+    }
+    this.#isCounting = false
+  }
+
   /** @param bounds - the options of the call, with the time that is left to it */
-  async #add(amount: number, bounds: () => OperationOptions): Promise<void> {
+  async #add(increments: readonly Increment[], bounds: () => OperationOptions): Promise<void> {
+    let more = 0
+    let less = 0
+    for (const { amount } of increments) {
+      if (amount >= 0) more += amount
+      else less -= amount
+    }
     const entry = await this.#keyspace.getEntry(this.#key, bounds())
     // More than it knows of is what one of its name has counted before it, as in a process that was started anew.
     const stored = countsOf(entry)
@@ -150,8 +184,8 @@ export class PnCounter<K = string> {
     const [added, removed] = isKnown ? stored[this.#actor]! : [0, 0]
     this.#added = Math.max(this.#added, added)
     this.#removed = Math.max(this.#removed, removed)
-    if (amount >= 0) this.#added += amount
-    else this.#removed -= amount
+    this.#added += more
+    this.#removed += less
     const own: PnCounts = { [this.#actor]: [this.#added, this.#removed] }
     const counts = pnJoined(stored, own)
     try {
@@ -160,8 +194,8 @@ export class PnCounter<K = string> {
       this.#isStored = true
     } catch (error) {
       if (isKilovoltError(error) && error.details['outcome'] === 'not-executed') {
-        if (amount >= 0) this.#added -= amount
-        else this.#removed += amount
+        this.#added -= more
+        this.#removed -= less
       }
       throw error
     }
@@ -182,6 +216,26 @@ export class PnCounter<K = string> {
 /** What is stored of a counter: of siblings, which a keyspace without a resolver leaves as they are, all of it. */
 function countsOf(entry: Entry<PnCounts> | undefined): PnCounts {
   return (entry?.siblings ?? (entry === undefined ? [] : [entry.value])).reduce(pnJoined, {})
+}
+
+/** Options of a call that begins now, each time with what is left of its time. */
+function boundsOf(options: OperationOptions): () => OperationOptions {
+  const { timeoutMs } = options
+  if (timeoutMs === undefined) return () => options
+  const deadlineMs = systemClock.monotonicMs() + timeoutMs
+  return () => ({ ...options, timeoutMs: Math.max(1, Math.floor(deadlineMs - systemClock.monotonicMs())) })
+}
+
+/** Whether it has a deadline or a signal of its own, which others must not end by. */
+function isBounded({ options }: Increment): boolean {
+  return options.timeoutMs !== undefined || options.signal !== undefined
+}
+
+/** Whether the same read and write are good for both. */
+function isAlike(a: Increment, b: Increment): boolean {
+  if (isBounded(a) || isBounded(b)) return false
+  const [these, those] = [a.options, b.options] as readonly (ReadOptions & WriteOptions)[]
+  return these!.consistency === those!.consistency && these!.r === those!.r && these!.w === those!.w
 }
 
 function waitedError(timeoutMs: number): KilovoltError {

@@ -33,12 +33,12 @@ async function keyspaces<V>(size: number, options: KeyspaceOptions<V, string>): 
 
 const run = <T>(promise: Promise<T>): Promise<T> => cluster.run(promise)
 
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  return run(
-    promise.then(
-      () => 'none',
-      (error: unknown) => (isKilovoltError(error) ? error.code : String(error))
-    )
+const codeOf = (promise: Promise<unknown>): Promise<string> => run(failureOf(promise))
+
+function failureOf(promise: Promise<unknown>): Promise<string> {
+  return promise.then(
+    () => 'none',
+    (error: unknown) => (isKilovoltError(error) ? error.code : String(error))
   )
 }
 
@@ -352,10 +352,12 @@ describe('a counter that counts slowly', () => {
   let release: () => void
   let asked: (number | undefined)[]
   let stored: PnCounts | undefined
+  let refusal: KilovoltError | undefined
 
   function counter(): PnCounter {
     asked = []
     stored = undefined
+    refusal = undefined
     const held = new Promise<void>(resolve => (release = resolve))
     return new PnCounter(
       {
@@ -366,6 +368,7 @@ describe('a counter that counts slowly', () => {
         },
         put: async (_key: string, value: PnCounts, options: { timeoutMs?: number }) => {
           asked.push(options.timeoutMs)
+          if (refusal !== undefined) throw refusal
           stored = value
         }
       } as unknown as Keyspace<PnCounts>,
@@ -392,14 +395,40 @@ describe('a counter that counts slowly', () => {
     assert.deepEqual(stored, { me: [1001, 0] })
   })
 
-  it('leaves it to the keyspace to refuse a deadline that is none', async () => {
+  it('refuses a deadline that is none', async () => {
     const slow = counter()
     release()
-    for (const timeoutMs of [0, -1, NaN, 600_001]) await slow.add(1, { timeoutMs })
-    assert.deepEqual(
-      asked.filter((_, i) => i % 2 === 0),
-      [0, -1, NaN, 600_001]
+    for (const timeoutMs of [0, -1, NaN, 600_001]) {
+      await assert.rejects(slow.add(1, { timeoutMs }), { code: 'KV_CONFIG' })
+    }
+    assert.deepEqual(asked, [])
+  })
+
+  it('counts by one read and one write what waits for nothing but its turn, and by itself what has a deadline', async () => {
+    const slow = counter()
+    const adds = [slow.add(1), ...Array.from({ length: 100 }, (_, i) => slow.add(i % 2 === 0 ? 3 : -2))]
+    adds.push(slow.add(1000, { timeoutMs: 60_000 }), slow.add(10_000, { consistency: 'one' }), slow.add(4))
+    release()
+    await Promise.all(adds)
+    assert.deepEqual(stored, { me: [11_155, 100] })
+    assert.equal(
+      asked.length,
+      8,
+      'a read and a write of the first, of all like it, of the deadline, and of another level'
     )
+  })
+
+  it('has counted nothing of what its write says was not executed, and keeps what may have been', async () => {
+    const slow = counter()
+    release()
+    refusal = new KilovoltError('KV_QUORUM_NOT_REACHED', 'none', { details: { outcome: 'not-executed' } })
+    const refused = [slow.add(1), slow.add(10), slow.add(-10)].map(failureOf)
+    assert.deepEqual(await Promise.all(refused), Array(3).fill('KV_QUORUM_NOT_REACHED'))
+    refusal = new KilovoltError('KV_TIMEOUT', 'lost', { details: { outcome: 'unknown' } })
+    assert.equal(await failureOf(slow.add(100)), 'KV_TIMEOUT')
+    refusal = undefined
+    await slow.add(1000)
+    assert.deepEqual(stored, { me: [1100, 0] })
   })
 
   it('has the time of its deadline for all that it asks', async () => {
