@@ -123,6 +123,7 @@ export class PnCounter<K = string> {
     return new Promise((resolve, reject) => {
       const giveUp = (error: KilovoltError): void => {
         this.#waiting.delete(increment)
+        increment.endWait()
         reject(error)
       }
       const timer =
@@ -152,7 +153,7 @@ export class PnCounter<K = string> {
     this.#isCounting = true
     // Whoever comes meanwhile is at the end of the same set.
     for (const first of this.#waiting) {
-      const together = isBounded(first) ? [first] : [...this.#waiting].filter(other => isAlike(first, other))
+      const together = isBounded(first) ? [first] : this.#allLike(first)
       for (const increment of together) {
         this.#waiting.delete(increment)
         increment.endWait()
@@ -165,6 +166,11 @@ export class PnCounter<K = string> {
       }
     }
     this.#isCounting = false
+  }
+
+  /** Also where its own levels are none, and like nothing, not even themselves: the keyspace says so. */
+  #allLike(first: Increment): Increment[] {
+    return [...this.#waiting].filter(other => other === first || isAlike(first, other))
   }
 
   /** @param bounds - the options of the call, with the time that is left to it */

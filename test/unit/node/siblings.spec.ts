@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import {
   isKilovoltError,
   KilovoltError,
   type Keyspace,
   type KeyspaceOptions,
+  type OperationOptions,
   PnCounter,
   type PnCounts,
   resolvers
@@ -393,6 +395,25 @@ describe('a counter that counts slowly', () => {
     release()
     await Promise.all([first, last])
     assert.deepEqual(stored, { me: [1001, 0] })
+  })
+
+  it('leaves nothing at a signal that outlives many waits', async () => {
+    const slow = counter()
+    const { signal } = new AbortController()
+    const first = slow.add(1)
+    const late = Array.from({ length: 20 }, () => slow.add(1, { timeoutMs: 1, signal }))
+    assert.deepEqual(await Promise.all(late.map(failureOf)), Array(20).fill('KV_TIMEOUT'))
+    assert.equal(getEventListeners(signal, 'abort').length, 0)
+    release()
+    await first
+    assert.deepEqual(stored, { me: [1, 0] })
+  })
+
+  it('answers who asks for a level that is none', async () => {
+    const slow = counter()
+    release()
+    refusal = new KilovoltError('KV_CONFIG', 'no level')
+    assert.equal(await failureOf(slow.add(1, { w: NaN } as OperationOptions)), 'KV_CONFIG')
   })
 
   it('refuses a deadline that is none', async () => {
