@@ -218,13 +218,16 @@ export class Copier {
     while (!this.#stopped) {
       const row = this.#topology!.rows[partition]
       if (row !== undefined && isRowReplica(row, self)) break
+      const owesNothing = (): boolean => row === undefined || this.#clearing.get(partition) === false
+      // Owned again for a while, it may have taken something meanwhile, which is written behind a deletion.
+      const isSameRow = (): boolean => row?.rowEpoch === this.#topology!.rows[partition]?.rowEpoch
       try {
-        if (row === undefined || this.#clearing.get(partition) === false) {
+        if (owesNothing()) {
           await this.#drop(partition)
-          if (this.#clearing.get(partition) === false || row === undefined) break
+          if (owesNothing() && isSameRow()) break
         } else {
           await this.#giveBack(partition)
-          if (row.rowEpoch === this.#topology!.rows[partition]?.rowEpoch) this.#clearing.set(partition, false)
+          if (isSameRow()) this.#clearing.set(partition, false)
         }
       } catch (error) {
         logger.debug('a partition that moved away is cleared later', { partition, error: messageOf(error) })

@@ -276,6 +276,22 @@ describe('the copier', () => {
     assert.deepEqual(bench.partitions, [0])
   })
 
+  it('deletes once more what it took as an owner to be while it was being deleted: that is written behind the deletion', async () => {
+    const dropping = createDeferred<void>()
+    bench.dropped = dropping.promise
+    bench.copier.follow(growing(1, 7, [1, 3]))
+    bench.copies[0]!.done.reject(new Error('aborted'))
+    bench.copier.follow(growing(0, 7, [1, 3]))
+    bench.copier.follow(growing(1, 9, [1, 3]))
+    const rows = growing(0, 9, [1, 3]).rows.map(row => ({ ...row, rowEpoch: 10 }))
+    bench.copier.follow({ ...growing(0, 9, [1, 3]), rows })
+    await bench.world.advance(1)
+    assert.deepEqual([bench.drops, [...bench.copier.strays!]], [[0], [0]])
+    dropping.resolve()
+    await bench.world.advance(1)
+    assert.deepEqual([bench.drops, bench.given, [...bench.copier.strays!]], [[0, 0], [], []])
+  })
+
   it('keeps what it was given back while it listed what it holds', async () => {
     bench.held = [0, 3]
     bench.copier.follow(growing(0))
