@@ -161,8 +161,9 @@ export class Libp2pHost implements Host {
     if (wanted !== undefined && this.#listensAt(place)) throw elsewhereError(address, 'this node')
     const known = this.#known.get(place)
     if (known !== undefined && this.isConnected(known)) {
-      if (wanted !== undefined && known !== wanted) throw elsewhereError(address, known)
-      return known
+      if (wanted === undefined) return known
+      // It may have moved, and the one that is wanted have its place.
+      if (this.#isConnectedAt(known, place)) throw elsewhereError(address, known)
     }
     let connection: Connection
     try {
@@ -229,6 +230,14 @@ export class Libp2pHost implements Host {
     if (wasStarted) await this.#libp2p.stop()
     for (const timer of this.#timers.values()) timer.cancel()
     this.#timers.clear()
+  }
+
+  /** Whether a peer is known to be at a place still. */
+  #isConnectedAt(peer: PeerId, place: string): boolean {
+    return this.#connections(peer).some(
+      ({ status, direction, remoteAddr }) =>
+        status === 'open' && direction === 'outbound' && String(remoteAddr).replace(PEER_PART, '') === place
+    )
   }
 
   /** Whether this node itself would answer: on many machines nodes have the same loopback address. */
