@@ -51,6 +51,8 @@ export interface Libp2pHostOptions {
 const IDENTIFY_WAIT_MS = 1000
 /** How long an inbound connection may be without a link, ms: strangers must not use up the places of members. */
 const LINKLESS_MS = 15_000
+/** How long a connection with somebody who was not wanted is left to others that may be about to use it, ms. */
+const UNWANTED_MS = 2000
 /** An address of one place, */
 const NUMERIC = /^\/ip[46]\//u
 /** and who is to be found there, at its end. */
@@ -180,9 +182,7 @@ export class Libp2pHost implements Host {
     if (this.#known.size >= KNOWN_ADDRESSES_MAX) this.#known.clear()
     this.#known.set(place, peer)
     if (wanted === undefined || peer === wanted) return peer
-    // Libp2p may have given one that was there before, which others use.
-    const isUsed = connection.streams.some(({ protocol }) => this.#isLink(protocol))
-    if (!isUsed) hangUp(connection, new Error('another peer was wanted'), this.#options.logger)
+    this.#leave(connection)
     throw elsewhereError(address, peer)
   }
 
@@ -272,13 +272,24 @@ export class Libp2pHost implements Host {
     return this.#libp2p.getConnections(id)
   }
 
+  /** Hangs up where nobody was wanted, unless others use the connection: libp2p gives one to all who dial a place at once. */
+  #leave(connection: Connection): void {
+    const { clock, logger } = this.#options
+    this.#timers.get(connection.id)?.cancel()
+    const timer = clock.after(UNWANTED_MS, () => {
+      this.#timers.delete(connection.id)
+      if (!this.#hasLink(connection)) hangUp(connection, new Error('another peer was wanted'), logger)
+    })
+    this.#timers.set(connection.id, timer)
+  }
+
   #onConnectionOpen(connection: Connection): void {
     if (connection.direction !== 'inbound') return
     const timer = this.#options.clock.after(LINKLESS_MS, () => {
       this.#timers.delete(connection.id)
       const peer = connection.remotePeer.toString() as PeerId
       const all = this.#connections(peer)
-      if (all.some(({ streams }) => streams.some(({ protocol }) => this.#isLink(protocol)))) return
+      if (all.some(one => this.#hasLink(one))) return
       const error = new KilovoltError('KV_HANDSHAKE', `${peer} was connected for ${LINKLESS_MS} ms and opened no link`)
       this.#events.emit('refused', { peer, error })
       this.disconnect(peer, error.message)
@@ -326,8 +337,9 @@ export class Libp2pHost implements Host {
     }
   }
 
-  #isLink(protocol: string): boolean {
-    return TRAFFIC_CLASSES.some(trafficClass => protocol === protocolOf(this.#options.cluster, trafficClass))
+  #hasLink({ streams }: Connection): boolean {
+    const links = TRAFFIC_CLASSES.map(trafficClass => protocolOf(this.#options.cluster, trafficClass))
+    return streams.some(({ protocol }) => links.includes(protocol))
   }
 
   #link(stream: Stream, connection: Connection, trafficClass: TrafficClass): Link {
