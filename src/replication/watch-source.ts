@@ -135,15 +135,16 @@ export class WatchSource {
   topologyChanged(): void {
     if (!this.#deps.arrivals.isOn) return
     const { arrivals, self, topology } = this.#deps
-    for (const [partition, { slots }] of (topology()?.rows ?? []).entries()) {
-      const isOwned = slots.includes(self)
-      if (isOwned === this.#ownedSince.has(partition)) continue
+    const rows = topology()?.rows ?? []
+    const moved = [...rows.keys()].filter(one => rows[one]!.slots.includes(self) !== this.#ownedSince.has(one))
+    if (moved.length > 0) {
       this.#ownership++
-      if (isOwned) this.#ownedSince.set(partition, (this.#ownedLast = arrivals.last))
-      else {
-        this.#ownedSince.delete(partition)
-        this.#expiry.forget(partition)
-      }
+      // A number of their own: somebody may stand where the log stood when what comes back now was lost.
+      arrivals.skip()
+    }
+    for (const partition of moved) {
+      if (this.#ownedSince.delete(partition)) this.#expiry.forget(partition)
+      else this.#ownedSince.set(partition, (this.#ownedLast = arrivals.last))
     }
     this.#flushSoon()
   }
@@ -227,7 +228,6 @@ export class WatchSource {
     this.#ownedSince.clear()
     this.#ownedLast = 0
     this.#ownership++
-    this.#interests.clear()
     const isKept = (partition: PartitionId): boolean => this.#ownedSince.has(partition)
     arrivals.open(random.bytes(LOG_ID_BYTES), isKept, arrival => this.#onArrival(arrival))
     this.topologyChanged()
@@ -240,6 +240,7 @@ export class WatchSource {
       const leftMs = this.#waiting.size > 0 ? KEEP_MS : this.#askedMs + KEEP_MS - clock.monotonicMs()
       if (leftMs > 0) return this.#keep(leftMs)
       this.#keeper = undefined
+      this.#interests.clear()
       this.#expiry.stop()
       arrivals.close()
     })
@@ -315,8 +316,8 @@ export class WatchSource {
     let reached = seq
     let bytes = 0
     while (reached < arrivals.last && told.length < ARRIVALS_MAX && bytes < REPLY_BYTES_MAX) {
-      const arrival = arrivals.at(++reached)!
-      if (!wanted.has(arrival.partition) || !matchesAny(filters, arrival)) continue
+      const arrival = arrivals.at(++reached)
+      if (arrival === undefined || !wanted.has(arrival.partition) || !matchesAny(filters, arrival)) continue
       told.push(arrival)
       bytes += arrival.key.length + arrival.record.length
     }

@@ -141,29 +141,38 @@ export class ArrivalLog implements ChangeTap {
     this.#add({ seq: this.#last + 1, partition, keyspace, key, record, expired: true, previous: undefined })
   }
 
+  /** Takes a number for nothing: whoever stands before it may have missed something that is in no log here. */
+  skip(): void {
+    this.#place(this.#last + 1, undefined)
+  }
+
   /** Whether everything after a number of this log is still known. */
   reaches(id: Uint8Array, seq: number): boolean {
     return this.#isOn && equalBytes(id, this.#id) && seq >= this.#first - 1 && seq <= this.#last
   }
 
-  /** The arrival of a number, if it is kept. */
+  /** The arrival of a number, if there is one and it is kept. */
   at(seq: number): Arrival | undefined {
     return seq < this.#first || seq > this.#last ? undefined : this.#ring[seq % this.#max]
   }
 
   #add(arrival: Arrival): void {
-    const place = arrival.seq % this.#max
-    if (this.#last - this.#first + 1 === this.#max) this.#drop()
-    this.#ring[place] = arrival
-    this.#last = arrival.seq
+    this.#place(arrival.seq, arrival)
     this.#bytes += sizeOf(arrival)
     while (this.#bytes > this.#bytesMax && this.#first < this.#last) this.#drop()
     this.#listener(arrival)
   }
 
+  #place(seq: number, arrival: Arrival | undefined): void {
+    if (this.#last - this.#first + 1 === this.#max) this.#drop()
+    this.#ring[seq % this.#max] = arrival
+    this.#last = seq
+  }
+
   #drop(): void {
     const place = this.#first++ % this.#max
-    this.#bytes -= sizeOf(this.#ring[place]!)
+    const dropped = this.#ring[place]
+    this.#bytes -= dropped === undefined ? 0 : sizeOf(dropped)
     this.#ring[place] = undefined
   }
 }

@@ -279,7 +279,7 @@ describe('an owner that is searched', () => {
     const deps = {
       self: store(1),
       transport: {} as Transport,
-      arrivals: { isOn: false, open: () => {}, close: () => {}, last: 0 },
+      arrivals: { isOn: false, open: () => {}, close: () => {}, skip: () => {}, last: 0 },
       records: { page: async () => Array.from({ length: 256 }, (_, i) => old(i)) },
       trees: { mortalsIn: () => 0 },
       horizons: { horizonOf: () => 0 },

@@ -99,6 +99,21 @@ describe('the log of arrivals', () => {
     }
   })
 
+  it('takes numbers for nothing where it is told to, as many as there are', () => {
+    const made = log({ entriesMax: 4 })
+    for (let i = 1; i <= 3; i++) {
+      made.written([change(`k${i}`, record(i))])
+      made.skip()
+    }
+    assert.deepEqual(
+      [3, 4, 5, 6].map(seq => made.at(seq)?.seq),
+      [3, undefined, 5, undefined]
+    )
+    assert.deepEqual([made.last, made.reaches(made.id, 2), made.reaches(made.id, 1)], [6, true, false])
+    for (let i = 0; i < 3; i++) made.skip()
+    assert.deepEqual([made.at(5), made.bytes], [undefined, 0])
+  })
+
   it('reaches nothing of another log, and nothing to come', () => {
     const made = log()
     made.written([change('a', record(1))])
