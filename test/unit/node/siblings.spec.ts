@@ -401,8 +401,8 @@ describe('a counter that counts slowly', () => {
     const slow = counter()
     const { signal } = new AbortController()
     const first = slow.add(1)
-    const late = Array.from({ length: 20 }, () => slow.add(1, { timeoutMs: 1, signal }))
-    assert.deepEqual(await Promise.all(late.map(failureOf)), Array(20).fill('KV_TIMEOUT'))
+    const late = Array.from({ length: 5 }, () => slow.add(1, { timeoutMs: 1, signal }))
+    assert.deepEqual(await Promise.all(late.map(failureOf)), Array(5).fill('KV_TIMEOUT'))
     assert.equal(getEventListeners(signal, 'abort').length, 0)
     release()
     await first
