@@ -7,8 +7,8 @@ export interface WatchOptions<K = string> extends AbortOptions {
   /** All keys whose bytes begin with those of this one. Default: all keys of the keyspace. */
   readonly prefix?: K | undefined
   /**
-   * Token of an event, or of a watch, of the same keyspace and the same `key` or `prefix`: what came after it is told first, on
-   * any node. Default: from now on.
+   * Token of an event, or of a watch, of the same keyspace and the same `key` or `prefix`: what came after it is told, on any node.
+   * What happens meanwhile comes in between. Default: from now on.
    */
   readonly since?: string | undefined
   /**
@@ -68,7 +68,8 @@ export type WatchEvent<V = unknown, K = string> = PutEvent<V, K> | DeleteEvent<K
  */
 export interface Watch<V = unknown, K = string> extends AsyncIterable<WatchEvent<V, K>> {
   /**
-   * Resolves when whatever is written from now on, by anybody, will be told. Rejects as the watch does when that fails first.
+   * Resolves when whatever is written from now on, by anybody, will be told, which may be before what came after `since` has been.
+   * Rejects as the watch does when that fails first.
    */
   readonly ready: Promise<void>
   /**

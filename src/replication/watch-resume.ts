@@ -19,7 +19,9 @@ export async function resumeWatch(hub: WatchDesk, watch: WatchSubscription, sinc
   if (!isKnown || since.clusterId !== hub.book?.clusterId) hub.reset(watch)
   if (!hub.rules.resumeWatches) for (const partition of watch.behind.keys()) watch.caughtUp(partition)
   await continueFeeds(hub, watch).catch(() => {})
-  for (const partition of watch.behind.keys()) {
+  // Those furthest behind first: who is taken up again and again, and reads a little each time, gets on all the same.
+  const behind = [...watch.behind].toSorted(([, a], [, b]) => a.low - b.low)
+  for (const [partition] of behind) {
     while (isWanted() && watch.behind.has(partition)) await catchUp(hub, watch, partition)
   }
   // What a search has met may still be on its way from the feed.
@@ -51,10 +53,10 @@ async function continueFeed(
   const turns = new Map(shards.map(shard => [shard, shard.turn]))
   const partitions = shards.map(({ partition }) => partition).sort((a, b) => a - b)
   const gaps = new Set<PartitionId>()
-  let { seq } = feed
-  while (seq < upTo && !watch.isClosed && watch.behind.size > 0) {
+  let at = feed
+  while (at.seq < upTo && !watch.isClosed && watch.behind.size > 0) {
     const reply = await hub.ask.watch(feed.store, {
-      position: { log: fromHex(feed.log)!, seq },
+      position: { log: fromHex(feed.log)!, seq: at.seq },
       wantsHorizons: false,
       waitMs: 0,
       partitions,
@@ -62,8 +64,11 @@ async function continueFeed(
     })
     for (const partition of [...reply.gaps, ...reply.strangers]) gaps.add(partition)
     if (toHex(reply.log) !== feed.log) return
-    for (const arrival of reply.arrivals) offer(hub, watch, copy(arrival))
-    seq = reply.seq
+    const told = partitions.filter(partition => !gaps.has(partition))
+    // Another object than before: tokens move on those partitions alone that stand at it.
+    watch.advance(told, (at = { ...at }))
+    for (const arrival of reply.arrivals) offer(hub, watch, copy(arrival), at, arrival.seq)
+    watch.advance(told, (at = { ...at, seq: reply.seq }))
     await watch.room()
   }
   for (const [shard, turn] of turns)
@@ -90,10 +95,11 @@ async function catchUp(hub: WatchDesk, watch: WatchSubscription, partition: Part
   else await hub.retry()
 }
 
-function offer(hub: WatchDesk, watch: WatchSubscription, change: WatchChange): void {
+/** @param feed - where it was found, and its number there; a search finds things in no such order */
+function offer(hub: WatchDesk, watch: WatchSubscription, change: WatchChange, feed?: FeedPosition, seq = 0): void {
   const { book } = hub
   // Not after a reset: what is old is not asked for any more, and nobody would put it in order.
-  if (book !== undefined && watch.behind.has(change.partition)) watch.offer(change, { book, feed: undefined, seq: 0 })
+  if (book !== undefined && watch.behind.has(change.partition)) watch.offer(change, { book, feed, seq })
 }
 
 function copy({ partition, keyspace, key, record, expired, previous }: WatchChange): WatchChange {

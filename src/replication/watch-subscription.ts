@@ -25,7 +25,7 @@ export interface WatchChange extends RecordKey {
 /** Where a change stands among all that is told. */
 export interface WatchPlace {
   readonly book: WatchBook
-  /** Of which feed it is, as it stands in the book, and its number there; `undefined` for what a rewind has found. */
+  /** Of which feed it is, as it stands in the book or in what is behind, and its number there; `undefined` for what a rewind has found. */
   readonly feed: FeedPosition | undefined
   readonly seq: number
 }
@@ -88,6 +88,16 @@ export class WatchSubscription {
     this.#behind = behind
     this.#seen = new Map()
     this.#isInOrder = false
+  }
+
+  /** In partitions that are behind everything has been told that had arrived at a store by then. */
+  advance(partitions: Iterable<PartitionId>, feed: FeedPosition): void {
+    const behind = new Map(this.#behind)
+    for (const partition of partitions) {
+      const reached = behind.get(partition)
+      if (reached !== undefined) behind.set(partition, { ...reached, feed })
+    }
+    this.#behind = behind
   }
 
   /** A partition has been told up to the present. */

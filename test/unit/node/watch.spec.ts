@@ -108,6 +108,33 @@ describe('watch', function () {
     await lab.settled('a', 'b', 'c')
   })
 
+  for (const places of [['a'], ['a', 'b', 'c']]) {
+    const where = places.length === 1 ? 'on one node' : 'on one node after the other'
+    it(`gets on when it is taken up again and again and reads a little each time, ${where}`, async () => {
+      const first = node('a').watch()
+      await settle(first.ready)
+      await settle(node('b').put('first', 0))
+      let { token } = (await take(first, 1))[0]!
+      first.close()
+      const keys = Array.from({ length: 200 }, (_, i) => `k${i}`)
+      await settle(node('b').batch(keys.map(key => ({ type: 'put', key, value: 1 }))))
+      const seen = new Set<string>()
+      let told = 0
+      for (let life = 0; seen.size < keys.length; life++) {
+        assert.ok(told < 4 * keys.length, `${told} events for ${seen.size} keys`)
+        const watch = node(places[life % places.length]!).watch({ since: token })
+        for (const event of await take(watch, Math.min(20, keys.length - seen.size))) {
+          if (event.type === 'put') seen.add(event.key)
+          ;({ token } = event)
+          told++
+        }
+        watch.close()
+      }
+      // Where the log still knows what has arrived, nothing comes twice.
+      if (places.length === 1) assert.equal(told, keys.length)
+    })
+  }
+
   it('moves its token on where nothing happens', async () => {
     const watch = node('a').watch()
     await settle(watch.ready)
