@@ -43,8 +43,12 @@ export interface Mover {
   forgetPast(): Promise<void>
   /** How many records this node keeps that no owner has, for whoever comes to be one. */
   sole(): number
-  /** Deletes what this node holds of a partition that it does not own any more; what it takes after the call stays. */
-  drop(partition: PartitionId): Promise<void>
+  /**
+   * Deletes what this node holds of a partition that it does not own any more, when its turn comes: what it takes from then on stays.
+   *
+   * @param signal - calls it off, unless it has begun
+   */
+  drop(partition: PartitionId, signal: AbortSignal): Promise<void>
 }
 
 /** One partition to fetch. */

@@ -58,8 +58,11 @@ export class Copier {
   #gathering: Timer | undefined
   /** What is being cleared away, and of each whether the owners may lack something. */
   readonly #clearing = new Map<PartitionId, boolean>()
-  /** What is being deleted: a copy that begins meanwhile would find that it has everything already. */
-  readonly #dropping = new Set<PartitionId>()
+  /**
+   * What is being deleted, or waits for its turn, each with what calls it off: a copy that begins before that is over would find
+   * that it has everything already.
+   */
+  readonly #dropping = new Map<PartitionId, AbortController>()
   #isListed = false
   /** What is given back, in each lane one partition after another. Never reject. */
   readonly #lanes: Promise<unknown>[] = Array.from({ length: COPIES_MAX }, () => Promise.resolve())
@@ -106,8 +109,10 @@ export class Copier {
           state: 'waiting'
         })
       }
-      if (isRowReplica(row, self)) this.#holds.add(partition)
-      else if (this.#holds.delete(partition))
+      if (isRowReplica(row, self)) {
+        this.#holds.add(partition)
+        this.#dropping.get(partition)?.abort()
+      } else if (this.#holds.delete(partition))
         this.#clear(partition, !rules.compareBeforeDrop || isSpare(before?.rows[partition], self))
     }
     if (before === undefined) void this.#clearLeftovers()
@@ -120,6 +125,8 @@ export class Copier {
     this.#gathering?.cancel()
     for (const { abort } of this.#tasks.values()) abort.abort()
     this.#tasks.clear()
+    // What has not begun by now may come when another tenure has made a copy.
+    for (const abort of this.#dropping.values()) abort.abort()
   }
 
   get #stopped(): boolean {
@@ -203,9 +210,10 @@ export class Copier {
   }
 
   async #drop(partition: PartitionId): Promise<void> {
-    this.#dropping.add(partition)
+    const abort = new AbortController()
+    this.#dropping.set(partition, abort)
     try {
-      await this.#deps.mover.drop(partition)
+      await this.#deps.mover.drop(partition, abort.signal)
     } finally {
       this.#dropping.delete(partition)
       if (!this.#stopped) this.#work()

@@ -74,7 +74,7 @@ export class Tenure {
       mover: {
         copy: (task, signal) => mover.copy(task, signal),
         held: () => mover.held(),
-        drop: partition => mover.drop(partition),
+        drop: (partition, signal) => mover.drop(partition, signal),
         giveBack: deps.giveBack
       },
       rules,

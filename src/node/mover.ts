@@ -26,6 +26,6 @@ export function createMover({ records, horizons, hints, transfer, mending, impor
     compareAll: async () => (await mending().run(false, undefined)).missed,
     forgetPast: () => horizons.reset(),
     sole: () => hints.countOf(ANY_OWNER),
-    drop: partition => transfer.drop(partition)
+    drop: (partition, signal) => transfer.drop(partition, signal)
   }
 }

@@ -103,9 +103,12 @@ export class Transfer {
     this.#stats.partitionsCopied++
   }
 
-  /** Deletes what has moved away; while requests come one partition at a time. */
-  drop(partition: PartitionId): Promise<void> {
-    return this.#deps.pace.turn(() => this.#deps.records.dropPartition(partition))
+  /** Deletes what has moved away, while requests come one partition at a time, unless that is called off before its turn. */
+  drop(partition: PartitionId, signal: AbortSignal): Promise<void> {
+    return this.#deps.pace.turn(async () => {
+      if (signal.aborted) throw abandoned()
+      await this.#deps.records.dropPartition(partition)
+    }, signal)
   }
 
   async *#pages(source: StoreId, partition: PartitionId, epoch: number, signal: AbortSignal): AsyncGenerator<CopyPage> {
@@ -227,7 +230,7 @@ function bytesAtMost(page: readonly StoredRecord[]): number {
 }
 
 function abandoned(): KilovoltError {
-  return new KilovoltError('KV_ABORTED', 'the copy is not wanted any more')
+  return new KilovoltError('KV_ABORTED', 'this is not wanted any more')
 }
 
 function asError(error: unknown): KilovoltError {

@@ -213,8 +213,7 @@ export class WatchFeed {
       // Somebody else feeds it meanwhile, or nobody is to any more.
       if (shard.source !== this.store || shard.turn !== turn) continue
       if (isStranger.has(shard.partition)) {
-        shard.strangers.set(this.store, nowMs + STRANGER_MS)
-        shard.assign(undefined)
+        shard.dismiss(nowMs, STRANGER_MS)
         continue
       }
       shard.generation = generation

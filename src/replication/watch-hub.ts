@@ -259,8 +259,7 @@ export class WatchHub implements FeedOwner, WatchDesk {
     const { source } = shard
     if (!rowOf(topology, shard.partition).slots.some(store => store !== source && this.#isGood(shard, store)))
       return false
-    shard.strangers.set(source, this.clock.monotonicMs() + DISTRUST_MS)
-    shard.assign(undefined)
+    shard.dismiss(this.clock.monotonicMs(), DISTRUST_MS)
     this.#closeBook()
     this.#arrangeSoon()
     return true
@@ -367,11 +366,11 @@ export class WatchHub implements FeedOwner, WatchDesk {
   }
 
   /** Whether an owner of a partition can feed it, as far as is known. */
-  #isGood({ strangers }: WatchShard, store: StoreId): boolean {
+  #isGood(shard: WatchShard, store: StoreId): boolean {
     const { self, isAlive, clock } = this.#deps
+    if (shard.isDismissed(store, clock.monotonicMs())) return false
     const feed = this.#feeds.get(store)
-    const isStranger = (strangers.get(store) ?? 0) > clock.monotonicMs()
-    return !isStranger && (store === self || isAlive(store) || feed?.isWell === true) && feed?.isFailing !== true
+    return (store === self || isAlive(store) || feed?.isWell === true) && feed?.isFailing !== true
   }
 
   /** The node is a member of another cluster, in which all that was told means nothing. */

@@ -38,8 +38,8 @@ export class WatchShard {
   source: StoreId | undefined
   phase: 'fresh' | 'behind' | 'rewinding' | 'live' = 'fresh'
   #turn = 0
-  /** Stores that say they do not own it, each until when that counts, monotonic ms. */
-  readonly strangers: Map<StoreId, number> = new Map()
+  /** Stores that were dismissed, each until when, monotonic ms. */
+  readonly #dismissed = new Map<StoreId, number>()
   /** Whether the source was chosen by the owners of now. */
   isAssigned = false
   /** Everything asked for before this was told to the source. */
@@ -89,11 +89,28 @@ export class WatchShard {
     if (this.phase !== 'fresh') this.phase = 'behind'
   }
 
+  /** The store that feeds it says it does not own it, or cannot be searched: nobody feeds it from now on, and that one not for so long. */
+  dismiss(nowMs: number, forMs: number): void {
+    // Stores come and go without end.
+    for (const [store, untilMs] of this.#dismissed) if (untilMs <= nowMs) this.#dismissed.delete(store)
+    if (this.source !== undefined) this.#dismissed.set(this.source, nowMs + forMs)
+    this.assign(undefined)
+  }
+
+  isDismissed(store: StoreId, nowMs: number): boolean {
+    return (this.#dismissed.get(store) ?? 0) > nowMs
+  }
+
+  /** How many stores are remembered that were dismissed. */
+  get dismissed(): number {
+    return this.#dismissed.size
+  }
+
   /** All that was told means nothing any more. */
   begin(nowMs: number): void {
     this.assign(undefined)
     this.phase = 'fresh'
-    this.strangers.clear()
+    this.#dismissed.clear()
     this.#shared.left += this.#told.size
     this.#told.clear()
     this.#forgotten = this.#forgottenEndMs = this.low = this.generation = 0

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { Copier } from '../../../src/cluster/copier.ts'
 import type { CopyTask } from '../../../src/cluster/cluster.ts'
 import type { RowRef } from '../../../src/cluster/commands.ts'
+import { onAbort } from '../../../src/base/abort.ts'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import { createDeferred, type Deferred } from '../../../src/base/deferred.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
@@ -33,6 +34,9 @@ class Bench {
   ownersAway = false
   /** What each drop waits for. */
   dropped: Promise<void> | undefined
+  /** Whether drops wait for their turn, in which they can be called off. */
+  dropsWait = false
+  calledOff = 0
   readonly reports: (readonly RowRef[])[] = []
   readonly copier: Copier = new Copier({
     self: store(2),
@@ -50,7 +54,12 @@ class Bench {
         if (this.ownersAway) throw new KilovoltError('KV_UNREACHABLE', 'nobody is there')
         this.given.push(partition)
       },
-      drop: async partition => {
+      drop: async (partition, signal) => {
+        if (this.dropsWait) {
+          await new Promise<void>(resolve => void onAbort(signal, resolve))
+          this.calledOff++
+          throw new Error('called off')
+        }
         this.drops.push(partition)
         await this.dropped
       }
@@ -274,6 +283,30 @@ describe('the copier', () => {
     dropping.resolve()
     await bench.world.advance(1)
     assert.deepEqual(bench.partitions, [0])
+  })
+
+  it('calls off a deletion that still waits for its turn when it owns the partition again, and copies at once', async () => {
+    bench.dropsWait = true
+    bench.copier.follow(growing(1, 7, [1, 3]))
+    bench.copies[0]!.done.reject(new Error('aborted'))
+    bench.copier.follow(growing(0, 7, [1, 3]))
+    await bench.world.advance(10_000)
+    bench.copier.follow(growing(1, 9, [1, 3]))
+    await bench.world.advance(1)
+    assert.deepEqual([bench.drops, bench.copies.map(({ epoch }) => epoch)], [[], [7, 9]])
+    await bench.world.advance(2000)
+    assert.deepEqual([bench.drops, [...bench.copier.strays!]], [[], []])
+  })
+
+  it('deletes nothing any more that waits for its turn when it stops: another tenure may have copied it by then', async () => {
+    bench.held = [3]
+    bench.dropsWait = true
+    bench.copier.follow(growing(0))
+    await bench.world.advance(1)
+    assert.equal(bench.calledOff, 0)
+    bench.copier.stop()
+    await bench.world.advance(5000)
+    assert.deepEqual([bench.calledOff, bench.drops], [1, []])
   })
 
   it('deletes once more what it took as an owner to be while it was being deleted: that is written behind the deletion', async () => {

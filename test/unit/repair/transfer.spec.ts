@@ -156,6 +156,18 @@ describe('a transfer', () => {
     assert.equal(two.served.length, 5, 'four of 256, and one that says that was all')
   })
 
+  it('deletes nothing whose deletion was called off before its turn, and what it holds when that comes otherwise', async () => {
+    await fill(one, 10)
+    one.requests++
+    const abort = new AbortController()
+    const [calledOff, other] = [one.transfer.drop(5, abort.signal), one.transfer.drop(6, signal)]
+    abort.abort()
+    await world.settle(Promise.all([assert.rejects(calledOff, { code: 'KV_ABORTED' }), other]))
+    assert.equal(await count(one), 10)
+    await world.settle(one.transfer.drop(5, signal))
+    assert.equal(await count(one), 0)
+  })
+
   it('brings everything over whatever the sizes are: no page that was ended for its bytes is taken for the last', async () => {
     const sizes = fc.array(fc.nat({ max: 40_000 }), { minLength: 1, maxLength: 30 })
     await fc.assert(

@@ -138,6 +138,21 @@ describe('a watched partition', () => {
     )
   })
 
+  it('remembers a store that does not own it for a while, however many there have been', () => {
+    const shard = new WatchShard(0, NOW_MS, { left: 10, turns: 0 })
+    const names = Array.from({ length: 100 }, (_, i) => `${i}` as StoreId)
+    for (const [i, name] of names.entries()) {
+      shard.assign(name)
+      shard.dismiss(i * 1000, 2500)
+      assert.deepEqual([shard.source, shard.isDismissed(name, i * 1000)], [undefined, true])
+    }
+    assert.deepEqual(
+      names.slice(-4).map(name => shard.isDismissed(name, 99_000)),
+      [false, true, true, true]
+    )
+    assert.equal(shard.dismissed, 3)
+  })
+
   it('is not exact any more once it has forgotten what a rewind could meet, until that lies below the horizon', () => {
     const budget = { left: 10, turns: 0 }
     const shard = new WatchShard(0, NOW_MS, budget)
