@@ -126,7 +126,7 @@ export class Caretaker {
     }
     // Whose place is taken has ended, and is not behind a split: a process that restarts again and again is no mass failure.
     const dead = [...this.#deadSince].filter(
-      ([store]) => !isReplaced(topology, store) && topology.members.get(store)?.status !== 'arriving'
+      ([store]) => !isReplaced(topology, store, isDead) && topology.members.get(store)?.status !== 'arriving'
     )
     const fallen = dead.filter(([, since]) => nowMs - since < MASS_WINDOW_MS)
     const isMass = ({ length }: typeof dead): boolean =>
@@ -164,11 +164,11 @@ export class Caretaker {
    * Whether a dead member is to lose its place: long enough dead, and somebody else is there to take its copies, or it
    * is gone for certain.
    */
-  #isDue(member: TopologyMember, deadMs: number, { topology, nowMs, hasEnded }: CaretakerInput): boolean {
+  #isDue(member: TopologyMember, deadMs: number, { topology, nowMs, hasEnded, isDead }: CaretakerInput): boolean {
     const { storeId, volatile } = member
     if (deadMs < this.#evictAfterMs(member) || this.isHolding(nowMs)) return false
     // What was in memory has ended with its process: to keep its place helps nobody, and keeps others from leaving.
-    if (volatile && (hasEnded(storeId) || isReplaced(topology, storeId))) return true
+    if (volatile && (hasEnded(storeId) || isReplaced(topology, storeId, isDead))) return true
     const takers = [...topology.members.values()].filter(isTaker)
     const replaceable = ({ slots }: Row): boolean => takers.some(taker => !slots.includes(taker.storeId))
     return topology.rows.every(row => !row.slots.includes(storeId) || replaceable(row))
@@ -239,11 +239,11 @@ export class Caretaker {
    * its process has ended, as nothing or another store answers at all of its addresses. A row that has lost its majority so
    * is rebuilt from what is left.
    */
-  #isLost({ topology, nowMs, hasEnded }: CaretakerInput, store: StoreId): boolean {
+  #isLost({ topology, nowMs, hasEnded, isDead }: CaretakerInput, store: StoreId): boolean {
     const member = topology.members.get(store)
     if (member === undefined) return true
     if (!member.volatile || member.status !== 'evicted') return false
-    return this.deadForMs(store, nowMs) >= LOST_AFTER_MS || hasEnded(store) || isReplaced(topology, store)
+    return this.deadForMs(store, nowMs) >= LOST_AFTER_MS || hasEnded(store) || isReplaced(topology, store, isDead)
   }
 
   /** Who the claim may count on: members that stay, down ones included, as their place is kept until they are evicted. */
@@ -283,12 +283,17 @@ function ownsAnything(rows: readonly Row[], store: StoreId): boolean {
   return rows.some(({ slots, change }) => slots.includes(store) || change?.next.includes(store) === true)
 }
 
-/** Whether a member in memory has certainly ended: another that joined after it answers at all of its addresses. */
-function isReplaced({ members }: Topology, store: StoreId): boolean {
+/**
+ * Whether a dead member in memory has certainly ended: another answers at all of its addresses, or has joined there after it. In a
+ * cluster that was founded again nobody knows of those it began with who joined first.
+ */
+function isReplaced({ members }: Topology, store: StoreId, isDead: (store: StoreId) => boolean): boolean {
   const member = members.get(store)
   if (member === undefined || !member.volatile || member.addresses.length === 0) return false
   const places = placesOf(member)
-  return [...members.values()].some(other => other.joinedEpoch > member.joinedEpoch && placesOf(other) === places)
+  const isSuccessor = ({ storeId, joinedEpoch }: TopologyMember): boolean =>
+    storeId !== store && (joinedEpoch > member.joinedEpoch || !isDead(storeId))
+  return [...members.values()].some(other => isSuccessor(other) && placesOf(other) === places)
 }
 
 /** Where a member listens, without who it is there. */

@@ -182,6 +182,26 @@ describe('the caretaker', () => {
     )
   })
 
+  it('knows who has ended in a cluster that was founded again, where nobody knows who joined first', () => {
+    const members = [1, 2, 3, 4, 5, 6].map(n => ({ n, status: n > 3 ? ('evicted' as const) : ('up' as const) }))
+    const of = topology(members, { slots: [4, 5, 6] })
+    const placed = (from: number, to: number): Topology => {
+      const all = new Map([...of.members].map(([id, member]) => [id, { ...member, joinedEpoch: 0 }]))
+      const { addresses } = all.get(store(from))!
+      return { ...of, members: all.set(store(to), { ...all.get(store(to))!, addresses }) }
+    }
+    const begun = (topology: Topology): boolean => {
+      const caretaker = new Caretaker(OPTIONS, 0)
+      for (const nowMs of [0, 70_000, 140_000]) {
+        if (kinds(look(caretaker, topology, nowMs, [4, 5, 6], [], [5, 6])).includes('changeBegin')) return true
+      }
+      return false
+    }
+    assert.ok(!begun(of), 'the fourth may be cut off')
+    assert.ok(begun(placed(1, 4)), 'the first answers at its address')
+    assert.ok(!begun(placed(5, 4)), 'whoever had its address is dead as well')
+  })
+
   it('does not forget a member that still votes', () => {
     const of = topology([{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4, status: 'leaving' }])
     const caretaker = new Caretaker(OPTIONS, 0)
