@@ -1,3 +1,4 @@
+import { isMap, isNativeError, isPromise, isSet } from 'node:util/types'
 import { Transcoder } from 'level-transcoder'
 import { kindOf } from '../base/arguments.ts'
 import { copyBytes, EMPTY_BYTES, fromUtf8, pooledCopy, utf8 } from '../base/bytes.ts'
@@ -198,7 +199,16 @@ function checked<T>(codec: Codec<T>, name: string, what: What, keyspace: Uint8Ar
 function json(value: unknown): string {
   const given = JSON.stringify(defined(value, 'JSON')) as string | undefined
   if (given === undefined) throw new MisuseError('what the toJSON of a value makes has no JSON form')
+  if (given === '{}') assertEmpty(value)
   return given
+}
+
+/** JSON makes `{}` of these whatever is in them: a forgotten `await`, or data that would be lost. */
+function assertEmpty(value: unknown): void {
+  if (isPromise(value)) throw new MisuseError('a promise has no JSON form: await it first')
+  if (isMap(value) || isSet(value) || isNativeError(value)) {
+    throw new MisuseError('maps, sets and errors have no JSON form; "valueEncoding: \'structured\'" has one')
+  }
 }
 
 function defined<T>(value: T, form: string): T {

@@ -96,8 +96,15 @@ describe('encodings that Level has', () => {
       for (const wrong of wrongs) {
         assert.throws(() => codecOf('json', what).encode(wrong), { name: 'TypeError', message: /JSON form/u })
       }
+      for (const emptied of [Promise.resolve(1), new Map([[1, 2]]), new Set([1]), new TypeError('no')]) {
+        assert.throws(() => codecOf('json', what).encode(emptied), {
+          name: 'TypeError',
+          message: /await it|structured/u
+        })
+      }
+      assert.deepEqual(codecOf('json', what).decode(codecOf('json', what).encode({ a: undefined })), {})
     }
-    // What it has another form for is that, as the guide says.
+    // Within a value what it has another form for is that, as the guide says.
     const again = (value: unknown): unknown => codecOf('json').decode(codecOf('json').encode(value))
     assert.deepEqual(again([Number.NaN, Infinity, -0, new Map([[1, 2]]), new Set([1]), new Date(0)]), [
       null,
