@@ -22,13 +22,18 @@ export function createGater(allow: readonly string[] | undefined, events: Emitte
   }
 }
 
+/** What libp2p says when the other side has ended it, and not this one for what it was sent; the first of the two for want of a message. */
+const BROKEN_OFF = /^Encryption failed$|\bECONNRESET\b/u
+
 /** Tells of an inbound connection that did not become one. */
 export function inboundFailed(events: Emitter<HostEvents>, remoteAddress: string, error: Error): void {
   // The list of peers has spoken already, and a node that dials itself knows why it hung up.
   if (['ConnectionInterceptedError', 'InvalidPeerIdError'].includes(error.name)) return
   const message =
     `a connection from ${remoteAddress} did not complete the handshake (${error.message}): ` +
-    'another secret, or no kilovolt node'
+    (BROKEN_OFF.test(error.message)
+      ? 'the other side broke it off, as one that stops, that wants another node at this address, or that has another secret'
+      : 'another secret, or no kilovolt node')
   events.emit('refused', { peer: undefined, error: new KilovoltError('KV_HANDSHAKE', message, { cause: error }) })
 }
 

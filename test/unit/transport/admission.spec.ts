@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { peerIdFromString } from '@libp2p/peer-id'
+import { Emitter } from '../../../src/base/emitter.ts'
 import type { Logger } from '../../../src/runtime/logger.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
-import { hangUp } from '../../../src/transport/admission.ts'
+import { hangUp, inboundFailed } from '../../../src/transport/admission.ts'
+import type { HostEvents } from '../../../src/transport/host.ts'
 import { createPeerKey, peerIdOfKey } from '../../../src/transport/peer-key.ts'
 
 describe('hanging up', () => {
@@ -21,5 +23,20 @@ describe('hanging up', () => {
     for (const reason of ['first', 'second']) hangUp({ remotePeer, abort }, new Error(reason), logger)
     assert.deepEqual(reasons, ['first', 'second'])
     assert.deepEqual(heard, ['a connection did not end in order: Cannot write to a stream that is closed'])
+  })
+})
+
+describe('a connection from outside that did not complete the handshake', () => {
+  it('is no sign of another secret alone where the other side broke it off', () => {
+    const events = new Emitter<HostEvents>()
+    const heard: string[] = []
+    events.on('refused', ({ error }) => heard.push(error.message))
+    const causes = ['Encryption failed', 'read ECONNRESET', 'Unexpected EOF - stream closed while reading 0/1 bytes']
+    for (const cause of causes) inboundFailed(events, '/ip4/10.0.0.9/tcp/7', new Error(cause))
+    assert.deepEqual(
+      heard.map(message => /broke it off/u.test(message)),
+      [true, true, false]
+    )
+    for (const message of heard) assert.match(message, /^a connection from \/ip4\/10\.0\.0\.9.*another secret/u)
   })
 })
