@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { peerIdFromString } from '@libp2p/peer-id'
+import { Emitter } from '../../../src/base/emitter.ts'
 import type { Logger } from '../../../src/runtime/logger.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
-import { hangUp } from '../../../src/transport/admission.ts'
+import { createGater, hangUp } from '../../../src/transport/admission.ts'
+import type { HostEvents } from '../../../src/transport/host.ts'
 import { createPeerKey, peerIdOfKey } from '../../../src/transport/peer-key.ts'
 
 describe('hanging up', () => {
@@ -21,5 +23,19 @@ describe('hanging up', () => {
     for (const reason of ['first', 'second']) hangUp({ remotePeer, abort }, new Error(reason), logger)
     assert.deepEqual(reasons, ['first', 'second'])
     assert.deepEqual(heard, ['a connection did not end in order: Cannot write to a stream that is closed'])
+  })
+})
+
+describe('the list of peers', () => {
+  it('takes ids in every form of theirs, and nothing else', async () => {
+    const peer = peerIdFromString(peerIdOfKey(await createPeerKey()))
+    const other = peerIdFromString(peerIdOfKey(await createPeerKey()))
+    const events = new Emitter<HostEvents>()
+    for (const form of [peer.toString(), peer.toCID().toString()]) {
+      const { denyOutboundEncryptedConnection } = createGater([form], events)
+      const denied = [peer, other].map(id => denyOutboundEncryptedConnection!(id, undefined as never))
+      assert.deepEqual(denied, [false, true])
+    }
+    assert.throws(() => createGater(['12D3Koonsense'], events), { code: 'KV_CONFIG', message: /"12D3Koonsense"/u })
   })
 })
