@@ -12,6 +12,7 @@ import { MemoryStore } from '../storage/memory-store.ts'
 import type { Store } from '../storage/store.ts'
 import { Libp2pHost } from '../transport/libp2p-host.ts'
 import { createPeerKey } from '../transport/peer-key.ts'
+import { warnIfExposed } from './exposure.ts'
 import type { NodeParts } from './node-core.ts'
 import type { ResolvedOptions } from './options.ts'
 
@@ -36,6 +37,7 @@ export async function createParts(options: ResolvedOptions): Promise<NodeParts> 
       clock,
       logger
     })
+    warnIfExposed(options, logger)
     return {
       clock,
       random: systemRandom,
