@@ -11,6 +11,7 @@ import { LevelStore } from '../storage/level-store.ts'
 import { MemoryStore } from '../storage/memory-store.ts'
 import type { Store } from '../storage/store.ts'
 import { Libp2pHost } from '../transport/libp2p-host.ts'
+import { createLife } from '../transport/lives.ts'
 import { createPeerKey } from '../transport/peer-key.ts'
 import { warnIfExposed } from './exposure.ts'
 import type { NodeParts } from './node-core.ts'
@@ -27,6 +28,7 @@ export async function createParts(options: ResolvedOptions): Promise<NodeParts> 
     const identity = await openIdentity(store, { random: systemRandom, createPeerKey, accept })
     const host = await Libp2pHost.create({
       peerKey: identity.peerKey,
+      life: createLife(clock, systemRandom),
       cluster,
       partitions,
       listen,
