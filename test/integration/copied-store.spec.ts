@@ -14,9 +14,8 @@ describe('a store that was copied', () => {
 
   it('does not run beside the original: all turn away the one that began later, and say which', async () => {
     const ports = await Promise.all([freePort(), freePort(), freePort(), freePort()])
-    const [list, place] = [ports.slice(0, 3), ports[3]!].map(all =>
-      [all].flat().map(port => `/ip4/127.0.0.1/tcp/${port}`)
-    ) as [string[], string[]]
+    const addresses = ports.map(port => `/ip4/127.0.0.1/tcp/${port}`)
+    const [list, place] = [addresses.slice(0, 3), addresses.slice(3)]
     const folders = list.map(() => lab.folder())
     const start = (i: number): Promise<Node> =>
       lab.start({ bootstrap: list, listen: [list[i]!], storage: new ClassicLevel(folders[i]!) })

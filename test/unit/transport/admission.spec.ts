@@ -32,8 +32,8 @@ describe('the list of peers', () => {
     const other = peerIdFromString(peerIdOfKey(await createPeerKey()))
     const events = new Emitter<HostEvents>()
     for (const form of [peer.toString(), peer.toCID().toString()]) {
-      const { denyOutboundEncryptedConnection } = createGater([form], events)
-      const denied = [peer, other].map(id => denyOutboundEncryptedConnection!(id, undefined as never))
+      const gater = createGater([form], events)
+      const denied = [peer, other].map(id => gater.denyOutboundEncryptedConnection!(id, undefined as never))
       assert.deepEqual(denied, [false, true])
     }
     assert.throws(() => createGater(['12D3Koonsense'], events), { code: 'KV_CONFIG', message: /"12D3Koonsense"/u })
