@@ -23,6 +23,7 @@ import { MetaLog } from './meta-log.ts'
 import { MetaPeers } from './meta-peers.ts'
 import { Migration } from './migration.ts'
 import { Reentry } from './reentry.ts'
+import { assertFits } from './stored-cluster.ts'
 import { META_GROUP, Tenure } from './tenure.ts'
 
 /** What the cluster floor needs. */
@@ -278,6 +279,8 @@ export class MetaCluster implements Cluster {
   /** Goes on where an earlier life on this store ended, however early that was. */
   async #resume(): Promise<void> {
     await this.#entry.resume()
+    // Who was killed in its first second as a member has the log only.
+    assertFits(this.topology, this.#options)
     // It left or was forgotten: it belongs to this cluster and to no other, and asks to be let in again. One that has ended
     // lets nobody in any more.
     if (!this.#isMember && !this.isOver) {

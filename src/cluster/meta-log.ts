@@ -82,11 +82,20 @@ export class MetaLog implements StateMachine {
 
   /** Loads the copy in the store. Whether there was one. @throws KilovoltError `KV_STORAGE`, `KV_CORRUPT` */
   async load(): Promise<boolean> {
-    const [sealed] = await this.#deps.store.getMany([SNAPSHOT_KEY])
-    if (sealed === undefined) return false
-    unseal(SNAPSHOT_KEY, sealed, reader => this.#state.restore(reader.rest()), corrupt)
+    const state = await MetaLog.stored(this.#deps.store)
+    if (state === undefined) return false
+    this.#state = state
     this.#persisted = this.#state.epoch
     return this.#state.topology !== undefined
+  }
+
+  /** The copy in a store, if there is one. @throws KilovoltError `KV_STORAGE`, `KV_CORRUPT` */
+  static async stored(store: Store): Promise<MetaState | undefined> {
+    const [sealed] = await store.getMany([SNAPSHOT_KEY])
+    if (sealed === undefined) return undefined
+    const state = new MetaState()
+    unseal(SNAPSHOT_KEY, sealed, reader => state.restore(reader.rest()), corrupt)
+    return state
   }
 
   apply(index: number, command: Uint8Array | undefined): void {

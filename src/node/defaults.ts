@@ -1,3 +1,4 @@
+import { assertStoredCluster } from '../cluster/stored-cluster.ts'
 import type { PeerSource } from '../membership/discovery.ts'
 import { SOUND_RULES } from '../placement/rules.ts'
 import { loadHash64 } from '../runtime/hash.ts'
@@ -8,8 +9,11 @@ import { systemRandom } from '../runtime/system-random.ts'
 import { openIdentity } from '../storage/identity.ts'
 import { LevelStore } from '../storage/level-store.ts'
 import { MemoryStore } from '../storage/memory-store.ts'
+import type { Store } from '../storage/store.ts'
 import { Libp2pHost } from '../transport/libp2p-host.ts'
+import { createLife } from '../transport/lives.ts'
 import { createPeerKey } from '../transport/peer-key.ts'
+import { warnIfExposed } from './exposure.ts'
 import type { NodeParts } from './node-core.ts'
 import type { ResolvedOptions } from './options.ts'
 
@@ -19,10 +23,12 @@ export async function createParts(options: ResolvedOptions): Promise<NodeParts> 
   const logger = options.logger ?? createStderrLogger()
   const store = options.storage === undefined ? new MemoryStore(clock) : await LevelStore.open(options.storage)
   try {
-    const identity = await openIdentity(store, { random: systemRandom, createPeerKey })
     const { cluster, partitions, listen, announce, secret, allow, mdns } = options
+    const accept = (opened: Store): Promise<void> => assertStoredCluster(opened, { name: cluster, partitions })
+    const identity = await openIdentity(store, { random: systemRandom, createPeerKey, accept })
     const host = await Libp2pHost.create({
       peerKey: identity.peerKey,
+      life: createLife(clock, systemRandom),
       cluster,
       partitions,
       listen,
@@ -33,6 +39,7 @@ export async function createParts(options: ResolvedOptions): Promise<NodeParts> 
       clock,
       logger
     })
+    warnIfExposed(options, logger)
     return {
       clock,
       random: systemRandom,

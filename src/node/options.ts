@@ -131,7 +131,7 @@ const PURGE_LAG_MS = 30_000
 
 const CHECKS: { readonly [K in keyof NodeOptions]-?: Check } = {
   cluster: name(1),
-  listen: listOf(multiaddr),
+  listen: listOf(tcpAddress),
   announce: listOf(multiaddr),
   bootstrap: value => (typeof value === 'function' ? undefined : listOf(multiaddr)(value)),
   mdns: bool,
@@ -151,7 +151,7 @@ const CHECKS: { readonly [K in keyof NodeOptions]-?: Check } = {
   region: name(0),
   secret: value =>
     typeof value === 'string' && value.length >= 8 ? undefined : 'must be a string of 8 characters or more',
-  allow: listOf(value => (typeof value === 'string' && value.length > 0 ? undefined : 'must be a peer id')),
+  allow: listOf(peerId),
   requestTimeoutMs: whole(1, 600_000),
   joinTimeoutMs: whole(100, 600_000),
   evictAfterMs: whole(1000, 7 * 24 * 3_600_000),
@@ -219,9 +219,10 @@ function findProblems(options: NodeOptions): string[] {
     }
     if (value === undefined) continue
     const problem = CHECKS[key as keyof NodeOptions](value)
-    // A secret that is wrong is still somebody's secret.
-    const given = key === 'secret' ? shapeOf(value) : `not ${show(value)}`
-    if (problem !== undefined) problems.push(`"${key}" ${problem}, ${given}`)
+    if (problem === undefined) continue
+    // A secret that is wrong is still somebody's secret; of a list the wrong entry was named.
+    const given = key === 'secret' ? `, ${shapeOf(value)}` : problem.startsWith(ENTRY) ? '' : `, not ${show(value)}`
+    problems.push(`"${key}" ${problem}${given}`)
   }
   if (options.found === false && emptyList(options.bootstrap) && options.mdns !== true) {
     problems.push('"found" is false, so "bootstrap" or "mdns" must say whom to join')
@@ -262,12 +263,15 @@ function name(bytesMin: number): Check {
       : `must be a string of ${bytesMin} to ${NAME_BYTES_MAX} bytes`
 }
 
+/** How the complaint about an entry of a list begins, which names it. */
+const ENTRY = 'has the entry'
+
 function listOf(check: Check): Check {
   return value => {
     if (!Array.isArray(value)) return 'must be a list'
     for (const item of value) {
       const problem = check(item)
-      if (problem !== undefined) return `has an entry that ${problem}`
+      if (problem !== undefined) return `${ENTRY} ${show(item)}, which ${problem}`
     }
     return undefined
   }
@@ -278,6 +282,21 @@ function multiaddr(value: unknown): string | undefined {
   return typeof value === 'string' && /^\/(?:ip4|ip6|dns|dns4|dns6|dnsaddr|memory)\/[^/]+/u.test(value)
     ? undefined
     : 'must be a multiaddr such as /ip4/10.0.0.1/tcp/7400'
+}
+
+/** What the one transport there is can listen on. */
+function tcpAddress(value: unknown): string | undefined {
+  const isTcp =
+    typeof value === 'string' && /^\/(?:ip4|ip6|dns|dns4|dns6)\/[^/]+\/tcp\/[^/]+(?:\/p2p\/[^/]+)?$/u.test(value)
+  return isTcp ? undefined : 'must be a multiaddr of TCP such as /ip4/0.0.0.0/tcp/7400'
+}
+
+/** Only the outline here, too: Base58 as peer ids are written, or the Base32 and Base36 of their CIDs. */
+function peerId(value: unknown): string | undefined {
+  return typeof value === 'string' &&
+    /^(?:(?:12D3Koo|16Uiu2|Qm)[1-9A-HJ-NP-Za-km-z]{30,}|[bk][0-9a-z]{50,})$/u.test(value)
+    ? undefined
+    : 'must be a peer id such as node.peerId, 12D3KooW…'
 }
 
 function isLevel(value: unknown): value is LevelDatabase {

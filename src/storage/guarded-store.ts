@@ -15,9 +15,10 @@ export interface GuardListener {
 const TRY_EVERY_MS = 1000
 
 /**
- * A store that stops trying when its medium fails: a full disk, a read-only remount, an I/O error. After a failed batch
- * further ones are refused at once with `KV_READ_ONLY`, so that those who wait for a copy learn it soon and count on the
- * others; once a second one is let through, and the first to succeed ends it. Reads go through as before.
+ * A store that stops trying when its medium fails: a full disk, a read-only remount, an I/O error, a database that the app
+ * closes. After a failed batch further ones are refused at once with `KV_READ_ONLY`, so that those who wait for a copy learn
+ * it soon and count on the others; once a second one is let through, and the first to succeed ends it. Reads go through as
+ * before.
  */
 export class GuardedStore implements Store {
   readonly permanent: boolean
@@ -34,6 +35,7 @@ export class GuardedStore implements Store {
     this.#store = store
     this.#clock = clock
     this.#listener = listener
+    store.onLost?.(error => this.#refuse(error))
   }
 
   /** Why nothing can be written now; `undefined` when it can. */
@@ -87,11 +89,15 @@ export class GuardedStore implements Store {
 
   #failed(error: unknown): never {
     const failure = storageError(error, 'a write to the store')
+    this.#refuse(failure)
+    throw failure
+  }
+
+  #refuse(failure: KilovoltError): void {
     const isNew = this.#failure === undefined
     this.#failure = failure
     this.#nextTryMs = this.#clock.monotonicMs() + TRY_EVERY_MS
     if (isNew) this.#listener.onReadOnly(failure)
-    throw failure
   }
 }
 

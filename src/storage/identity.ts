@@ -43,6 +43,8 @@ export interface IdentityDeps {
   readonly random: Random
   /** Makes the node's private key; called only when the store is new. The bytes are kept as they are. */
   readonly createPeerKey: () => Promise<Uint8Array>
+  /** Rejects a store that was used before and does not suit its node; called before anything is written to it. */
+  readonly accept?: (store: Store) => Promise<void>
 }
 
 /**
@@ -52,14 +54,14 @@ export interface IdentityDeps {
  *
  * @throws KilovoltError `KV_STORAGE_FORMAT` when a later version wrote it, or something that is not kilovolt;
  *   `KV_CORRUPT` when its identity cannot be read, since starting afresh would pass off a loss as an empty store;
- *   `KV_STORAGE` when the database fails
+ *   `KV_STORAGE` when the database fails; whatever `accept` rejects with
  */
 export async function openIdentity(store: Store, deps: IdentityDeps): Promise<Identity> {
   const fields = await store.getMany(FIELDS.map(identityKey))
   const known = fields.some(value => value !== undefined)
   if (!known) await assertEmpty(store)
   if (known && !store.permanent) await store.clear({ gte: new Uint8Array(0), lt: undefined })
-  return known && store.permanent ? reopen(store, fields) : create(store, deps)
+  return known && store.permanent ? reopen(store, fields, deps) : create(store, deps)
 }
 
 /**
@@ -96,7 +98,11 @@ async function create(store: Store, { random, createPeerKey }: IdentityDeps): Pr
   return { storeId, actor: actorOf(storeId), peerKey, created: true, openedClean: true, ceiling: 0 }
 }
 
-async function reopen(store: Store, fields: readonly (Uint8Array | undefined)[]): Promise<Identity> {
+async function reopen(
+  store: Store,
+  fields: readonly (Uint8Array | undefined)[],
+  { accept }: IdentityDeps
+): Promise<Identity> {
   const format = read(fields, Field.FORMAT, 'format version', reader => reader.u16())
   if (format !== STORE_FORMAT) throw formatError(format)
   const storeId: StoreId = idFromBytes(read(fields, Field.STORE_ID, 'store id', reader => reader.raw(ID_BYTES)))
@@ -104,6 +110,7 @@ async function reopen(store: Store, fields: readonly (Uint8Array | undefined)[])
   const state = read(fields, Field.STATE, 'state', reader => reader.u8())
   const ceiling = read(fields, Field.CEILING, 'clock', reader => reader.varint())
   if (peerKey.length === 0) throw corrupt('private key')
+  await accept?.(store)
   // Synced, or a crash of the machine could leave "clean" in place while it takes later writes away.
   await store.batch([stateChange(UNCLEAN)], { sync: true })
   return { storeId, actor: actorOf(storeId), peerKey, created: false, openedClean: state === CLEAN, ceiling }

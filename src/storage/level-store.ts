@@ -17,6 +17,8 @@ export interface LevelDatabase {
   open(): Promise<void>
   /** Closes it; does nothing when it is closed. */
   close(): Promise<void>
+  /** Calls back when it has been closed. */
+  once?(event: 'closed', listener: () => void): unknown
 }
 
 /** Settings of a {@link LevelStore}. */
@@ -50,6 +52,9 @@ interface BytesEncoding {
   readonly valueEncoding: 'view' | 'buffer'
 }
 
+/** Databases that a store has taken over. The lock of one on disk keeps out other objects only, not the same one twice. */
+const taken = new WeakSet<LevelDatabase>()
+
 /**
  * The {@link Store} over any abstract-level database. What the database can do is told by its manifest (`supports`),
  * never by its class, so that wrapped and foreign databases work.
@@ -60,22 +65,27 @@ export class LevelStore implements Store {
   readonly #database: Database
   readonly #encoding: BytesEncoding
   readonly #syncReadsMax: number
+  #closing: Promise<void> | undefined
 
   /**
    * Takes over a database: it is opened if it is not open yet, and closed with the store.
    *
-   * @throws KilovoltError `KV_STORAGE_IN_USE` when another process or another instance has it open, `KV_STORAGE`
-   *   when it cannot be opened for another reason
+   * @throws KilovoltError `KV_STORAGE_IN_USE` when another process, another instance or another store has it open,
+   *   `KV_STORAGE` when it cannot be opened for another reason
    */
   static async open(database: LevelDatabase, options: LevelStoreOptions = {}): Promise<LevelStore> {
+    if (taken.has(database)) throw inUseError()
+    taken.add(database)
     try {
       await database.open()
     } catch (error) {
+      taken.delete(database)
       throw openError(error)
     }
     try {
       return new LevelStore(database as unknown as Database, options)
     } catch (error) {
+      taken.delete(database)
       await database.close().catch(() => {})
       throw storageError(error, 'keeping bytes in this database')
     }
@@ -163,11 +173,28 @@ export class LevelStore implements Store {
     }
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  onLost(listener: (error: KilovoltError) => void): void {
+    const database: LevelDatabase = this.#database
+    database.once?.('closed', () => {
+      if (this.#closing !== undefined) return
+      listener(new KilovoltError('KV_STORAGE', 'the database was closed while its node was running'))
+      // It may be opened again, and closed once more.
+      this.onLost(listener)
+    })
+  }
+
+  async #close(): Promise<void> {
     try {
       await this.#database.close()
     } catch (error) {
       throw storageError(error, 'closing the database')
+    } finally {
+      taken.delete(this.#database)
     }
   }
 
@@ -214,16 +241,18 @@ function bounds({ gte, lt }: StoreRange): { gte: Uint8Array; lt?: Uint8Array } {
 }
 
 function openError(error: unknown): KilovoltError {
-  if (isLocked(error)) {
-    return new KilovoltError(
-      'KV_STORAGE_IN_USE',
-      'the database is open elsewhere, in another process or in this one: a store belongs to one node at a time; ' +
-        'stop the other node or give this one a directory of its own',
-      { cause: error }
-    )
-  }
+  if (isLocked(error)) return inUseError(error)
   const reason = error instanceof Error && error.cause !== undefined ? error.cause : error
   return new KilovoltError('KV_STORAGE', `the database could not be opened: ${messageOf(reason)}`, { cause: error })
+}
+
+function inUseError(cause?: unknown): KilovoltError {
+  return new KilovoltError(
+    'KV_STORAGE_IN_USE',
+    'the database is open elsewhere, in another process or in this one: a store belongs to one node at a time; ' +
+      'stop the other node or give this one a directory of its own',
+    { cause }
+  )
 }
 
 /** The code is set on the cause: abstract-level wraps what the database reports. */

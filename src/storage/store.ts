@@ -1,3 +1,5 @@
+import type { KilovoltError } from '../base/errors.ts'
+
 /** One change of a batch. `value` undefined deletes the key. */
 export interface StoreChange {
   readonly key: Uint8Array
@@ -51,4 +53,6 @@ export interface Store {
   clear(range: StoreRange): Promise<void>
   /** Idempotent. */
   close(): Promise<void>
+  /** Calls back, when the medium is taken away under the store, with what to tell of it; for stores to which that can happen. */
+  onLost?(listener: (error: KilovoltError) => void): void
 }

@@ -1,14 +1,19 @@
 import type { Connection, ConnectionGater } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
 import type { Emitter } from '../base/emitter.ts'
 import { KilovoltError, messageOf } from '../base/errors.ts'
 import type { PeerId } from '../model/node-id.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { HostEvents } from './host.ts'
 
-/** Lets only the listed peers connect, and be connected to; everybody without a list. */
+/**
+ * Lets only the listed peers connect, and be connected to; everybody without a list.
+ *
+ * @throws KilovoltError `KV_CONFIG` for what is no peer id
+ */
 export function createGater(allow: readonly string[] | undefined, events: Emitter<HostEvents>): ConnectionGater {
   if (allow === undefined) return {}
-  const allowed = new Set(allow)
+  const allowed = new Set(allow.map(parsePeerId))
   const error = (peer: string): KilovoltError =>
     new KilovoltError('KV_HANDSHAKE', `${peer} is not on this node's list of peers`)
   return {
@@ -24,6 +29,15 @@ export function createGater(allow: readonly string[] | undefined, events: Emitte
 
 /** What libp2p says when the other side has ended it, and not this one for what it was sent; the first of the two for want of a message. */
 const BROKEN_OFF = /^Encryption failed$|\bECONNRESET\b/u
+
+/** A peer id in the one form that libp2p compares. */
+function parsePeerId(id: string): string {
+  try {
+    return peerIdFromString(id).toString()
+  } catch (error) {
+    throw new KilovoltError('KV_CONFIG', `"allow" names ${JSON.stringify(id)}, which is no peer id`, { cause: error })
+  }
+}
 
 /** Tells of an inbound connection that did not become one. */
 export function inboundFailed(events: Emitter<HostEvents>, remoteAddress: string, error: Error): void {

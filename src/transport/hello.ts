@@ -29,8 +29,12 @@ export interface Hello {
   readonly epoch: number
   /** Its wall clock, Unix ms, when this was sent. */
   readonly wallMs: number
+  /** Which run of its node this is, as `createLife` made it. */
+  readonly life?: string
 }
 
+/** Bytes of the name of a life. */
+export const LIFE_BYTES = 12
 const NAME_BYTES_MAX = 64
 const ADDRESS_BYTES_MAX = 256
 const ADDRESSES_MAX = 32
@@ -51,6 +55,7 @@ export function encodeHello(hello: Hello): Uint8Array {
     .varint(Math.max(0, Math.floor(hello.wallMs)))
     .varint(hello.addresses.length)
   for (const address of hello.addresses) writer.text(address)
+  if (hello.life !== undefined) writer.raw(Buffer.from(hello.life, 'hex'))
   return writer.finish()
 }
 
@@ -71,6 +76,7 @@ export function decodeHello(bytes: Uint8Array): Hello {
   const wallMs = reader.varint()
   const addresses: string[] = []
   for (let left = reader.count(ADDRESSES_MAX); left > 0; left--) addresses.push(reader.text(ADDRESS_BYTES_MAX))
+  const life = reader.remaining < LIFE_BYTES ? undefined : Buffer.from(reader.raw(LIFE_BYTES)).toString('hex')
   const clusterId = clusterBytes.every(byte => byte === 0) ? undefined : idFromBytes<ClusterId>(clusterBytes)
   return {
     version,
@@ -85,7 +91,8 @@ export function decodeHello(bytes: Uint8Array): Hello {
     region,
     volatile,
     epoch,
-    wallMs
+    wallMs,
+    ...(life === undefined ? {} : { life })
   }
 }
 

@@ -41,6 +41,8 @@ export interface HostEvents {
  */
 export interface Host {
   readonly self: PeerId
+  /** Which run of the node this is, as `createLife` made it; with none nobody can tell a copy of its store from it. */
+  readonly life?: string | undefined
   /** Multiaddrs, with the peer id in them; empty before `start`. */
   readonly addresses: readonly string[]
   start(): Promise<void>

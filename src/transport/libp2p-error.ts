@@ -20,7 +20,9 @@ export function listenError(error: unknown, listen: readonly string[]): Kilovolt
     const what = listen.length === 1 ? `${addresses} is in use` : `one of ${addresses} is in use`
     return new KilovoltError('KV_PORT_IN_USE', `${what} by another process`, { cause: error, details })
   }
-  const reason = /\b(?:EACCES|EADDRNOTAVAIL|ENOTFOUND|EINVAL)\b/u.exec(text)?.[0] ?? messageOf(error)
+  const code = /\b(?:EACCES|EADDRNOTAVAIL|ENOTFOUND|EINVAL)\b/u.exec(text)?.[0]
+  // What else it tells of an address stands behind it, in front of a stack and below advice that is not for apps.
+  const reason = code ?? /^\s*\/\S+: (.+)$/mu.exec(text)?.[1] ?? messageOf(error)
   return new KilovoltError('KV_CONFIG', `this node cannot listen on ${addresses}: ${reason}`, { cause: error, details })
 }
 

@@ -27,6 +27,8 @@ import type { TrafficClass } from './transport.ts'
 export interface Libp2pHostOptions {
   /** The node's private key, as `createPeerKey` made it. */
   readonly peerKey: Uint8Array
+  /** Which run of the node this is, as `createLife` made it. Default: untold. */
+  readonly life?: string
   /** Name of the cluster: part of every protocol's id, and of the topic of gossip. */
   readonly cluster: string
   /** Number of partitions of the cluster: part of the topic of gossip. */
@@ -63,6 +65,7 @@ const KNOWN_ADDRESSES_MAX = 4096
 /** The {@link Host} over libp2p. */
 export class Libp2pHost implements Host {
   readonly self: PeerId
+  readonly life: string | undefined
   readonly #options: Libp2pHostOptions
   readonly #libp2p: Libp2p<Libp2pServices>
   readonly #events: Emitter<HostEvents>
@@ -106,6 +109,7 @@ export class Libp2pHost implements Host {
     this.#events = events
     this.#topic = topicOf(options.cluster, options.partitions)
     this.self = peerIdOfKey(options.peerKey)
+    this.life = options.life
   }
 
   get addresses(): readonly string[] {

@@ -10,6 +10,7 @@ import type { TransportCounters } from './counters.ts'
 import { Greeting, type GreetingDeps, type GreetingResult, refusedBy } from './greeting.ts'
 import type { Hello } from './hello.ts'
 import type { Host, Link } from './host.ts'
+import { Lives } from './lives.ts'
 import { PeerLinks } from './peer-links.ts'
 import { Rpc, type RpcDeps } from './rpc.ts'
 import type { MessageHandler, TrafficClass } from './transport.ts'
@@ -36,6 +37,8 @@ const STRIKES_MAX = 3
 const OPEN_TIMEOUT_MS = 5000
 /** How long a connection on which no link could be opened is left, so that both sides can find out why, ms. */
 const LINGER_MS = 500
+/** Peers of which it is remembered in which lives they were met. */
+const LIVES_MAX = 4096
 
 /**
  * All links of a node. The control link to a peer comes first and decides: it is open exactly as long as the peer
@@ -50,6 +53,8 @@ export class Links {
   /** Who waits for a peer to be linked. */
   readonly #waiting = new Map<PeerId, Deferred<Hello>>()
   readonly #greetings = new Set<Greeting>()
+  /** Kept for those who are gone, too: two processes that run as one take turns. */
+  readonly #lives = new Map<PeerId, Lives>()
   readonly #lingering = new Set<Linger>()
   readonly #rpcDeps: RpcDeps
   readonly #greetingDeps: GreetingDeps
@@ -168,6 +173,14 @@ export class Links {
     return peer
   }
 
+  #livesOf(id: PeerId): Lives {
+    let lives = this.#lives.get(id)
+    if (lives !== undefined) return lives
+    if (this.#lives.size >= LIVES_MAX) this.#lives.clear()
+    this.#lives.set(id, (lives = new Lives()))
+    return lives
+  }
+
   #open(peer: PeerLinks, trafficClass: TrafficClass, rpc = new Rpc(peer.id, trafficClass, this.#rpcDeps)): Rpc {
     peer.opening(rpc)
     const limit = new AbortController()
@@ -208,7 +221,13 @@ export class Links {
   #greet(link: Link, rpc: Rpc | undefined): void {
     const peer = this.#peer(link.peer)
     peer.greetings++
-    const greeting = new Greeting(this.#greetingDeps, link, rpc !== undefined, result => {
+    const { check } = this.#greetingDeps
+    const lives = this.#livesOf(link.peer)
+    const deps = {
+      ...this.#greetingDeps,
+      check: (other: Hello) => check(other) ?? lives.admit(other, peer.isLinked)
+    }
+    const greeting = new Greeting(deps, link, rpc !== undefined, result => {
       peer.greetings--
       if (!greeting.isLingering) this.#greetings.delete(greeting)
       if ('hello' in result) this.#opened(peer, link, rpc, result.hello)

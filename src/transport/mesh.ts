@@ -62,6 +62,7 @@ export class Mesh implements Transport {
   constructor(deps: MeshDeps) {
     const { host, clock, random, logger, hello, check } = deps
     this.#deps = deps
+    const { life } = host
     // Each dial under way listens to it, and there may be as many as peers.
     setMaxListeners(0, this.#abort.signal)
     this.#redialer = new Redialer({
@@ -79,7 +80,7 @@ export class Mesh implements Transport {
       clock,
       logger,
       counters: this.#counters,
-      hello,
+      hello: () => (life === undefined ? hello() : { ...hello(), life }),
       check: other => check?.(other),
       epoch: () => this.#epoch,
       tag: () => this.#tag,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { setTimeout as pause } from 'node:timers/promises'
 import { ClassicLevel } from 'classic-level'
 import type { Node } from 'kilovolt'
 import { freePort } from '../support/free-port.ts'
@@ -35,5 +36,28 @@ describe('nodes that are started again', () => {
       assert.deepEqual(await node.getMany(KEYS), KEYS)
     })
     await Promise.all(again)
+  })
+  it('with another secret are on their own, and both sides are told why', async () => {
+    const ports = await Promise.all([freePort(), freePort(), freePort()])
+    const bootstrap = ports.map(port => `/ip4/127.0.0.1/tcp/${port}`)
+    const folders = ports.map(() => lab.folder())
+    const start = (i: number, secret: string): Promise<Node> =>
+      lab.start({ bootstrap, listen: [bootstrap[i]!], storage: new ClassicLevel(folders[i]!), secret })
+    const nodes = await Promise.all(folders.map((_, i) => start(i, 'the right secret')))
+    await nodes[0]!.settled()
+    await nodes[2]!.stop()
+    const told = new Set<number>()
+    const listen = (i: number): void =>
+      nodes[i]!.addEventListener('link:refused', ({ detail: { error } }) => {
+        if (/another secret/u.test(error.message)) told.add(i)
+      })
+    listen(0)
+    nodes[2] = await start(2, 'the wrong secret')
+    listen(2)
+    assert.equal(nodes[2].status().health, 'unavailable')
+    const deadlineMs = Date.now() + 10_000
+    while (told.size < 2 && Date.now() < deadlineMs) await pause(50)
+    assert.deepEqual(told, new Set([0, 2]))
+    assert.equal(await nodes[0]!.get('a'), undefined, 'the others serve')
   })
 })

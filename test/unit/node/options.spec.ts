@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
+import { peerIdFromString } from '@libp2p/peer-id'
 import { MemoryLevel } from 'memory-level'
 import { isKilovoltError } from '../../../src/base/errors.ts'
+import { show } from '../../../src/base/options.ts'
 import { type NodeOptions, resolveOptions } from '../../../src/node/options.ts'
+import { createPeerKey, peerIdOfKey } from '../../../src/transport/peer-key.ts'
 
 /** One wrong value for each option, so that none is accepted and ignored. */
 const WRONG: { readonly [K in keyof NodeOptions]-?: unknown } = {
@@ -93,6 +96,29 @@ describe('options', () => {
       '"secret" must be a string of 8 characters or more, this one has 4'
     ])
     assert.match(problemsOf({ secret: 12_345_678 })[0]!, /, not a value of type number$/u)
+  })
+
+  it('takes addresses of TCP to listen on only, and names what is none', () => {
+    for (const wrong of ['/ip4/127.0.0.1/udp/0', '/ip4/127.0.0.1/tcp/0/ws', '/ip4/127.0.0.1', '/memory/a']) {
+      const [problem, ...more] = problemsOf({ listen: ['/ip4/127.0.0.1/tcp/0', wrong] })
+      assert.match(problem!, /^"listen" has the entry '.*', which must be a multiaddr of TCP/u)
+      assert.ok(problem!.includes(`'${wrong}'`))
+      assert.deepEqual(more, [])
+    }
+    for (const right of ['/ip6/::/tcp/7400', '/dns4/localhost/tcp/0', '/ip4/0.0.0.0/tcp/1/p2p/12D3KooWx']) {
+      assert.deepEqual(problemsOf({ listen: [right] }), [])
+    }
+  })
+
+  it('takes peer ids for the list of peers only, and names what is none', async () => {
+    const peer = peerIdOfKey(await createPeerKey())
+    assert.deepEqual(problemsOf({ allow: [peer, peerIdFromString(peer).toCID().toString()] }), [])
+    for (const wrong of ['abc', '', `/p2p/${peer}`, 5]) {
+      const [problem, ...more] = problemsOf({ allow: [peer, wrong] })
+      assert.match(problem!, /^"allow" has the entry .*, which must be a peer id/u)
+      assert.ok(problem!.includes(show(wrong)))
+      assert.deepEqual(more, [])
+    }
   })
 
   it('refuses never to found and nobody to join', () => {

@@ -136,6 +136,18 @@ describe('the identity of a store', () => {
     )
   })
 
+  it('is left as it is when the store does not suit its node, which is asked of one that was used only', async () => {
+    const store = await permanentStore()
+    const deps = { random: new SeededRandom(1), createPeerKey: async () => utf8('key') }
+    const accept = (): Promise<void> => Promise.reject(new Error('another cluster'))
+    await openIdentity(store, { ...deps, accept })
+    await closeIdentity(store, 5)
+    const before = store.batches.length
+    await assert.rejects(openIdentity(store, { ...deps, accept }), /another cluster/u)
+    assert.equal(store.batches.length, before)
+    assert.equal((await openIdentity(store, deps)).openedClean, true)
+  })
+
   it('hands on a failure of the database, and is whole or absent after it', async () => {
     const store = await permanentStore()
     store.held.add('batch')

@@ -3,7 +3,7 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { Emitter } from '../../../src/base/emitter.ts'
 import type { Logger } from '../../../src/runtime/logger.ts'
 import { silentLogger } from '../../../src/runtime/logger.ts'
-import { hangUp, inboundFailed } from '../../../src/transport/admission.ts'
+import { createGater, hangUp, inboundFailed } from '../../../src/transport/admission.ts'
 import type { HostEvents } from '../../../src/transport/host.ts'
 import { createPeerKey, peerIdOfKey } from '../../../src/transport/peer-key.ts'
 
@@ -38,5 +38,19 @@ describe('a connection from outside that did not complete the handshake', () => 
       [true, true, false]
     )
     for (const message of heard) assert.match(message, /^a connection from \/ip4\/10\.0\.0\.9.*another secret/u)
+  })
+})
+
+describe('the list of peers', () => {
+  it('takes ids in every form of theirs, and nothing else', async () => {
+    const peer = peerIdFromString(peerIdOfKey(await createPeerKey()))
+    const other = peerIdFromString(peerIdOfKey(await createPeerKey()))
+    const events = new Emitter<HostEvents>()
+    for (const form of [peer.toString(), peer.toCID().toString()]) {
+      const gater = createGater([form], events)
+      const denied = [peer, other].map(id => gater.denyOutboundEncryptedConnection!(id, undefined as never))
+      assert.deepEqual(denied, [false, true])
+    }
+    assert.throws(() => createGater(['12D3Koonsense'], events), { code: 'KV_CONFIG', message: /"12D3Koonsense"/u })
   })
 })

@@ -51,6 +51,14 @@ describe('hello', () => {
     fc.assert(fc.property(hellos, hello => assert.deepEqual(decodeHello(encodeHello(hello)), hello)))
   })
 
+  it('names the life of its node at its end, where earlier versions look no further', () => {
+    const hello = { ...HELLO, life: '0123456789abcdef01234567' }
+    const bytes = encodeHello(hello)
+    assert.deepEqual(decodeHello(bytes), hello)
+    assert.deepEqual(decodeHello(Uint8Array.of(...bytes, 1, 2, 3)), hello)
+    assert.deepEqual(bytes.subarray(0, -12), encodeHello(HELLO))
+  })
+
   it('of a later version may be longer', () => {
     assert.deepEqual(decodeHello(Uint8Array.of(...encodeHello(HELLO), 1, 2, 3)), HELLO)
   })
