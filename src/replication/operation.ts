@@ -49,6 +49,8 @@ export interface OperationDeps {
 export interface OperationOptions {
   readonly requirement: Requirement
   readonly timeoutMs: number
+  /** What is left of that, when some of it has passed already. Default: all of it. */
+  readonly leftMs?: number
   readonly signal: AbortSignal | undefined
   /** Whether an earlier attempt may have been executed already. Default false. */
   readonly isRepeat?: boolean
@@ -108,11 +110,11 @@ export abstract class Operation<Reply, Result> extends Deadline {
     this.deps = deps
     this.key = key
     this.requirement = options.requirement
-    const { signal, timeoutMs } = options
+    const { signal, timeoutMs, leftMs = timeoutMs } = options
     this.#mayHaveRun = options.isRepeat === true
     this.#timeoutMs = timeoutMs
-    this.#deadlineMs = deps.clock.monotonicMs() + timeoutMs
-    deps.wheel.add(this, timeoutMs)
+    this.#deadlineMs = deps.clock.monotonicMs() + leftMs
+    deps.wheel.add(this, leftMs)
     this.#forgetAbort =
       signal === undefined ? undefined : onAbort(signal, () => this.cancel(abortError(signal, this.what)))
   }
