@@ -168,10 +168,28 @@ export abstract class Operation<Reply, Result> extends Deadline {
     this.#answers = []
     this.#body = undefined
     this.#tried = 0
+    if (this.what === 'write' && !this.#mayHaveRun) this.#passOverDead()
+    // Nobody is asked for what can come to nothing: a write would be stored by some, and told to have failed. More
+    // copies may be asked for than the row has.
+    if (this.tally.state === 'lost') return this.outOfReach()
     const count = Math.min(this.atOnce, this.route.replicas.length)
     for (let i = 0; i < count && phase === this.#phase && !this.#ended; i++) this.#askNext()
-    // More copies may be asked for than the row has.
-    if (!this.#ended && this.tally.state === 'lost') this.outOfReach()
+  }
+
+  /** Counts those who cannot be asked as failed, before anybody is asked. */
+  #passOverDead(): void {
+    const { replicas } = this.route
+    for (let at = 0; at < replicas.length; at++) {
+      if (!this.#isDown(at)) continue
+      this.#tried |= 1 << at
+      this.note(replicas[at]!, 'down')
+      this.tally.no(replicas[at]!)
+    }
+  }
+
+  #isDown(at: number): boolean {
+    const store = this.route.replicas[at]!
+    return store !== this.deps.self && (this.route.peers[at] === undefined || this.deps.isDead(store))
   }
 
   /** Whether some replicas are asked only when others fail or are slow. */
@@ -197,8 +215,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
     const store = this.route.replicas[at]!
     const phase = this.#phase
     if (this.isHeldBy(store)) return
-    const { self, isDead } = this.deps
-    if (store === self) {
+    if (store === this.deps.self) {
       this.askSelf((error, reply) => {
         if (phase !== this.#phase || this.#ended) return
         if (error !== undefined) this.no(store, error.code, mayHaveStored(error))
@@ -206,8 +223,8 @@ export abstract class Operation<Reply, Result> extends Deadline {
       })
       return
     }
-    const peer = this.route.peers[at]
-    if (peer === undefined || isDead(store)) return this.no(store, 'down', false)
+    if (this.#isDown(at)) return this.no(store, 'down', false)
+    const peer = this.route.peers[at]!
     this.#body ??= this.encode()
     if (this.#isSparing) this.#askSparingly(peer, store, phase)
     else this.#send(peer, store, phase)
