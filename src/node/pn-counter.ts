@@ -181,7 +181,7 @@ export class PnCounter<K = string> {
       if (amount >= 0) more += amount
       else less -= amount
     }
-    const entry = await this.#keyspace.getEntry(this.#key, bounds())
+    const entry = await this.#keyspace.getEntry(this.#key, readOf(bounds()))
     // More than it knows of is what one of its name has counted before it, as in a process that was started anew.
     const stored = countsOf(entry)
     const isKnown = Object.hasOwn(stored, this.#actor)
@@ -196,7 +196,7 @@ export class PnCounter<K = string> {
     const counts = pnJoined(stored, own)
     try {
       const context = entry?.context === undefined ? {} : { context: entry.context }
-      await this.#keyspace.put(this.#key, counts, { ...bounds(), ...context })
+      await this.#keyspace.put(this.#key, counts, { ...writeOf(bounds()), ...context })
       this.#isStored = true
     } catch (error) {
       if (isKilovoltError(error) && error.details['outcome'] === 'not-executed') {
@@ -222,6 +222,18 @@ export class PnCounter<K = string> {
 /** What is stored of a counter: of siblings, which a keyspace without a resolver leaves as they are, all of it. */
 function countsOf(entry: Entry<PnCounts> | undefined): PnCounts {
   return (entry?.siblings ?? (entry === undefined ? [] : [entry.value])).reduce(pnJoined, {})
+}
+
+/** Of options for a read and a write those of the read: a number of copies takes the place of a level. */
+function readOf(options: OperationOptions): ReadOptions {
+  const { w: _, ...rest } = options as ReadOptions & WriteOptions
+  return rest.r === undefined ? rest : { ...rest, consistency: undefined }
+}
+
+/** And those of the write. */
+function writeOf(options: OperationOptions): WriteOptions {
+  const { r: _, ...rest } = options as ReadOptions & WriteOptions
+  return rest.w === undefined ? rest : { ...rest, consistency: undefined }
 }
 
 /** Options of a call that begins now, each time with what is left of its time. */
