@@ -156,6 +156,33 @@ describe('what makes no sense', () => {
     await db.clear({ gte: 'a' })
   })
 
+  it('is told as such when the function of an update writes its own key, or waits for another update of it', async () => {
+    const writes = node.update('own', async () => {
+      await node.put('own', 'from within')
+      return 'late'
+    })
+    await assert.rejects(
+      writes,
+      error => isKilovoltError(error, 'KV_CONTENDED') && error.message.includes('not from the function of an update')
+    )
+    let inner: Promise<unknown> | undefined
+    const outer = node.update('own', () => (inner = node.update('own', () => 1, { timeoutMs: 100 })) as Promise<number>)
+    const told = { code: 'KV_TIMEOUT', message: /waits for itself/u }
+    await assert.rejects(outer, told)
+    await assert.rejects(inner!, { ...told, retryable: true, details: { outcome: 'not-executed' } })
+    assert.equal(await node.get('own'), 'from within')
+  })
+
+  it('is refused as what a counter counts with, when its key holds something else', async () => {
+    for (const [i, wrong] of [5, 'text', ['a'], { a: 1 }, { a: [1] }, { a: ['x', 1] }].entries()) {
+      await counts.put(`wrong ${i}`, wrong as never)
+      const counter = new PnCounter(counts, `wrong ${i}`)
+      const told = { code: 'KV_INVALID_VALUE', message: /holds .* which no counter has stored/u }
+      await assert.rejects(counter.value(), told)
+      await assert.rejects(counter.add(1), told)
+    }
+  })
+
   it('is refused as a time to wait', async () => {
     for (const call of ['settled', 'leave']) {
       for (const timeoutMs of [0, -1, NaN, Infinity, '5', null]) {
