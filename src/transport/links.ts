@@ -11,6 +11,7 @@ import { Greeting, type GreetingDeps, type GreetingResult, refusedBy } from './g
 import type { Hello } from './hello.ts'
 import type { Host, Link } from './host.ts'
 import { PeerLinks } from './peer-links.ts'
+import { RefusalLog } from './refusal-log.ts'
 import { Rpc, type RpcDeps } from './rpc.ts'
 import type { MessageHandler, TrafficClass } from './transport.ts'
 
@@ -51,6 +52,7 @@ export class Links {
   readonly #waiting = new Map<PeerId, Deferred<Hello>>()
   readonly #greetings = new Set<Greeting>()
   readonly #lingering = new Set<Linger>()
+  readonly #refusals: RefusalLog
   readonly #rpcDeps: RpcDeps
   readonly #greetingDeps: GreetingDeps
   /** Aborted when all is closed. */
@@ -62,6 +64,7 @@ export class Links {
     // Many links may be opening at the same time; each takes its listener away again.
     setMaxListeners(0, this.#abort.signal)
     this.#deps = deps
+    this.#refusals = new RefusalLog(clock, logger)
     this.#rpcDeps = {
       clock,
       wheel,
@@ -323,7 +326,7 @@ export class Links {
   }
 
   #refused(peer: PeerId | undefined, error: KilovoltError): void {
-    this.#deps.logger.warn('a link was refused', { peer, code: error.code, reason: error.message })
+    this.#refusals.note(peer, error)
     this.#deps.onRefused(peer, error)
   }
 }

@@ -134,7 +134,7 @@ describe('what makes no sense', () => {
       )
     await refused(() => new KilovoltLevel(node, { keyspce: 'x' } as never), /"keyspce".*did you mean "keyspace"/u)
     await refused(() => new KilovoltLevel(node, {} as never), /needs the name of a "keyspace"/u)
-    const db = new KilovoltLevel<string, string>(node, { keyspace: 'level', createIfMissing: true })
+    const db = new KilovoltLevel<string>(node, { keyspace: 'level', createIfMissing: true })
     for (const wrong of [{ tll: 5 }, { r: 1 }, { TTL: 5 }, { consistancy: 'one' }]) {
       await refused(() => db.put('a', 'b', wrong as never), /is not an option of an operation/u)
       await refused(() => db.batch([{ type: 'put', key: 'a', value: 'b', ...wrong }]), /is not an option of/u)
@@ -166,7 +166,10 @@ describe('what makes no sense', () => {
       error => isKilovoltError(error, 'KV_CONTENDED') && error.message.includes('not from the function of an update')
     )
     let inner: Promise<unknown> | undefined
-    const outer = node.update('own', () => (inner = node.update('own', () => 1, { timeoutMs: 100 })) as Promise<number>)
+    const outer = node.update('own', () => {
+      inner = node.update('own', () => 1, { timeoutMs: 100 })
+      return inner
+    })
     const told = { code: 'KV_TIMEOUT', message: /waits for itself/u }
     await assert.rejects(outer, told)
     await assert.rejects(inner!, { ...told, retryable: true, details: { outcome: 'not-executed' } })
