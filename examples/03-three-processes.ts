@@ -17,7 +17,7 @@ if (bootstrap === undefined) {
     console.log(`${key} says`, await node.get(key))
   }
   console.log('members', node.members().filter(({ status }) => status === 'alive').length)
-  for (const child of children) child.send('stop')
+  for (const child of children) child.send?.('stop')
   await Promise.all(children.map(child => once(child, 'exit')))
   await node.stop()
 } else {
@@ -27,5 +27,5 @@ if (bootstrap === undefined) {
   process.send?.(key)
   await once(process, 'message')
   await node.stop()
-  process.disconnect()
+  process.disconnect?.()
 }

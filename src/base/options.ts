@@ -60,7 +60,12 @@ export function unknownOption(option: string, owner: string, known: Iterable<str
 
 /** The known name that differs in at most two letters. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
-  return known.find(name => editDistance(word.toLowerCase(), name.toLowerCase()) <= SLIPS_MAX)
+  return known.find(name => slips(word, name) <= SLIPS_MAX)
+}
+
+/** In how many letters two names differ, whatever their case. */
+export function slips(word: string, name: string): number {
+  return editDistance(word.toLowerCase(), name.toLowerCase())
 }
 
 function editDistance(a: string, b: string): number {

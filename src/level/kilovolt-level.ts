@@ -6,7 +6,6 @@ import {
   type AbstractValueIterator
 } from 'abstract-level'
 import { hasMethods, misuse } from '../base/arguments.ts'
-import { assertOptions } from '../base/options.ts'
 import type { BatchOperation, CustomEncoding, Keyspace, Node } from '../index.ts'
 import { toLevelError } from './level-error.ts'
 import { LevelIterator, type PrivateIteratorOptions } from './level-iterator.ts'
@@ -25,6 +24,9 @@ import {
   type LevelKeyIteratorOptions,
   type LevelPutOptions,
   type LevelValueIteratorOptions,
+  assertBatchOperation,
+  assertDatabaseOptions,
+  batchOptionsOf,
   putOptionsOf,
   readOptionsOf,
   writeOptionsOf
@@ -139,7 +141,7 @@ export class KilovoltLevel<KDefault = string, VDefault = string> extends Abstrac
    */
   constructor(node: Pick<Node, 'keyspace' | 'status'>, options: KilovoltLevelOptions<KDefault, VDefault>) {
     if (!hasMethods(node, 'keyspace', 'status')) throw misuse('the first argument', 'a node', node)
-    assertOptions(options, 'KilovoltLevel')
+    assertDatabaseOptions(options)
     const { keyspace, consistency, hashTags = false, ...rest } = options
     super(
       {
@@ -168,17 +170,17 @@ export class KilovoltLevel<KDefault = string, VDefault = string> extends Abstrac
 
   /** @internal */
   _get(key: Buffer, options: object): Promise<Buffer | undefined> {
-    return told(this.#keyspace.get(key, readOptionsOf(options)))
+    return told(() => this.#keyspace.get(key, readOptionsOf(options)))
   }
 
   /** @internal */
   _getMany(keys: readonly Buffer[], options: object): Promise<(Buffer | undefined)[]> {
-    return told(this.#keyspace.getMany(keys, readOptionsOf(options)))
+    return told(() => this.#keyspace.getMany(keys, readOptionsOf(options)))
   }
 
   /** @internal */
   _has(key: Buffer, options: object): Promise<boolean> {
-    return told(this.#keyspace.has(key, readOptionsOf(options)))
+    return told(() => this.#keyspace.has(key, readOptionsOf(options)))
   }
 
   /** @internal */
@@ -188,23 +190,23 @@ export class KilovoltLevel<KDefault = string, VDefault = string> extends Abstrac
 
   /** @internal */
   _put(key: Buffer, value: Buffer, options: object): Promise<void> {
-    return told(this.#keyspace.put(key, value, putOptionsOf(options)))
+    return told(() => this.#keyspace.put(key, value, putOptionsOf(options)))
   }
 
   /** @internal */
   async _del(key: Buffer, options: object): Promise<void> {
-    await told(this.#keyspace.delete(key, writeOptionsOf(options)))
+    await told(() => this.#keyspace.delete(key, writeOptionsOf(options)))
   }
 
   /** @internal */
   _batch(operations: readonly PrivateOperation[], options: object): Promise<void> {
-    return told(this.#keyspace.batch(operations.map(toOperation), writeOptionsOf(options)))
+    return told(() => this.#keyspace.batch(operations.map(toOperation), batchOptionsOf(options)))
   }
 
   /** @internal */
   async _clear(options: PrivateClearOptions): Promise<void> {
     const { reverse, limit } = options
-    await told(
+    await told(() =>
       this.#keyspace.clear({
         ...readOptionsOf(options),
         ...boundsOf(options),
@@ -224,13 +226,15 @@ export class KilovoltLevel<KDefault = string, VDefault = string> extends Abstrac
 /** What it encodes to is the prefix of all keys. */
 const EMPTY = Buffer.alloc(0)
 
-function toOperation({ type, key, value, ttl }: PrivateOperation): BatchOperation<Buffer, Buffer> {
+function toOperation(operation: PrivateOperation): BatchOperation<Buffer, Buffer> {
+  assertBatchOperation(operation)
+  const { type, key, value, ttl } = operation
   return type === 'del' ? { type, key } : { type, key, value, ...(ttl === undefined ? {} : { ttl }) }
 }
 
-async function told<T>(promise: Promise<T>): Promise<T> {
+async function told<T>(call: () => Promise<T>): Promise<T> {
   try {
-    return await promise
+    return await call()
   } catch (error) {
     throw toLevelError(error)
   }

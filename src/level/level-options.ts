@@ -14,6 +14,8 @@ import type {
   AbstractPutOptions,
   AbstractValueIteratorOptions
 } from 'abstract-level'
+import { KilovoltError } from '../base/errors.ts'
+import { assertOptions, slips, unknownOption } from '../base/options.ts'
 import type { ConsistencyLevel, PutOptions, ReadOptions, WriteOptions } from '../index.ts'
 
 /** How to make a {@link KilovoltLevel}: what every abstract-level database takes, and these. */
@@ -88,7 +90,67 @@ export function putOptionsOf(options: object): PutOptions | undefined {
   return pick(options, PUT)
 }
 
-function pick(options: object, names: readonly string[]): Record<string, unknown> | undefined {
+/** Options of Level's own. */
+const OF_LEVEL: ReadonlySet<string> = new Set([
+  'keyEncoding',
+  'valueEncoding',
+  'sublevel',
+  'snapshot',
+  'keys',
+  'values',
+  'gt',
+  'gte',
+  'lt',
+  'lte',
+  'reverse',
+  'limit'
+])
+const OF_OPERATION: ReadonlySet<string> = new Set(['type', 'key', 'value', ...OF_LEVEL])
+const OF_DATABASE: ReadonlySet<string> = new Set(['createIfMissing', 'errorIfExists', 'passive'])
+const DATABASE = ['keyspace', 'consistency', 'hashTags', 'keyEncoding', 'valueEncoding'] as const
+/** Of any call. */
+const OWN: readonly string[] = [...new Set([...READ, ...PUT])]
+/** A name of so few letters is meant by no more than one slip. */
+const SHORT = 4
+
+/** @throws KilovoltError `KV_CONFIG` */
+export function assertDatabaseOptions(options: unknown): void {
+  assertOptions(options, 'KilovoltLevel')
+  assertMeant(options, 'KilovoltLevel', OF_DATABASE, DATABASE)
+  if (!('keyspace' in options) || options.keyspace === undefined) {
+    throw new KilovoltError('KV_CONFIG', 'KilovoltLevel needs the name of a "keyspace"')
+  }
+}
+
+/** Refuses what makes no sense of one operation of a batch. @throws KilovoltError `KV_CONFIG` */
+export function assertBatchOperation(operation: object): void {
+  // Level gives each the options of the call as well.
+  assertMeant(operation, 'an operation', OF_OPERATION, PUT)
+}
+
+/**
+ * Refuses options of ours where they would be passed over, and what was meant for one. Others there may be: apps hand them to
+ * hooks and listeners of Level's, and those of databases on one machine mean nothing here.
+ */
+function assertMeant(options: object, owner: string, level: ReadonlySet<string>, own: readonly string[]): void {
+  for (const option in options) {
+    if (own.includes(option) || level.has(option) || options[option as keyof typeof options] === undefined) continue
+    const isSlip = own.some(name => slips(option, name) <= (name.length > SHORT ? 2 : Number(name.length > 1)))
+    if (isSlip || OWN.includes(option)) throw new KilovoltError('KV_CONFIG', unknownOption(option, owner, own))
+  }
+}
+
+/** As {@link writeOptionsOf}, of a batch, whose `ttl` each put has already. */
+export function batchOptionsOf(options: object): WriteOptions | undefined {
+  return pick(options, WRITE, PUT)
+}
+
+function pick(
+  options: object,
+  names: readonly string[],
+  known: readonly string[] = names
+): Record<string, unknown> | undefined {
+  assertMeant(options, 'an operation', OF_LEVEL, known)
   let picked: Record<string, unknown> | undefined
   for (const name of names) {
     const value: unknown = options[name as keyof typeof options]

@@ -29,11 +29,17 @@ export const TIMEOUT_MAX_MS = 600_000
 const WAIT_MS = 60_000
 const WAIT_MAX_MS = 7 * 24 * 3_600_000
 const WAIT_OPTIONS: ReadonlySet<string> = new Set(['timeoutMs', 'signal'] satisfies (keyof WaitOptions)[])
-const OPERATION_OPTIONS = new Set(['consistency', 'timeoutMs', 'signal', 'r', 'w'])
+const EVERY_OPTION = ['consistency', 'timeoutMs', 'signal'] as const
+/** Of an operation that reads, and then writes; */
+const OPERATION_OPTIONS: ReadonlySet<string> = new Set([...EVERY_OPTION, 'r', 'w'])
+/** of one that reads, */
+export const READ_OPTIONS: ReadonlySet<string> = new Set([...EVERY_OPTION, 'r'])
+/** or writes. */
+export const WRITE_OPTIONS: ReadonlySet<string> = new Set([...EVERY_OPTION, 'w'])
 /** Of an operation that stores values. */
-export const STORE_OPTIONS: ReadonlySet<string> = new Set([...OPERATION_OPTIONS, 'ttl'])
+export const STORE_OPTIONS: ReadonlySet<string> = new Set([...WRITE_OPTIONS, 'ttl'])
 /** Of one that deletes, in a keyspace with siblings; */
-export const SEEN_OPTIONS: ReadonlySet<string> = new Set([...OPERATION_OPTIONS, 'context'])
+export const SEEN_OPTIONS: ReadonlySet<string> = new Set([...WRITE_OPTIONS, 'context'])
 /** and of one that stores values there. */
 export const SEEN_STORE_OPTIONS: ReadonlySet<string> = new Set([...STORE_OPTIONS, 'context'])
 
@@ -71,6 +77,10 @@ export function assertOperationOptions(
       if ((options as { readonly context?: unknown }).context === undefined) continue
       throw contextless()
     }
+    if (OPERATION_OPTIONS.has(option)) {
+      if (options[option as keyof OperationOptions] === undefined) continue
+      throw wrongSide(option)
+    }
     throw config(unknownOption(option, 'an operation', known))
   }
   const { timeoutMs, signal } = options
@@ -100,7 +110,7 @@ export function backendOptions(
   options: OperationOptions,
   level: Requirement | 'any',
   what: string,
-  known: ReadonlySet<string> = OPERATION_OPTIONS
+  known: ReadonlySet<string>
 ): BackendOptions {
   assertOperationOptions(options, known)
   const { signal, timeoutMs } = options
@@ -127,7 +137,17 @@ export function contextless(): KilovoltError {
   return config(`"context" means nothing here: it is ${where} other than 'newest'`)
 }
 
-/** What a level or a number of copies comes to; `undefined` when neither is given. */
+/** The error for a number of copies that would be passed over. */
+function wrongSide(option: string): KilovoltError {
+  const [is, other] = option === 'r' ? ['a read asks', 'a write has "w"'] : ['acknowledge a write', 'a read has "r"']
+  return config(`"${option}" means nothing here: it is how many copies ${is}; ${other}`)
+}
+
+/**
+ * What a level or a number of copies comes to; `undefined` when neither is given.
+ *
+ * @throws KilovoltError `KV_CONFIG`, also when both are: one of them would be passed over
+ */
 export function requirement(
   level: ConsistencyLevel | undefined,
   count: number | undefined
@@ -135,6 +155,9 @@ export function requirement(
   if (count !== undefined) {
     if (!Number.isInteger(count) || count < 1) {
       throw config(`"r" and "w" are whole numbers of copies, not ${show(count)}`)
+    }
+    if (level !== undefined) {
+      throw config(`"consistency" and a number of copies ("r", "w") say the same: give one of them, not both`)
     }
     return count
   }

@@ -175,7 +175,7 @@ function stands(written: RecordBytes, found: RecordBytes | undefined): boolean {
 function contended(what: string): KilovoltError {
   return new KilovoltError(
     'KV_CONTENDED',
-    `${what} was begun ${ATTEMPTS_MAX} times, and each time another node came between: write to this key from fewer nodes`,
+    `${what} was begun ${ATTEMPTS_MAX} times, and each time another write of the key came between: write it from fewer nodes, and not from the function of an update() itself`,
     { retryable: true }
   )
 }

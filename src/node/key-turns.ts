@@ -124,6 +124,7 @@ class Call implements Turn {
   readonly #events: CallEvents
   readonly #timer: Timer
   #forgetAbort: () => void = () => {}
+  #hasBegun = false
   #isOver = false
   #error: unknown
 
@@ -131,7 +132,7 @@ class Call implements Turn {
     this.#clock = clock
     this.#events = events
     this.#deadlineMs = clock.monotonicMs() + timeoutMs
-    this.#timer = clock.after(timeoutMs, () => this.fail(timedOut(timeoutMs)))
+    this.#timer = clock.after(timeoutMs, () => this.fail(timedOut(timeoutMs, this.#hasBegun)))
   }
 
   get leftMs(): number {
@@ -146,7 +147,9 @@ class Call implements Turn {
   }
 
   begin(): void {
-    if (!this.#isOver) this.#events.begin()
+    if (this.#isOver) return
+    this.#hasBegun = true
+    this.#events.begin()
   }
 
   readonly fail = (error: unknown): void => {
@@ -176,10 +179,15 @@ function overloaded(onKey: number, calls: number): KilovoltError {
   )
 }
 
-function timedOut(timeoutMs: number): KilovoltError {
+function timedOut(timeoutMs: number, hasBegun: boolean): KilovoltError {
+  const hint = 'the function of an update() waits for itself when it calls one on its own key'
+  if (!hasBegun) {
+    const message = `it was not this call’s turn on its key within ${timeoutMs} ms, and nothing was done; ${hint}`
+    return new KilovoltError('KV_TIMEOUT', message, { retryable: true, details: { outcome: 'not-executed' } })
+  }
   return new KilovoltError(
     'KV_TIMEOUT',
-    `a call that reads and then writes did not finish within ${timeoutMs} ms: what it wrote, if it came to that, may be stored or become so`,
+    `a call that reads and then writes did not finish within ${timeoutMs} ms: what it wrote, if it came to that, may be stored or become so; ${hint}`,
     { details: { outcome: 'unknown' } }
   )
 }

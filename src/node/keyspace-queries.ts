@@ -7,7 +7,7 @@ import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
 import { PAGE_ROWS_MAX } from '../replication/scan-wire.ts'
 import type { BackendSource } from './backend.ts'
-import { backendOptions, requirement } from './call-options.ts'
+import { backendOptions, READ_OPTIONS, requirement } from './call-options.ts'
 import type { IndexMatch, QueryOptions, Scan } from './keyspace.ts'
 import { PagedScan } from './scan.ts'
 import { isLost } from './scan-options.ts'
@@ -59,7 +59,7 @@ export class KeyspaceQueries<V, K> {
     const left = after === undefined ? range : restAfter(range, decodeToken(place, isReverse, after), isReverse)
     const level = requirement(consistency, r) ?? read
     const checked = { ...(consistency && { consistency }), ...(timeoutMs !== undefined && { timeoutMs }) }
-    const call = { ...backendOptions(checked, level, 'query'), signal }
+    const call = { ...backendOptions(checked, level, 'query', READ_OPTIONS), signal }
     return new PagedScan<IndexMatch<V, K>>({
       open: () => {
         const query = indexes.query(definition, left, call, isReverse)

@@ -5,7 +5,7 @@ import { type ByteRange, restAfter } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { BackendOptions, BackendScan, BackendScanForm, BackendSource } from './backend.ts'
-import { backendOptions, requirement } from './call-options.ts'
+import { backendOptions, READ_OPTIONS, requirement, WRITE_OPTIONS } from './call-options.ts'
 import type { ClearOptions, CountOptions, OperationOptions, Scan, ScanOptions } from './keyspace.ts'
 import { PagedScan } from './scan.ts'
 import { type CheckedScan, checkedScan, type RangeCall } from './scan-options.ts'
@@ -67,7 +67,12 @@ export class KeyspaceScans<V, K> {
     const { source, name, write } = this.#keyspace
     const { checked, scan } = this.#begin('clear', options)
     const { consistency, w } = options
-    const call = backendOptions(operationOf(options), requirement(consistency, w) ?? write, 'clear')
+    const call = backendOptions(
+      operationOf(options),
+      requirement(w === undefined ? consistency : undefined, w) ?? write,
+      'clear',
+      WRITE_OPTIONS
+    )
     let deleted = 0
     try {
       for (let left = checked.limit; left > 0;) {
@@ -139,7 +144,9 @@ export class KeyspaceScans<V, K> {
 
   #readOptions(options: CountOptions<K>, what: RangeCall): BackendOptions {
     const { consistency, r } = options
-    return backendOptions(operationOf(options), requirement(consistency, r) ?? this.#keyspace.read, what)
+    const isOfBoth = what === 'clear' && r !== undefined
+    const level = requirement(isOfBoth ? undefined : consistency, r) ?? this.#keyspace.read
+    return backendOptions(operationOf(options), level, what, READ_OPTIONS)
   }
 }
 

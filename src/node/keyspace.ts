@@ -316,7 +316,8 @@ export interface Keyspace<V = unknown, K = string, In = V, I extends string = st
    *
    * A value that expires keeps its expiry unless `ttl` is given; a new one has that of the keyspace.
    *
-   * @param change - the new value, given the present one or `undefined`; it may take its time within the deadline of the call,
+   * @param change - the new value, given the present one or `undefined`; it must not write its own key, which would come between each
+   *   time, nor wait for another `update` of it, which waits for this one; it may take its time within the deadline of the call,
    *   and what it throws is what the call rejects with
    * @returns the new value
    * @throws KilovoltError as {@link Keyspace.touch}

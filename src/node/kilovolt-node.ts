@@ -1,7 +1,7 @@
 import { TypedEventEmitter } from 'main-event'
 import { abortError, throwIfAborted } from '../base/abort.ts'
 import { copyBytes, fromUtf8, utf8 } from '../base/bytes.ts'
-import { KilovoltError } from '../base/errors.ts'
+import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { assertKnownOptions, assertSignal, show } from '../base/options.ts'
 import type { StoreId } from '../model/node-id.ts'
 import { recordExpiresAt, recordStamp } from '../model/record.ts'
@@ -32,7 +32,7 @@ import type { LeaveReport, Node, RepairOptions, RepairReport, SetAsideEntry, Wai
 import { type RingView, TopologyRingView } from './ring-view.ts'
 import type { SchemaInput, SchemaOutput, StandardSchema } from './schema.ts'
 import type { StopAdvice } from './safe-to-stop.ts'
-import { whatIsLeft } from './settled.ts'
+import { nameAll, whatIsLeft } from './settled.ts'
 import type { NodeStatus } from './status.ts'
 import { waitFor } from './wait-for.ts'
 import type { Watch, WatchOptions } from './watch.ts'
@@ -202,7 +202,9 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
     const { clock, storeId } = this.#core
     const startMs = clock.monotonicMs()
     const before = this.#copies(storeId)
-    await this.#core.leave(timeoutMs, signal)
+    await this.#core.leave(timeoutMs, signal).catch((error: unknown) => {
+      throw isKilovoltError(error, 'KV_TIMEOUT') ? this.#whyNotLeft(error) : error
+    })
     return { partitions: before - this.#copies(storeId), durationMs: Math.round(clock.monotonicMs() - startMs) }
   }
 
@@ -235,6 +237,20 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
+  }
+
+  /** The error of a leave that was not done in time, with what is known of the reason. */
+  #whyNotLeft({ message, retryable }: KilovoltError): KilovoltError {
+    const { cluster, membership, storeId } = this.#core
+    const members = [...(cluster.topology?.members.values() ?? [])].filter(({ status }) => status !== 'evicted')
+    const dead = members.map(member => member.storeId).filter(store => membership.statusOf(store) === 'dead')
+    const why =
+      dead.length === 0
+        ? ''
+        : `. Dead are ${nameAll(dead)}, which is the likely reason: without ${dead.length === 1 ? 'it' : 'them'} there may be nobody ` +
+          'to take the data. Start what has died again, or wait until it is evicted, or start another node'
+    const details = { partitions: this.#copies(storeId), dead }
+    return new KilovoltError('KV_TIMEOUT', message + why, { retryable, details })
   }
 
   #copies(store: StoreId): number {

@@ -14,9 +14,11 @@ import {
   given,
   lifetime,
   requirement,
+  READ_OPTIONS,
   SEEN_OPTIONS,
   SEEN_STORE_OPTIONS,
-  STORE_OPTIONS
+  STORE_OPTIONS,
+  WRITE_OPTIONS
 } from './call-options.ts'
 import { assertConflicts, decodeContext } from './conflicts.ts'
 import { ConditionalWrites } from './conditional-writes.ts'
@@ -369,11 +371,11 @@ export class NodeKeyspace<V, K, In = V> implements Keyspace<V, K, In> {
 
   #readOptions(options: ReadOptions, what: string): BackendOptions {
     const { consistency, r } = given(options)
-    return backendOptions(options, requirement(consistency, r) ?? this.#read, what)
+    return backendOptions(options, requirement(consistency, r) ?? this.#read, what, READ_OPTIONS)
   }
 
   #writeOptions(options: WriteOptions, what: string): BackendOptions {
-    const known = this.#siblings === undefined || what !== 'delete' ? undefined : SEEN_OPTIONS
+    const known = this.#siblings === undefined || what !== 'delete' ? WRITE_OPTIONS : SEEN_OPTIONS
     const { consistency, w } = given(options)
     return backendOptions(options, requirement(consistency, w) ?? this.#write, what, known)
   }

@@ -129,7 +129,8 @@ export interface Node extends Keyspace, NodeEventTarget {
   repair(options?: RepairOptions): Promise<RepairReport>
   /**
    * Hands this node's data over to the others, all that was acknowledged with it, says goodbye and stops. When that is not done
-   * in time it rejects with `KV_TIMEOUT` and the node goes on serving: call again, or `stop()`. The last node of a cluster just stops, unless others are
+   * in time it rejects with `KV_TIMEOUT` and the node goes on serving: call again, or `stop()`; `details.dead` has the dead members,
+   * if it is for them, and `details.partitions` how many it has copies of still. The last node of a cluster just stops, unless others are
    * on their way to it.
    */
   leave(options?: WaitOptions): Promise<LeaveReport>

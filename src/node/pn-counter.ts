@@ -1,5 +1,5 @@
 import { abortError, onAbort, throwIfAborted } from '../base/abort.ts'
-import { hasMethods, misuse } from '../base/arguments.ts'
+import { hasMethods, isObject, misuse } from '../base/arguments.ts'
 import { toHex } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { assertKnownOptions, show } from '../base/options.ts'
@@ -142,7 +142,7 @@ export class PnCounter<K = string> {
   /**
    * What all have added and taken away, as far as a read at the keyspace's level knows; 0 when nobody has.
    *
-   * @throws KilovoltError as `Keyspace.get`
+   * @throws KilovoltError as `Keyspace.get`; `KV_INVALID_VALUE` when the key holds something else than counts
    */
   async value(options: OperationOptions = {}): Promise<number> {
     return pnTotal(countsOf(await this.#keyspace.getEntry(this.#key, options)))
@@ -181,7 +181,7 @@ export class PnCounter<K = string> {
       if (amount >= 0) more += amount
       else less -= amount
     }
-    const entry = await this.#keyspace.getEntry(this.#key, bounds())
+    const entry = await this.#keyspace.getEntry(this.#key, readOf(bounds()))
     // More than it knows of is what one of its name has counted before it, as in a process that was started anew.
     const stored = countsOf(entry)
     const isKnown = Object.hasOwn(stored, this.#actor)
@@ -196,7 +196,7 @@ export class PnCounter<K = string> {
     const counts = pnJoined(stored, own)
     try {
       const context = entry?.context === undefined ? {} : { context: entry.context }
-      await this.#keyspace.put(this.#key, counts, { ...bounds(), ...context })
+      await this.#keyspace.put(this.#key, counts, { ...writeOf(bounds()), ...context })
       this.#isStored = true
     } catch (error) {
       if (isKilovoltError(error) && error.details['outcome'] === 'not-executed') {
@@ -221,7 +221,33 @@ export class PnCounter<K = string> {
 
 /** What is stored of a counter: of siblings, which a keyspace without a resolver leaves as they are, all of it. */
 function countsOf(entry: Entry<PnCounts> | undefined): PnCounts {
-  return (entry?.siblings ?? (entry === undefined ? [] : [entry.value])).reduce(pnJoined, {})
+  const found: readonly unknown[] = entry?.siblings ?? (entry === undefined ? [] : [entry.value])
+  for (const value of found) {
+    if (areCounts(value)) continue
+    const message = `the key of a PnCounter holds ${show(value)}, which no counter has stored: delete it, or give the counter another key`
+    throw new KilovoltError('KV_INVALID_VALUE', message)
+  }
+  return (found as readonly PnCounts[]).reduce(pnJoined, {})
+}
+
+function areCounts(value: unknown): value is PnCounts {
+  return isObject(value) && Object.values(value).every(isPair)
+}
+
+function isPair(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 2 && value.every(part => Number.isFinite(part))
+}
+
+/** Of options for a read and a write those of the read: a number of copies takes the place of a level. */
+function readOf(options: OperationOptions): ReadOptions {
+  const { w: _, ...rest } = options as ReadOptions & WriteOptions
+  return rest.r === undefined ? rest : { ...rest, consistency: undefined }
+}
+
+/** And those of the write. */
+function writeOf(options: OperationOptions): WriteOptions {
+  const { r: _, ...rest } = options as ReadOptions & WriteOptions
+  return rest.w === undefined ? rest : { ...rest, consistency: undefined }
 }
 
 /** Options of a call that begins now, each time with what is left of its time. */

@@ -38,7 +38,8 @@ export function whatIsLeft(
   return isAsClaimed(topology, holders) ? undefined : 'shares are still to be handed over'
 }
 
-function nameAll(stores: readonly StoreId[]): string {
+/** Stores as people are told of them. */
+export function nameAll(stores: readonly StoreId[]): string {
   return stores.map(store => store.slice(0, 8)).join(', ')
 }
 

@@ -62,6 +62,11 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
     return this.#items.length >= BUNDLE_MAX || this.#bytes >= BUNDLE_BYTES_MAX
   }
 
+  /** Bytes of all of it on the wire, roughly. */
+  protected get bytes(): number {
+    return this.#bytes
+  }
+
   /** Takes an operation in, of some bytes on the wire. */
   protected enter(item: I, bytes: number): void {
     this.#items.push(item)
@@ -69,7 +74,7 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
   }
 
   /** Begins: asks this node's copies and others. To be called once. */
-  start(): void {
+  start(timeoutMs: number = this.#options.timeoutMs): void {
     if (this.#ended) return
     // All that it was made for goes by itself.
     if (this.#items.length === 0) return this.#end()
@@ -77,8 +82,8 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
     const latest = routes()
     this.#running = this.#items.length
     // The time of all begins now: the last one of a long turn has no less of it than the first.
-    this.#deadlineMs = clock.monotonicMs() + this.#options.timeoutMs
-    wheel.add(this, this.#options.timeoutMs)
+    this.#deadlineMs = clock.monotonicMs() + timeoutMs
+    wheel.add(this, timeoutMs)
     const here: I[] = []
     const others = new Map<StoreId, I[]>()
     for (let i = 0; i < this.#items.length; i++) {
@@ -123,6 +128,9 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
   protected abstract onMiss(item: I, at: number, isFailure: boolean): void
   /** Does the operation by itself, within the time that is left. */
   protected abstract goOn(item: I, timeoutMs: number): Promise<Result>
+
+  /** All that it was started for has its result, or goes on by itself. */
+  protected onSettled(): void {}
 
   protected get remainingMs(): number {
     return Math.max(1, this.#deadlineMs - this.deps.clock.monotonicMs())
@@ -276,6 +284,7 @@ export abstract class Bundle<I extends Item<Result>, Result, Answer> extends Dea
     if (--this.#running === 0) {
       this.deps.wheel.cancel(this)
       if (this.#hedging !== undefined) this.deps.wheel.cancel(this.#hedging)
+      this.onSettled()
     }
     return true
   }

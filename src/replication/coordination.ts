@@ -8,6 +8,7 @@ import type { CoordinatorStats, OperationDeps, OperationOptions } from './operat
 import type { ScanDeps } from './scanner.ts'
 import type { InTime } from './stamp-wait.ts'
 import type { TurnBundles } from './turn-bundles.ts'
+import type { WriteRoom } from './write-room.ts'
 
 /** What a coordinator needs. */
 export interface CoordinatorDeps
@@ -23,6 +24,8 @@ export interface CoordinatorDeps
 export interface Coordination {
   readonly deps: CoordinatorDeps & OperationDeps
   readonly turn: TurnBundles
+  /** Where large writes wait for their turn. */
+  readonly room: WriteRoom
   readonly stats: { -readonly [K in keyof CoordinatorStats]: number }
   readonly repair: Repair
   readonly options: (call: CallOptions) => OperationOptions

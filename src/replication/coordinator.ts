@@ -25,6 +25,7 @@ import { type InTime, stampedInTime } from './stamp-wait.ts'
 import type { PlannedWrite, WriteOf } from './stamped.ts'
 import { TurnBundles } from './turn-bundles.ts'
 import type { Stored } from './write-bundle.ts'
+import { WriteRoom } from './write-room.ts'
 import { Writes } from './writes.ts'
 
 /** Runs the operations of this node's app over the replicas of each key. */
@@ -52,9 +53,16 @@ export class Coordinator {
       snitch: new Snitch(clock)
     }
     this.#requestTimeoutMs = requestTimeoutMs
+    const room = new WriteRoom({
+      clock,
+      wheel: this.#deps.wheel,
+      running: this.#running,
+      failed: error => this.#failed(error)
+    })
     this.#turn = new TurnBundles(this.#deps, {
       timeoutMs: requestTimeoutMs,
       running: this.#running,
+      room,
       repair: this.#repair,
       visible: record => this.#visible(record),
       failed: error => this.#failed(error),
@@ -64,6 +72,7 @@ export class Coordinator {
     const shared: Coordination = {
       deps: this.#deps,
       turn: this.#turn,
+      room,
       stats: this.#stats,
       repair: this.#repair,
       options: call => this.#options(call),

@@ -3,6 +3,7 @@ import { createDeferred } from '../base/deferred.ts'
 import { type ErrorCode, KilovoltError } from '../base/errors.ts'
 import { nameOf } from '../model/key.ts'
 import type { StoreId } from '../model/node-id.ts'
+import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { Timer } from '../runtime/clock.ts'
 import { Deadline } from '../runtime/timer-wheel.ts'
@@ -11,7 +12,7 @@ import type { Outcome } from '../transport/transport.ts'
 import { AGAIN_WITHIN_MS, decodeMintReply, encodeMint, type MintReply, type MintRequest } from './mint-wire.ts'
 import type { Minter } from './minter.ts'
 import type { OperationDeps, OperationOptions } from './operation.ts'
-import type { ReplicaAnswer } from './out-of-reach.ts'
+import { foreseen, outOfReachError, type ReplicaAnswer } from './out-of-reach.ts'
 import type { Route } from './routes.ts'
 import { mayHaveStored } from './wire.ts'
 
@@ -50,6 +51,7 @@ const AGAIN_MS = 50
 export class MintCall extends Deadline {
   readonly #deps: MintCallDeps
   readonly #request: MintRequest
+  readonly #requirement: Requirement
   readonly #timeoutMs: number
   readonly #startMs: number
   readonly #deadlineMs: number
@@ -61,10 +63,11 @@ export class MintCall extends Deadline {
   #again: Timer | undefined
   #ended = false
 
-  constructor(deps: MintCallDeps, request: MintRequest, { timeoutMs, signal }: OperationOptions) {
+  constructor(deps: MintCallDeps, request: MintRequest, { requirement, timeoutMs, signal }: OperationOptions) {
     super()
     this.#deps = deps
     this.#request = request
+    this.#requirement = requirement
     this.#timeoutMs = timeoutMs
     this.#startMs = deps.clock.monotonicMs()
     this.#deadlineMs = this.#startMs + timeoutMs
@@ -77,7 +80,7 @@ export class MintCall extends Deadline {
   }
 
   run(): Promise<Minted> {
-    if (!this.#ended) this.#ask()
+    if (!this.#ended) this.#begin()
     return this.#deferred.promise
   }
 
@@ -89,6 +92,23 @@ export class MintCall extends Deadline {
   override expire(): void {
     const message = `no owner has minted the write within ${this.#timeoutMs} ms${UNKNOWN}`
     this.cancel(new KilovoltError('KV_TIMEOUT', message, { details: { answers: this.#listed(), outcome: 'unknown' } }))
+  }
+
+  /** What the others could not be given is not minted: it would be there, and its author told that it failed. */
+  #begin(): void {
+    const requirement = this.#requirement
+    const { partition, brought } = this.#request
+    const route = brought || requirement === 'one' ? undefined : this.#deps.routes()?.of(partition, false)
+    const answers = route && foreseen(route, requirement, at => this.#canBeAsked(route, at))
+    if (route === undefined || answers === undefined) return this.#ask()
+    const { sets } = route
+    const error = { what: 'write', key: this.#request, requirement, sets, answers, mayHaveRun: false } as const
+    this.#fail(outOfReachError(error))
+  }
+
+  #canBeAsked({ replicas, peers }: Route, at: number): boolean {
+    const { isDead, self } = this.#deps
+    return replicas[at] === self || (peers[at] !== undefined && !isDead(replicas[at]!))
   }
 
   #ask(): void {
@@ -120,17 +140,15 @@ export class MintCall extends Deadline {
 
   /** Place of the owner to be asked: the one that may have done it already, before any other. */
   #choose(route: Route): number {
-    const { snitch, isDead, self } = this.#deps
-    const { replicas, peers, locals } = route
-    const canBeAsked = (at: number): boolean =>
-      replicas[at] === self || (peers[at] !== undefined && !isDead(replicas[at]!))
+    const { snitch } = this.#deps
+    const { replicas, locals } = route
     if (this.#suspect !== undefined) {
       const at = replicas.indexOf(this.#suspect)
-      return at !== -1 && canBeAsked(at) ? at : -1
+      return at !== -1 && this.#canBeAsked(route, at) ? at : -1
     }
     let tried = 0
     for (let at = 0; at < replicas.length; at++) {
-      if (!canBeAsked(at)) this.#answers.set(replicas[at]!, 'down')
+      if (!this.#canBeAsked(route, at)) this.#answers.set(replicas[at]!, 'down')
       if (this.#answers.has(replicas[at]!)) tried |= 1 << at
     }
     return locals === 1 && (tried & 1) === 0 ? 0 : snitch.next(route, tried, 0)
@@ -185,9 +203,7 @@ export class MintCall extends Deadline {
     this.#outOfReach()
   }
 
-  /** Fails a turn later, as operations do: an app that calls again at once would keep the event loop to itself. */
   #outOfReach(): void {
-    if (!this.#end()) return
     const outcome = this.#suspect === undefined ? 'not-executed' : 'unknown'
     const answers = this.#listed()
     const said = answers.map(({ store, answer }) => `${store.slice(0, 8)} ${answer}`).join(', ')
@@ -198,7 +214,12 @@ export class MintCall extends Deadline {
         `(partition ${this.#request.partition})`,
       { retryable: true, details: { answers, outcome, partition: this.#request.partition } }
     )
-    this.#deps.clock.soon(() => this.#deferred.reject(error))
+    this.#fail(error)
+  }
+
+  /** Fails a turn later, as operations do: an app that calls again at once would keep the event loop to itself. */
+  #fail(error: KilovoltError): void {
+    if (this.#end()) this.#deps.clock.soon(() => this.#deferred.reject(error))
   }
 
   #listed(): ReplicaAnswer[] {

@@ -49,6 +49,8 @@ export interface OperationDeps {
 export interface OperationOptions {
   readonly requirement: Requirement
   readonly timeoutMs: number
+  /** What is left of that, when some of it has passed already. Default: all of it. */
+  readonly leftMs?: number
   readonly signal: AbortSignal | undefined
   /** Whether an earlier attempt may have been executed already. Default false. */
   readonly isRepeat?: boolean
@@ -108,11 +110,11 @@ export abstract class Operation<Reply, Result> extends Deadline {
     this.deps = deps
     this.key = key
     this.requirement = options.requirement
-    const { signal, timeoutMs } = options
+    const { signal, timeoutMs, leftMs = timeoutMs } = options
     this.#mayHaveRun = options.isRepeat === true
     this.#timeoutMs = timeoutMs
-    this.#deadlineMs = deps.clock.monotonicMs() + timeoutMs
-    deps.wheel.add(this, timeoutMs)
+    this.#deadlineMs = deps.clock.monotonicMs() + leftMs
+    deps.wheel.add(this, leftMs)
     this.#forgetAbort =
       signal === undefined ? undefined : onAbort(signal, () => this.cancel(abortError(signal, this.what)))
   }
@@ -166,10 +168,28 @@ export abstract class Operation<Reply, Result> extends Deadline {
     this.#answers = []
     this.#body = undefined
     this.#tried = 0
+    if (this.what === 'write' && !this.#mayHaveRun) this.#passOverDead()
+    // Nobody is asked for what can come to nothing: a write would be stored by some, and told to have failed. More
+    // copies may be asked for than the row has.
+    if (this.tally.state === 'lost') return this.outOfReach()
     const count = Math.min(this.atOnce, this.route.replicas.length)
     for (let i = 0; i < count && phase === this.#phase && !this.#ended; i++) this.#askNext()
-    // More copies may be asked for than the row has.
-    if (!this.#ended && this.tally.state === 'lost') this.outOfReach()
+  }
+
+  /** Counts those who cannot be asked as failed, before anybody is asked. */
+  #passOverDead(): void {
+    const { replicas } = this.route
+    for (let at = 0; at < replicas.length; at++) {
+      if (!this.#isDown(at)) continue
+      this.#tried |= 1 << at
+      this.note(replicas[at]!, 'down')
+      this.tally.no(replicas[at]!)
+    }
+  }
+
+  #isDown(at: number): boolean {
+    const store = this.route.replicas[at]!
+    return store !== this.deps.self && (this.route.peers[at] === undefined || this.deps.isDead(store))
   }
 
   /** Whether some replicas are asked only when others fail or are slow. */
@@ -195,8 +215,7 @@ export abstract class Operation<Reply, Result> extends Deadline {
     const store = this.route.replicas[at]!
     const phase = this.#phase
     if (this.isHeldBy(store)) return
-    const { self, isDead } = this.deps
-    if (store === self) {
+    if (store === this.deps.self) {
       this.askSelf((error, reply) => {
         if (phase !== this.#phase || this.#ended) return
         if (error !== undefined) this.no(store, error.code, mayHaveStored(error))
@@ -204,8 +223,8 @@ export abstract class Operation<Reply, Result> extends Deadline {
       })
       return
     }
-    const peer = this.route.peers[at]
-    if (peer === undefined || isDead(store)) return this.no(store, 'down', false)
+    if (this.#isDown(at)) return this.no(store, 'down', false)
+    const peer = this.route.peers[at]!
     this.#body ??= this.encode()
     if (this.#isSparing) this.#askSparingly(peer, store, phase)
     else this.#send(peer, store, phase)

@@ -1,8 +1,9 @@
 import { KilovoltError } from '../base/errors.ts'
 import { nameOf } from '../model/key.ts'
 import type { StoreId } from '../model/node-id.ts'
-import { neededOf, type Requirement } from '../model/quorum.ts'
+import { neededOf, type Requirement, Tally } from '../model/quorum.ts'
 import type { RecordKey } from '../storage/record-store.ts'
+import type { Route } from './routes.ts'
 
 /** How one replica fared, as an error tells it. */
 export interface ReplicaAnswer {
@@ -21,6 +22,18 @@ export interface OutOfReach {
   readonly answers: readonly ReplicaAnswer[]
   /** Whether a copy may have done it. */
   readonly mayHaveRun: boolean
+}
+
+/** How the owners fare when too few of them can be asked, whatever those would answer; `undefined` when there are enough. */
+export function foreseen(
+  { replicas, sets }: Pick<Route, 'replicas' | 'sets'>,
+  requirement: Requirement,
+  canBeAsked: (at: number) => boolean
+): readonly ReplicaAnswer[] | undefined {
+  const tally = new Tally(sets, requirement)
+  const answers = replicas.map((store, at) => ({ store, answer: canBeAsked(at) ? 'unasked' : 'down' }))
+  for (const { store, answer } of answers) if (answer === 'down') tally.no(store)
+  return tally.state === 'lost' ? answers : undefined
 }
 
 /** The error for such an operation. It names the keyspace, but not the key, which may be somebody's secret. */

@@ -9,6 +9,7 @@ import type { MintRequest } from './mint-wire.ts'
 import type { OperationOptions } from './operation.ts'
 import { type Holder, PutOperation } from './put-operation.ts'
 import type { Stored } from './write-bundle.ts'
+import { ROOM_FROM_BYTES } from './write-room.ts'
 
 /** A write of a keyspace with siblings; without a value it deletes. */
 export interface SiblingWriteOf {
@@ -35,11 +36,14 @@ export class SiblingWrites {
 
   /** The value is copied before this returns. */
   mint(keyspace: Uint8Array, key: Uint8Array, write: SiblingWriteOf, call: CallOptions): Promise<Stored> {
-    const { deps, stats, options } = this.#shared
+    const { deps, stats, options, room } = this.#shared
     stats.writes++
     const place = { partition: deps.ring.partitionOf(key), keyspace, key }
     const own = { ...write, value: write.value && copyBytes(write.value) }
-    return this.mintAt(place, own, { ...options(call), ttl: call.ttl })
+    const minted = { ...options(call), ttl: call.ttl }
+    const bytes = own.value?.length ?? 0
+    if (bytes <= ROOM_FROM_BYTES) return this.mintAt(place, own, minted)
+    return room.run({ ...minted, bytes }, timeoutMs => this.mintAt(place, own, { ...minted, timeoutMs }))
   }
 
   /** As {@link SiblingWrites.mint}, of a value that is nobody else's. */

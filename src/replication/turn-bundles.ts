@@ -7,6 +7,7 @@ import type { Repair } from './get-operation.ts'
 import type { OperationDeps, OperationOptions } from './operation.ts'
 import { ReadBundle } from './read-bundle.ts'
 import { type LoneWrite, type Stored, WriteBundle } from './write-bundle.ts'
+import { ROOM_FROM_BYTES, type WriteRoom } from './write-room.ts'
 
 /** What the bundles of a coordinator share. */
 export interface TurnBundlesOptions {
@@ -14,6 +15,8 @@ export interface TurnBundlesOptions {
   readonly timeoutMs: number
   /** What is under way, so that a stop can end it. */
   readonly running: Set<{ cancel(error: KilovoltError): void }>
+  /** Where bundles of writes that are large wait for their turn. */
+  readonly room: WriteRoom
   readonly repair: Repair
   /** What of a record a reader sees. */
   readonly visible: (found: RecordBytes | undefined) => RecordBytes | undefined
@@ -45,7 +48,9 @@ interface Startable {
 }
 
 /** Larger values go by themselves: those that share a message with them would wait for them. */
-export const BUNDLED_BYTES_MAX: number = 64 * 1024
+export const BUNDLED_BYTES_MAX: number = ROOM_FROM_BYTES
+/** Values of more bytes go together, but not with smaller ones, which need not wait where there are many of them. */
+const SMALL_BYTES_MAX = 4 * 1024
 
 /**
  * Gathers the operations that begin in one turn of the event loop. The first of a turn goes at once and by itself, so that an
@@ -77,9 +82,9 @@ export class TurnBundles {
   /** Where a write of so many bytes is to go; `undefined` when it is to go by itself. */
   writesFor(call: Call, bytes: number): WriteBundle | undefined {
     if (!isOfWrites(call) || bytes > BUNDLED_BYTES_MAX || !this.#isBundled(call)) return undefined
-    const key = keyOf(call)
+    const key = bytes > SMALL_BYTES_MAX ? `large at ${keyOf(call)}` : keyOf(call)
     const present = this.#writes.get(key)
-    return present?.isFull === false ? present : this.#opened(this.#writes, key, this.#writeBundle(call))
+    return present?.isFull === false ? present : this.#opened(this.#writes, key, this.#writeBundle(call, false))
   }
 
   /** A bundle for the reads of one call, which starts it; `undefined` when they are to go by themselves. */
@@ -89,7 +94,7 @@ export class TurnBundles {
 
   /** A bundle for the writes of one call, which starts it; `undefined` when they are to go by themselves. */
   writes(call: Call): WriteBundle | undefined {
-    return isOfWrites(call) && !this.#isStopped ? this.#writeBundle(call) : undefined
+    return isOfWrites(call) && !this.#isStopped ? this.#writeBundle(call, true) : undefined
   }
 
   /** Takes nothing more: what comes goes by itself. What was taken is among those that run, and ended as such. */
@@ -123,11 +128,13 @@ export class TurnBundles {
     return bundle
   }
 
-  #writeBundle(call: OwnersCall): WriteBundle {
+  #writeBundle(call: OwnersCall, isHeld: boolean): WriteBundle {
     const { requirement, signal } = call
-    const { writeAlone } = this.#options
+    const { writeAlone, room } = this.#options
     const bundle: WriteBundle = new WriteBundle(this.#deps, {
       ...this.#shared(call, () => bundle),
+      room,
+      isHeld,
       writeAlone: write => {
         const { timeoutMs, isRepeat } = write
         return writeAlone(write, { requirement, timeoutMs, signal, isRepeat })

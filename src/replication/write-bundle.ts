@@ -9,6 +9,7 @@ import { Item } from './item.ts'
 import type { OperationDeps } from './operation.ts'
 import { mergedRest, unitBytes, type UnitResult } from './units.ts'
 import type { PutRequest } from './wire.ts'
+import { ROOM_FROM_BYTES, type WriteRoom } from './write-room.ts'
 
 /** What a write found: whether some acknowledging replica held a live value before; of the rest of a unit 1 or 0 for each. */
 export type Stored = UnitResult
@@ -56,6 +57,9 @@ export interface LoneWrite {
 
 /** What a bundle of writes is made for. */
 export interface WriteBundleOptions extends BundleOptions {
+  readonly room: WriteRoom
+  /** Whether the call that it is made for holds all of it in memory anyway. */
+  readonly isHeld: boolean
   readonly writeAlone: (write: LoneWrite) => Promise<Stored>
 }
 
@@ -68,6 +72,8 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
   protected readonly type: MessageType = MessageType.PUTS
   protected readonly isSparing = false
   readonly #options: WriteBundleOptions
+  #leave: (() => void) | undefined
+  #wait: { cancel(error: KilovoltError): void } | undefined
 
   constructor(deps: OperationDeps, options: WriteBundleOptions) {
     super(deps, options)
@@ -84,6 +90,31 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
   ): void {
     const write = new Write(place, record, rest, this.requirement === 'one', waiter, index)
     this.enter(write, unitBytes(place.key, record, rest))
+  }
+
+  /** A large one waits for its turn. */
+  override start(): void {
+    if (this.bytes <= ROOM_FROM_BYTES) return super.start()
+    const { room, timeoutMs, isHeld } = this.#options
+    this.#wait = room.enter({
+      bytes: this.bytes,
+      timeoutMs,
+      isHeld,
+      go: (leftMs, leave) => {
+        this.#leave = leave
+        super.start(leftMs)
+      },
+      refused: error => super.cancel(error)
+    })
+  }
+
+  override cancel(error: KilovoltError): void {
+    this.#wait?.cancel(error)
+    super.cancel(error)
+  }
+
+  protected override onSettled(): void {
+    this.#leave?.()
   }
 
   protected encode(items: readonly Write[]): Uint8Array {

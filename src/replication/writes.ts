@@ -20,6 +20,7 @@ import {
   UnitWaiter
 } from './units.ts'
 import type { LoneWrite, Stored, WriteBundle } from './write-bundle.ts'
+import { ROOM_FROM_BYTES } from './write-room.ts'
 
 /** The writes of a coordinator that it stamps itself. */
 export class Writes {
@@ -56,10 +57,11 @@ export class Writes {
     place: RecordKey,
     record: RecordBytes,
     options: CallOptions,
-    rest?: readonly KeyedRecord[]
+    rest?: readonly KeyedRecord[],
+    isHeld = false
   ): Promise<Stored> {
     const kind = options.requirement === 'any' ? 'any' : 'write'
-    return this.#putAlone(place, record, this.#shared.options(options), kind, rest)
+    return this.#putAlone(place, record, this.#shared.options(options), kind, rest, isHeld)
   }
 
   /**
@@ -98,7 +100,7 @@ export class Writes {
         const waiter = rest === undefined ? gather : new UnitWaiter(unit, gather)
         const bytes = rest === undefined ? record.length : unitBytes(key, record, rest)
         if (bundle !== undefined && bytes <= BUNDLED_BYTES_MAX) bundle.add(place, record, waiter, unit.first, rest)
-        else waiter.resolve(unit.first, this.#storeAlone(place, record, options, rest))
+        else waiter.resolve(unit.first, this.#storeAlone(place, record, options, rest, true))
       },
       units: unitsToBegin(units)
     })
@@ -114,7 +116,22 @@ export class Writes {
     return this.#putAlone(place, record, { ...this.#shared.options(left), keepsExpiry: ttl === undefined }, kind)
   }
 
-  async #putAlone(
+  #putAlone(
+    place: RecordKey,
+    record: RecordBytes,
+    options: OperationOptions,
+    kind: PutKind,
+    rest?: readonly KeyedRecord[],
+    isHeld = false
+  ): Promise<PutResult> {
+    const bytes = rest === undefined ? record.length : unitBytes(place.key, record, rest)
+    if (bytes <= ROOM_FROM_BYTES) return this.#put(place, record, options, kind, rest)
+    return this.#shared.room.run({ ...options, bytes, isHeld }, leftMs =>
+      this.#put(place, record, { ...options, leftMs }, kind, rest)
+    )
+  }
+
+  async #put(
     place: RecordKey,
     record: RecordBytes,
     options: OperationOptions,

@@ -12,6 +12,7 @@ import type { Hello } from './hello.ts'
 import type { Host, Link } from './host.ts'
 import { Lives } from './lives.ts'
 import { PeerLinks } from './peer-links.ts'
+import { RefusalLog } from './refusal-log.ts'
 import { Rpc, type RpcDeps } from './rpc.ts'
 import type { MessageHandler, TrafficClass } from './transport.ts'
 
@@ -56,6 +57,7 @@ export class Links {
   /** Kept for those who are gone, too: two processes that run as one take turns. */
   readonly #lives = new Map<PeerId, Lives>()
   readonly #lingering = new Set<Linger>()
+  readonly #refusals: RefusalLog
   readonly #rpcDeps: RpcDeps
   readonly #greetingDeps: GreetingDeps
   /** Aborted when all is closed. */
@@ -67,6 +69,7 @@ export class Links {
     // Many links may be opening at the same time; each takes its listener away again.
     setMaxListeners(0, this.#abort.signal)
     this.#deps = deps
+    this.#refusals = new RefusalLog(clock, logger)
     this.#rpcDeps = {
       clock,
       wheel,
@@ -342,7 +345,7 @@ export class Links {
   }
 
   #refused(peer: PeerId | undefined, error: KilovoltError): void {
-    this.#deps.logger.warn('a link was refused', { peer, code: error.code, reason: error.message })
+    this.#refusals.note(peer, error)
     this.#deps.onRefused(peer, error)
   }
 }

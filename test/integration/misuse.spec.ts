@@ -91,6 +91,101 @@ describe('what makes no sense', () => {
     }
   })
 
+  it('is refused as a number of copies where it would be passed over: of reads by writes, the other way round, beside a level', async () => {
+    const methods = node as unknown as Methods
+    const refused = async (call: () => unknown, told: RegExp): Promise<void> =>
+      assert.rejects(
+        async () => call(),
+        error => isKilovoltError(error, 'KV_CONFIG') && told.test(error.message)
+      )
+    for (const [name, ...given] of [
+      ['put', 1],
+      ['putIfAbsent', 1],
+      ['touch', 5],
+      ['persist'],
+      ['delete'],
+      ['update', () => 1]
+    ]) {
+      await refused(() => methods[name as string]!('b', ...given, { r: 1 }), /"r".*has "w"/u)
+      await refused(() => methods[name as string]!('b', ...given, { consistency: 'all', w: 1 }), /not both/u)
+    }
+    await refused(() => node.batch([], { r: 1 } as never), /"r".*has "w"/u)
+    for (const name of ['get', 'getEntry', 'has']) {
+      await refused(() => methods[name]!('b', { w: 1 }), /"w".*has "r"/u)
+      await refused(() => methods[name]!('b', { consistency: 'one', r: 1 }), /not both/u)
+    }
+    await refused(() => node.getMany(['b'], { w: 1 } as never), /"w".*has "r"/u)
+    await refused(() => node.keys({ consistency: 'all', r: 1 }).next(), /not both/u)
+    // What reads and then writes takes both.
+    await node.put('b', 1, { consistency: 'all', w: undefined })
+    const both = { consistency: 'one', r: 1, w: 1 } as const
+    assert.equal(await node.clear({ prefix: 'b', ...both }), 1)
+    const counter = new PnCounter(counts, 'both')
+    await counter.add(2, both)
+    await refused(() => counter.value({ w: 1 } as never), /"w".*has "r"/u)
+    assert.equal(await counter.value(), 2)
+  })
+
+  it('is refused as an option of Level where nobody knows it, and what Level’s own databases take is not', async () => {
+    const refused = async (call: () => unknown, told: RegExp): Promise<void> =>
+      assert.rejects(
+        async () => call(),
+        error => told.test(String((error as Error).cause ?? error))
+      )
+    await refused(() => new KilovoltLevel(node, { keyspce: 'x' } as never), /"keyspce".*did you mean "keyspace"/u)
+    await refused(() => new KilovoltLevel(node, {} as never), /needs the name of a "keyspace"/u)
+    const db = new KilovoltLevel<string>(node, { keyspace: 'level', createIfMissing: true })
+    for (const wrong of [{ tll: 5 }, { r: 1 }, { TTL: 5 }, { consistancy: 'one' }]) {
+      await refused(() => db.put('a', 'b', wrong as never), /is not an option of an operation/u)
+      await refused(() => db.batch([{ type: 'put', key: 'a', value: 'b', ...wrong }]), /is not an option of/u)
+    }
+    await refused(() => db.get('a', { ttl: 5 } as never), /"ttl" is not an option/u)
+    await refused(() => db.del('a', { ttl: 5 } as never), /"ttl" is not an option/u)
+    assert.equal(await db.get('a'), undefined)
+    await db.put('a', 'b', { sync: true, keyEncoding: 'utf8', tll: undefined, mine: 1, x: 1 } as never)
+    await db.batch([{ type: 'put', key: 'c', value: 'd', ttl: 60_000 }], {
+      ttl: 5000,
+      consistency: 'all',
+      sync: true
+    } as never)
+    assert.deepEqual(await db.iterator({ fillCache: true, limit: 5 } as never).all(), [
+      ['a', 'b'],
+      ['c', 'd']
+    ])
+    await db.sublevel('s').put('x', 'y', { ttl: 60_000 } as never)
+    await db.clear({ gte: 'a' })
+  })
+
+  it('is told as such when the function of an update writes its own key, or waits for another update of it', async () => {
+    const writes = node.update('own', async () => {
+      await node.put('own', 'from within')
+      return 'late'
+    })
+    await assert.rejects(
+      writes,
+      error => isKilovoltError(error, 'KV_CONTENDED') && error.message.includes('not from the function of an update')
+    )
+    let inner: Promise<unknown> | undefined
+    const outer = node.update('own', () => {
+      inner = node.update('own', () => 1, { timeoutMs: 100 })
+      return inner
+    })
+    const told = { code: 'KV_TIMEOUT', message: /waits for itself/u }
+    await assert.rejects(outer, told)
+    await assert.rejects(inner!, { ...told, retryable: true, details: { outcome: 'not-executed' } })
+    assert.equal(await node.get('own'), 'from within')
+  })
+
+  it('is refused as what a counter counts with, when its key holds something else', async () => {
+    for (const [i, wrong] of [5, 'text', ['a'], { a: 1 }, { a: [1] }, { a: ['x', 1] }].entries()) {
+      await counts.put(`wrong ${i}`, wrong as never)
+      const counter = new PnCounter(counts, `wrong ${i}`)
+      const told = { code: 'KV_INVALID_VALUE', message: /holds .* which no counter has stored/u }
+      await assert.rejects(counter.value(), told)
+      await assert.rejects(counter.add(1), told)
+    }
+  })
+
   it('is refused as a time to wait', async () => {
     for (const call of ['settled', 'leave']) {
       for (const timeoutMs of [0, -1, NaN, Infinity, '5', null]) {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { ClassicLevel } from 'classic-level'
+import { isKilovoltError } from '../../src/base/errors.ts'
 import { NodeLab } from '../support/node-lab.ts'
 
 const lab = new NodeLab()
@@ -57,4 +58,28 @@ describe('values over several nodes', () => {
     const plain = await sent(false)
     assert.ok((await sent('zstd')) * 2 < plain)
   }).timeout(20_000)
+
+  it('may be large and many at once: they wait for their turn, and what is small passes them', async () => {
+    const first = await lab.start({ requestTimeoutMs: 60_000 })
+    const second = await lab.start({ bootstrap: first.addresses })
+    await lab.start({ bootstrap: first.addresses })
+    await first.settled()
+    const value = 'x'.repeat(4_000_000)
+    let large = 0
+    const puts = Array.from({ length: 24 }, (_, i) => first.put(`large ${i}`, value).then(() => large++))
+    const medium = Array.from({ length: 1500 }, (_, i) => first.put(`medium ${i}`, value.slice(0, 50_000)))
+    await first.put('small', 1)
+    assert.ok(large < puts.length, 'it did not wait for all of them')
+    await Promise.all([...puts, ...medium])
+    assert.equal(await second.get('large 23'), value)
+    assert.equal(await second.count({ prefix: 'medium ' }), medium.length)
+    const carts = first.keyspace<string>('carts', { conflicts: 'siblings' })
+    const batch = Array.from({ length: 20 }, (_, i) => ({ type: 'put', key: `batch ${i}`, value }) as const)
+    await Promise.all([first.batch(batch), ...batch.map(({ key }) => carts.put(key, value.slice(0, 1_000_000)))])
+    const late = Array.from({ length: 40 }, (_, i) => first.put(`late ${i}`, value, { timeoutMs: 100 }))
+    const failures = (await Promise.allSettled(late)).flatMap(end => (end.status === 'rejected' ? [end.reason] : []))
+    const last: unknown = failures.at(-1)
+    assert.ok(isKilovoltError(last, 'KV_OVERLOADED') && last.retryable, String(last))
+    assert.equal(last.details['outcome'], 'not-executed')
+  }).timeout(90_000)
 })

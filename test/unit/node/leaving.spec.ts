@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { isKilovoltError } from '../../../src/base/errors.ts'
 import type { WriteOptions } from '../../../src/node/keyspace.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
 import { pause } from '../../../src/runtime/clock.ts'
@@ -55,6 +56,20 @@ describe('a node that leaves', () => {
       assert.deepEqual(await missing(keys), [])
     })
   }
+
+  it('says that a member is dead when it is not done in time, and how much it has yet', async () => {
+    const dead = [2, 3].map(at => cluster.node(at).id).toSorted()
+    cluster.crash(2)
+    cluster.crash(3)
+    await cluster.advance(8000)
+    await assert.rejects(cluster.run(cluster.node(ALONE).leave({ timeoutMs: 3000 })), (error: unknown) => {
+      assert.ok(isKilovoltError(error, 'KV_TIMEOUT') && error.retryable)
+      assert.match(error.message, /the node stays and goes on\. Dead are /u)
+      assert.deepEqual((error.details['dead'] as string[]).toSorted(), dead)
+      assert.ok((error.details['partitions'] as number) > 0)
+      return true
+    })
+  })
 
   it('is not to be stopped before the others have what it took while it was cut off', async () => {
     cluster.split([ALONE], OTHERS)

@@ -98,10 +98,22 @@ describe('operations that begin in one turn', () => {
     bench.begin()
     for (let i = 0; i < 18; i++) void bench.put('quorum', 'x'.repeat(60 * 1024), {}, key(i))
     assert.deepEqual(askedOf(bench, 2), [])
-    void bench.put('quorum', 'x', {}, key(18))
+    void bench.put('quorum', 'x'.repeat(5 * 1024), {}, key(18))
     assert.deepEqual(askedOf(bench, 2), ['PUTS 18'])
     await bench.turn()
     assert.deepEqual(askedOf(bench, 2), ['PUTS 18', 'PUTS 1'])
+  })
+
+  it('wait for their turn when they have many bytes, where small ones do not', async () => {
+    bench.begin()
+    for (let i = 0; i < 18 * 9; i++) void bench.put('quorum', 'x'.repeat(60 * 1024), {}, key(i))
+    void bench.put('quorum', 'x', {}, key(1000))
+    await bench.turn()
+    assert.deepEqual(askedOf(bench, 2).toSorted(), ['PUTS 1', ...Array.from({ length: 7 }, () => 'PUTS 18')])
+    for (const asked of bench.asked)
+      asked.puts$(...Array.from({ length: asked.puts!.length }, () => ({ kind: 'stored', existed: false }) as const))
+    await bench.turn()
+    assert.equal(askedOf(bench, 2).length, 10)
   })
 
   it('leave the caller its bytes as soon as they have returned', async () => {

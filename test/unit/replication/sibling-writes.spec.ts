@@ -23,7 +23,7 @@ const write = (value: string | undefined, context?: RecordBytes): SiblingWriteOf
 function mint(
   bench: Bench,
   value: string,
-  level: 'one' | 'quorum' | 'all' | 'any' = 'quorum',
+  level: Parameters<typeof call>[0] = 'quorum',
   signal?: AbortSignal
 ): Promise<unknown> {
   const options = { ...call(level), ...(signal === undefined ? {} : { signal }) }
@@ -180,6 +180,17 @@ describe('a write in a keyspace with siblings', () => {
     assert.deepEqual([code, outcome, answers], ['KV_QUORUM_NOT_REACHED', 'not-executed', ['down', 'down', 'down']])
     assert.deepEqual(bench.kept, [])
     await bench.end()
+  })
+
+  it('is minted by nobody when too few owners live, or are, for its level', async () => {
+    for (const level of ['quorum', 'all', 2, 9] as const) {
+      const bench = new Bench()
+      for (const n of [2, 3]) if (level !== 9) bench.dead.add(store(n))
+      const { code, outcome } = await bench.failure(mint(bench, 'new', level))
+      assert.deepEqual([code, outcome], ['KV_QUORUM_NOT_REACHED', 'not-executed'])
+      assert.equal(bench.held.size, 0)
+      await bench.end()
+    }
   })
 
   it('fails at once with what every owner would say', async () => {

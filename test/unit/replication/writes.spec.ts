@@ -209,6 +209,22 @@ describe('a write', () => {
     assert.deepEqual([answers, outcome], [['KV_OVERLOADED', 'KV_OVERLOADED', 'pending'], 'unknown'])
   })
 
+  it('is stored by nobody when too few owners live, or are, for its level: whoever called is told that it was not executed', async () => {
+    for (const [level, ...gone] of [['quorum', 2, 3], [2, 2, 3], ['all', 3], [9], ['one', 1, 2, 3]] as const) {
+      const self = gone.length === 3 ? 9 : 1
+      bench = new Bench({ self })
+      for (const n of gone) bench.dead.add(store(n))
+      const { code, outcome } = await bench.failure(bench.put(level))
+      assert.deepEqual([code, outcome], ['KV_QUORUM_NOT_REACHED', 'not-executed'], String(level))
+      assert.equal(bench.held.size, 0)
+      assert.deepEqual([bench.waiting, bench.kept], [[], []])
+    }
+    // While the row changes the level holds in both sets.
+    bench = new Bench({ row: MOVING })
+    for (const n of [2, 3]) bench.dead.add(store(n))
+    assert.equal((await bench.failure(bench.put('quorum'))).outcome, 'not-executed')
+  })
+
   it('of which an answer was lost, was cut off or makes no sense may have happened', async () => {
     for (const end of [
       { kind: 'lost' },
