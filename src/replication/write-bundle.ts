@@ -72,7 +72,10 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
   protected readonly type: MessageType = MessageType.PUTS
   protected readonly isSparing = false
   readonly #options: WriteBundleOptions
-  #leave: (() => void) | undefined
+  #leaveRoom: (() => void) | undefined
+  /** Writes of it that have gone on by themselves, and have not ended. */
+  #alone = 0
+  #isSettled = false
   #wait: { cancel(error: KilovoltError): void } | undefined
 
   constructor(deps: OperationDeps, options: WriteBundleOptions) {
@@ -101,7 +104,7 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
       timeoutMs,
       isHeld,
       go: (leftMs, leave) => {
-        this.#leave = leave
+        this.#leaveRoom = leave
         super.start(leftMs)
       },
       refused: error => super.cancel(error)
@@ -113,8 +116,19 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
     super.cancel(error)
   }
 
+  /** What goes on by itself, as where a row changes, is under way still: it has begun when this turn is over. */
   protected override onSettled(): void {
-    this.#leave?.()
+    if (this.#leaveRoom === undefined) return
+    this.deps.clock.soon(() => {
+      this.#isSettled = true
+      this.#leaveIfOver()
+    })
+  }
+
+  #leaveIfOver(): void {
+    if (!this.#isSettled || this.#alone > 0) return
+    this.#leaveRoom?.()
+    this.#leaveRoom = undefined
   }
 
   protected encode(items: readonly Write[]): Uint8Array {
@@ -169,14 +183,15 @@ export class WriteBundle extends Bundle<Write, Stored, WriteAnswer> {
   /** What was met before counts on: a first attempt may have taken the place of a value, which the second does not see. */
   protected async goOn(item: Write, timeoutMs: number): Promise<Stored> {
     const { record, rest, asked, behind } = item
-    const found = await this.#options.writeAlone({
-      place: item,
-      record,
-      rest,
-      timeoutMs,
-      isRepeat: asked !== 0,
-      behind
-    })
+    this.#alone++
+    const isRepeat = asked !== 0
+    let found: Stored
+    try {
+      found = await this.#options.writeAlone({ place: item, record, rest, timeoutMs, isRepeat, behind })
+    } finally {
+      this.#alone--
+      this.#leaveIfOver()
+    }
     item.existed ||= found.existed
     if (rest !== undefined) item.restExisted = mergedRest(item.restExisted, found.rest)
     return resultOf(item)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { recordValue } from '../../../src/model/record.ts'
 import { BUNDLE_MAX } from '../../../src/replication/bundle-wire.ts'
-import { Bench, call, record, text } from './bench.ts'
+import { Bench, call, MOVING, record, text } from './bench.ts'
 
 const key = (n: number): Uint8Array => Uint8Array.of(n >> 8, n)
 const [A, B, C] = [key(1), key(2), key(3)]
@@ -114,6 +114,20 @@ describe('operations that begin in one turn', () => {
       asked.puts$(...Array.from({ length: asked.puts!.length }, () => ({ kind: 'stored', existed: false }) as const))
     await bench.turn()
     assert.equal(askedOf(bench, 2).length, 10)
+  })
+
+  it('wait as well where each goes on by itself, as while its row changes', async () => {
+    bench = new Bench({ row: MOVING })
+    bench.begin()
+    const puts = Array.from({ length: 18 * 9 }, (_, i) => bench.put('quorum', 'x'.repeat(60 * 1024), {}, key(i)))
+    await bench.turn()
+    assert.equal(askedOf(bench, 2).length, 18 * 7, 'seven bundles')
+    for (const asked of bench.asked) if (asked.put !== undefined) asked.put$({ kind: 'stored', existed: false })
+    await bench.turn()
+    await bench.turn()
+    assert.equal(askedOf(bench, 2).length, 18 * 9)
+    for (const asked of bench.asked.slice(-36)) asked.put$({ kind: 'stored', existed: false })
+    for (const put of puts) put.catch(() => {})
   })
 
   it('leave the caller its bytes as soon as they have returned', async () => {
