@@ -58,6 +58,8 @@ const MASS_LEAST = 3
 const MASS_PART = 3
 const MASS_WINDOW_MS = 60_000
 const MASS_HOLD_MS = 600_000
+/** Whose end is no failure. */
+const EXPECTED: ReadonlySet<TopologyMember['status'] | undefined> = new Set(['arriving', 'leaving'])
 
 /**
  * What the leader of the meta group does about members and rows, as a machine: looks at the state and at gossip, and
@@ -124,10 +126,11 @@ export class Caretaker {
       this.#seenSince.delete(store)
       this.#deadSince.delete(store)
     }
-    // Whose place is taken has ended, and is not behind a split: a process that restarts again and again is no mass failure.
-    const dead = [...this.#deadSince].filter(
-      ([store]) => !isReplaced(topology, store, isDead) && topology.members.get(store)?.status !== 'arriving'
-    )
+    // Whose place is taken has ended, and is not behind a split: a process that restarts again and again is no mass failure. Nor
+    // is it when members leave, all together perhaps.
+    const isExpected = (store: StoreId): boolean =>
+      isReplaced(topology, store, isDead) || EXPECTED.has(topology.members.get(store)?.status)
+    const dead = [...this.#deadSince].filter(([store]) => !isExpected(store))
     const fallen = dead.filter(([, since]) => nowMs - since < MASS_WINDOW_MS)
     const isMass = ({ length }: typeof dead): boolean =>
       length >= MASS_LEAST && length * MASS_PART > topology.members.size

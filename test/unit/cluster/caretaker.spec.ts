@@ -229,6 +229,13 @@ describe('the caretaker', () => {
     assert.ok(!caretaker.isHolding(21_000))
   })
 
+  it('does not take members that leave together for a failure', () => {
+    const members = [1, 2, 3, 4, 5, 6, 7].map(n => ({ n, status: n > 4 ? ('leaving' as const) : ('up' as const) }))
+    const caretaker = new Caretaker(OPTIONS, 0)
+    look(caretaker, topology(members), 0, [5, 6, 7])
+    assert.ok(!caretaker.isHolding(1000))
+  })
+
   it('moves again when most are back, though one of them is dead for good', () => {
     const members = [1, 2, 3, 4, 5, 6, 7].map(n => ({ n, status: n > 4 ? ('down' as const) : ('up' as const) }))
     const caretaker = new Caretaker(OPTIONS, 0)
