@@ -240,7 +240,7 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
   }
 
   /** The error of a leave that was not done in time, with what is known of the reason. */
-  #whyNotLeft({ message, retryable }: KilovoltError): KilovoltError {
+  #whyNotLeft(error: KilovoltError): KilovoltError {
     const { cluster, membership, storeId } = this.#core
     const members = [...(cluster.topology?.members.values() ?? [])].filter(({ status }) => status !== 'evicted')
     const dead = members.map(member => member.storeId).filter(store => membership.statusOf(store) === 'dead')
@@ -250,7 +250,7 @@ export class KilovoltNode extends TypedEventEmitter<NodeEvents> implements Node 
         : `. Dead are ${nameAll(dead)}, which is the likely reason: without ${dead.length === 1 ? 'it' : 'them'} there may be nobody ` +
           'to take the data. Start what has died again, or wait until it is evicted, or start another node'
     const details = { partitions: this.#copies(storeId), dead }
-    return new KilovoltError('KV_TIMEOUT', message + why, { retryable, details })
+    return new KilovoltError('KV_TIMEOUT', error.message + why, { cause: error, retryable: error.retryable, details })
   }
 
   #copies(store: StoreId): number {

@@ -109,7 +109,7 @@ export class PnCounter<K = string> {
    * well.
    *
    * @param amount - a finite number
-   * @throws KilovoltError as `Keyspace.get` and `Keyspace.put`
+   * @throws KilovoltError as `Keyspace.get` and `Keyspace.put`; RangeError when it would come to more than a number can hold
    */
   add(amount: number, options: OperationOptions = {}): Promise<void> {
     try {
@@ -190,6 +190,10 @@ export class PnCounter<K = string> {
     const [added, removed] = isKnown ? stored[this.#actor]! : [0, 0]
     this.#added = Math.max(this.#added, added)
     this.#removed = Math.max(this.#removed, removed)
+    // JSON has no form for infinity: what it makes of it no counter could read.
+    if (![this.#added + more, this.#removed + less].every(Number.isFinite)) {
+      throw new RangeError('a counter cannot count so far: nothing was added')
+    }
     this.#added += more
     this.#removed += less
     const own: PnCounts = { [this.#actor]: [this.#added, this.#removed] }

@@ -409,6 +409,15 @@ describe('a counter that counts slowly', () => {
     assert.deepEqual(stored, { me: [1, 0] })
   })
 
+  it('refuses to count to where JSON has no numbers, and counts on', async () => {
+    const slow = counter()
+    release()
+    await slow.add(1e308)
+    await assert.rejects(slow.add(1e308), RangeError)
+    await slow.add(-5)
+    assert.deepEqual(stored, { me: [1e308, 5] })
+  })
+
   it('answers who asks for a level that is none', async () => {
     const slow = counter()
     release()
