@@ -30,15 +30,49 @@ export function throwIfStopped(stopped: AbortSignal): void {
   if (stopped.aborted) throw stoppedError()
 }
 
-/** Runs `fn` once when the signal aborts (at once if it has); returns a function that takes the listener away again. */
+/**
+ * Those who wait for one signal: a set, for which the signal has one listener. As many may wait for the end of a node as want,
+ * without a warning of a leak; and an `EventTarget` links its listeners, of which one that is taken away goes on to hold those that
+ * came after it, with all that they wait with.
+ */
+class Waiters {
+  readonly #signal: AbortSignal
+  readonly #all = new Set<{ readonly fn: () => void }>()
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal
+  }
+
+  add(fn: () => void): () => void {
+    const one = { fn }
+    if (this.#all.size === 0) this.#signal.addEventListener('abort', this.#call, { once: true })
+    this.#all.add(one)
+    return () => {
+      if (this.#all.delete(one) && this.#all.size === 0) this.#signal.removeEventListener('abort', this.#call)
+    }
+  }
+
+  readonly #call = (): void => {
+    for (const one of this.#all) {
+      // Whoever is called may take others away.
+      this.#all.delete(one)
+      one.fn()
+    }
+  }
+}
+
+const waiting = new WeakMap<AbortSignal, Waiters>()
+
+/** Runs `fn`, which must not throw, once when the signal aborts (at once if it has); returns what takes it away again. */
 export function onAbort(signal: AbortSignal | undefined, fn: () => void): () => void {
   if (signal === undefined) return () => {}
   if (signal.aborted) {
     fn()
     return () => {}
   }
-  signal.addEventListener('abort', fn, { once: true })
-  return () => signal.removeEventListener('abort', fn)
+  let waiters = waiting.get(signal)
+  if (waiters === undefined) waiting.set(signal, (waiters = new Waiters(signal)))
+  return waiters.add(fn)
 }
 
 /**

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import { messageOf } from '../base/errors.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId } from '../model/partition.ts'
@@ -70,8 +69,6 @@ export class Copier {
 
   constructor(deps: CopierDeps) {
     this.#deps = deps
-    // Many partitions may wait to be cleared at the same time; each takes its listener away again.
-    setMaxListeners(0, this.#abort.signal)
   }
 
   /**

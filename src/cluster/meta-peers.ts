@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import { stoppedError, throwIfStopped } from '../base/abort.ts'
 import { createDeferred } from '../base/deferred.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
@@ -58,8 +57,6 @@ export class MetaPeers {
 
   constructor(deps: MetaPeersDeps) {
     this.#deps = deps
-    // Many joins and reports may be waiting at the same time; each takes its listener away again.
-    setMaxListeners(0, this.#abort.signal)
   }
 
   listen(): void {

@@ -1,3 +1,4 @@
+import { onAbort } from '../base/abort.ts'
 import { Emitter } from '../base/emitter.ts'
 import { KilovoltError } from '../base/errors.ts'
 import { copyBytes } from '../base/bytes.ts'
@@ -250,9 +251,9 @@ export class RaftGroup implements Group {
     const wake = new AbortController()
     const stop = (): void => wake.abort()
     const forget = this.#events.on('applied', stop)
-    this.#stopping.signal.addEventListener('abort', stop, { once: true })
+    const forgetStop = onAbort(this.#stopping.signal, stop)
     await pause(this.#deps.clock, timeoutMs, wake.signal)
-    this.#stopping.signal.removeEventListener('abort', stop)
+    forgetStop()
     forget()
   }
 

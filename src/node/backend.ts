@@ -90,10 +90,18 @@ export interface BackendScanForm {
   readonly rests: boolean
 }
 
+/** What a page of a scan has come to. */
+export interface BackendRows {
+  readonly length: number
+  /** Views: who keeps what is in them copies it. */
+  keyAt(row: number): Uint8Array
+  recordAt(row: number): RecordBytes
+}
+
 /** A scan under way. */
 export interface BackendScan {
   /** The next live records in the scan's order, about so many, but at least one; none at the end. One call at a time. */
-  next(rows: number): Promise<readonly { readonly key: Uint8Array; readonly record: RecordBytes }[]>
+  next(rows: number): Promise<BackendRows>
   /**
    * To be called now and then while entries are handed out: a promise when this has gone on for so long that others are to
    * have the event loop first.

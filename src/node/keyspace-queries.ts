@@ -6,7 +6,7 @@ import { type ByteRange, restAfter } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
 import { PAGE_ROWS_MAX } from '../replication/scan-wire.ts'
-import type { BackendSource } from './backend.ts'
+import type { BackendRows, BackendSource } from './backend.ts'
 import { backendOptions, READ_OPTIONS, requirement } from './call-options.ts'
 import type { IndexMatch, QueryOptions, Scan } from './keyspace.ts'
 import { PagedScan } from './scan.ts'
@@ -64,17 +64,17 @@ export class KeyspaceQueries<V, K> {
       open: () => {
         const query = indexes.query(definition, left, call, isReverse)
         return {
-          // The place of an entry is its value with its key: the token names that.
-          next: async rows => (await query.next(rows)).map(({ entry, record }) => ({ key: entry, record })),
+          next: async rows => rowsOf(await query.next(rows)),
           breathe: () => query.breathe(),
           close: () => query.close()
         }
       },
-      decode: ({ key: entry, record }) => {
+      decode: (rows, row) => {
+        const entry = rows.keyAt(row)
         const { value: indexed, length } = decodeIndexValue(entry)
         const keyBytes = entry.subarray(length)
         const key = decodeKey(keyBytes)
-        const value = decodeValue(record, keyBytes)
+        const value = decodeValue(rows.recordAt(row), keyBytes)
         if (!(value instanceof Promise)) return { key, value, index: indexed }
         return value.then(later => ({ key, value: later, index: indexed }))
       },
@@ -85,6 +85,11 @@ export class KeyspaceQueries<V, K> {
       signal
     })
   }
+}
+
+/** What was found, each by its place in the index: its value with its key, which is what a token names. */
+function rowsOf(found: readonly { readonly entry: Uint8Array; readonly record: RecordBytes }[]): BackendRows {
+  return { length: found.length, keyAt: row => found[row]!.entry, recordAt: row => found[row]!.record }
 }
 
 /** What a token names as its keyspace: no name of one begins with this byte, which is not in UTF-8. */

@@ -1,10 +1,11 @@
 import { copyBytes } from '../base/bytes.ts'
 import { isKilovoltError, KilovoltError } from '../base/errors.ts'
 import { assertSignal } from '../base/options.ts'
+import { youngPair } from '../base/young-arrays.ts'
 import { type ByteRange, restAfter } from '../model/key-range.ts'
 import type { Requirement } from '../model/quorum.ts'
 import type { RecordBytes } from '../model/record.ts'
-import type { BackendOptions, BackendScan, BackendScanForm, BackendSource } from './backend.ts'
+import type { BackendOptions, BackendRows, BackendScan, BackendScanForm, BackendSource } from './backend.ts'
 import { backendOptions, READ_OPTIONS, requirement, WRITE_OPTIONS } from './call-options.ts'
 import type { ClearOptions, CountOptions, OperationOptions, Scan, ScanOptions } from './keyspace.ts'
 import { PagedScan } from './scan.ts'
@@ -37,20 +38,21 @@ export class KeyspaceScans<V, K> {
 
   entries(options: ScanOptions<K>): Scan<[key: K, value: V]> {
     const { decodeKey, decodeValue } = this.#keyspace
-    return this.#scan<[K, V]>(options, true, ({ key, record }) => {
-      const value = decodeValue(record, key)
-      return value instanceof Promise ? value.then(later => [decodeKey(key), later]) : [decodeKey(key), value]
+    return this.#scan<[K, V]>(options, true, (rows, row) => {
+      const key = rows.keyAt(row)
+      const value = decodeValue(rows.recordAt(row), key)
+      return value instanceof Promise ? value.then(later => [decodeKey(key), later]) : youngPair(decodeKey(key), value)
     })
   }
 
   keys(options: ScanOptions<K>): Scan<K> {
     const { decodeKey } = this.#keyspace
-    return this.#scan(options, false, ({ key }) => decodeKey(key))
+    return this.#scan(options, false, (rows, row) => decodeKey(rows.keyAt(row)))
   }
 
   values(options: ScanOptions<K>): Scan<V> {
     const { decodeValue } = this.#keyspace
-    return this.#scan(options, true, ({ key, record }) => decodeValue(record, key))
+    return this.#scan(options, true, (rows, row) => decodeValue(rows.recordAt(row), rows.keyAt(row)))
   }
 
   async count(options: CountOptions<K>): Promise<number> {
@@ -76,9 +78,10 @@ export class KeyspaceScans<V, K> {
     let deleted = 0
     try {
       for (let left = checked.limit; left > 0;) {
-        const page = await scan.next(Math.min(left, CLEARED_AT_ONCE)).catch((error: unknown) => this.#damaged(error))
-        if (page.length === 0) break
-        const writes = page.slice(0, left).map(({ key }) => ({ key: copyBytes(key), value: undefined }))
+        const page = scan.next(Math.min(left, CLEARED_AT_ONCE))
+        const keys = await page.then(keysOf, (error: unknown) => this.#damaged(error))
+        if (keys.length === 0) break
+        const writes = keys.slice(0, left).map(key => ({ key, value: undefined }))
         left -= writes.length
         const { results, failures } = await source.data.putMany(name, writes, call)
         for (const result of results) if (result?.existed === true) deleted++
@@ -93,7 +96,7 @@ export class KeyspaceScans<V, K> {
   #scan<T>(
     options: ScanOptions<K>,
     wantsValues: boolean,
-    decode: (entry: { readonly key: Uint8Array; readonly record: RecordBytes }) => T | Promise<T>
+    decode: (rows: BackendRows, row: number) => T | Promise<T>
   ): Scan<T> {
     const { name, encodeKey } = this.#keyspace
     const checked = checkedScan('scan', options, encodeKey)
@@ -137,9 +140,9 @@ export class KeyspaceScans<V, K> {
   }
 
   /** Of a key that is damaged nobody knows whether it holds anything: to delete it is to be sure. */
-  #damaged(error: unknown): readonly { readonly key: Uint8Array }[] {
+  #damaged(error: unknown): readonly Uint8Array[] {
     if (!isKilovoltError(error, 'KV_CORRUPT') || !('key' in error.details)) throw error
-    return [{ key: this.#keyspace.encodeKey(error.details['key'] as K) }]
+    return [this.#keyspace.encodeKey(error.details['key'] as K)]
   }
 
   #readOptions(options: CountOptions<K>, what: RangeCall): BackendOptions {
@@ -148,6 +151,10 @@ export class KeyspaceScans<V, K> {
     const level = requirement(isOfBoth ? undefined : consistency, r) ?? this.#keyspace.read
     return backendOptions(operationOf(options), level, what, READ_OPTIONS)
   }
+}
+
+function keysOf(rows: BackendRows): readonly Uint8Array[] {
+  return Array.from({ length: rows.length }, (_, row) => copyBytes(rows.keyAt(row)))
 }
 
 /** Of the options those that every operation has. */

@@ -1,16 +1,21 @@
 import { abortError } from '../base/abort.ts'
-import type { BackendScan } from './backend.ts'
+import { EMPTY_BYTES } from '../base/bytes.ts'
+import { youngArray } from '../base/young-arrays.ts'
+import type { BackendRows, BackendScan } from './backend.ts'
 import type { Scan } from './keyspace.ts'
 
-/** What a page is made of. */
-type Entry = Awaited<ReturnType<BackendScan['next']>>[number]
+/** Entries that were fetched: of these rows so many. */
+interface Page {
+  readonly rows: BackendRows
+  readonly length: number
+}
 
 /** What a scan needs. */
 export interface ScanParts<T> {
   /** Begins it; called once, when the first entry is asked for. */
   readonly open: () => BackendScan
   /** A promise only where something has to be waited for. */
-  readonly decode: (entry: Entry) => T | Promise<T>
+  readonly decode: (rows: BackendRows, row: number) => T | Promise<T>
   readonly tokenOf: (key: Uint8Array) => string
   /** Token that it begins behind. */
   readonly after: string | undefined
@@ -22,20 +27,26 @@ export interface ScanParts<T> {
 
 /** Entries between two looks at whether others are to have the event loop: what is at hand costs no turn of it. */
 const LOOK_EVERY = 16
-const NOTHING: readonly Entry[] = []
+const NO_ROWS: BackendRows = {
+  length: 0,
+  keyAt: () => EMPTY_BYTES,
+  recordAt: () => EMPTY_BYTES
+}
+const NOTHING: Page = { rows: NO_ROWS, length: 0 }
 const DONE = { value: undefined, done: true } as const
 
 /** A scan as the app sees it: entries one by one out of pages, of which the next one is fetched while one is consumed. */
 export class PagedScan<T> implements Scan<T> {
   readonly #parts: ScanParts<T>
   #scan: BackendScan | undefined
-  #page: readonly Entry[] = NOTHING
+  #page = NOTHING
   #at = 0
-  /** The last key that was handed out. */
-  #last: Uint8Array | undefined
+  /** Where the last entry lies that was handed out. */
+  #lastRows: BackendRows | undefined
+  #lastRow = 0
   /** How many entries may still be fetched. */
   #left: number
-  #ahead: Promise<readonly Entry[]> | undefined
+  #ahead: Promise<Page> | undefined
   #turning: Promise<void> | undefined
   #breath: Promise<void> | undefined
   #ended = false
@@ -46,7 +57,8 @@ export class PagedScan<T> implements Scan<T> {
   }
 
   get token(): string | undefined {
-    return this.#last === undefined ? this.#parts.after : this.#parts.tokenOf(this.#last)
+    const rows = this.#lastRows
+    return rows === undefined ? this.#parts.after : this.#parts.tokenOf(rows.keyAt(this.#lastRow))
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
@@ -64,7 +76,7 @@ export class PagedScan<T> implements Scan<T> {
   async *pages(): AsyncGenerator<T[], undefined> {
     try {
       while (await this.#hasMore()) {
-        const page: T[] = []
+        const page = youngArray<T>()
         while (this.#at < this.#page.length) {
           const breath = this.#breathe()
           if (breath !== undefined) {
@@ -166,20 +178,22 @@ export class PagedScan<T> implements Scan<T> {
     }
   }
 
-  async #fetch(): Promise<readonly Entry[]> {
+  async #fetch(): Promise<Page> {
     if (this.#left === 0) return NOTHING
     this.#scan ??= this.#parts.open()
-    const page = await this.#scan.next(Math.min(this.#left, this.#parts.pageSize))
-    const wanted = page.length > this.#left ? page.slice(0, this.#left) : page
-    this.#left -= wanted.length
-    return wanted
+    const rows = await this.#scan.next(Math.min(this.#left, this.#parts.pageSize))
+    const length = Math.min(rows.length, this.#left)
+    this.#left -= length
+    return { rows, length }
   }
 
   #take(): T | Promise<T> {
-    const entry = this.#page[this.#at++]!
+    const { rows } = this.#page
+    const row = this.#at++
     // Also if it cannot be decoded: whoever goes on from here is to get past it.
-    this.#last = entry.key
-    return this.#parts.decode(entry)
+    this.#lastRows = rows
+    this.#lastRow = row
+    return this.#parts.decode(rows, row)
   }
 
   #throwIfAborted(): void {

@@ -1,4 +1,4 @@
-import { compareBytes, copyPart } from '../base/bytes.ts'
+import { copyPart } from '../base/bytes.ts'
 
 /** Bytes of a key that make up a number: as many as a double holds exactly. */
 const RANK_BYTES = 6
@@ -22,13 +22,16 @@ export class KeyRank {
     this.#sign = isReverse ? -1 : 1
   }
 
-  /** The number of a key; of one that does not begin like the others, and hence comes after or before them all, too. */
-  of(key: Uint8Array): number {
+  /** The number of the key that lies here; of one that does not begin like the others, and hence comes after or before them all, too. */
+  of(bytes: Uint8Array, from: number, to: number): number {
     const common = this.#common
-    if (sharedBytes(common, key, common.length) < common.length)
-      return compareBytes(key, common) < 0 ? -this.#sign : PAST * this.#sign
+    for (let i = 0; i < common.length; i++) {
+      const difference = from + i < to ? bytes[from + i]! - common[i]! : -1
+      if (difference !== 0) return difference < 0 ? -this.#sign : PAST * this.#sign
+    }
     let rank = 0
-    for (let i = common.length, end = i + RANK_BYTES; i < end; i++) rank = rank * 256 + (i < key.length ? key[i]! : 0)
+    for (let at = from + common.length, end = at + RANK_BYTES; at < end; at++)
+      rank = rank * 256 + (at < to ? bytes[at]! : 0)
     return rank * this.#sign
   }
 }

@@ -1,22 +1,16 @@
 import { compareBytes } from '../base/bytes.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { compareRecordStamps, isLive, type RecordBytes } from '../model/record.ts'
-import type { ScanRows } from './scan-rows.ts'
+import { compareRecordStamps, isLive } from '../model/record.ts'
+import type { PackedRows } from '../codec/packed-rows.ts'
+import { RowList } from './row-list.ts'
 
 /** What one node has sent for a page. */
-export interface ScanStream<Rows = ScanRows> {
+export interface ScanStream<Rows = PackedRows> {
   readonly rows: Rows
   /** The last key that it has looked at; `undefined` when it is at the end. */
   readonly last: Uint8Array | undefined
   /** Partitions whose rows do not count any more, as their owners have changed since. */
   readonly void: Set<PartitionId>
-}
-
-/** A key of a page. */
-export interface MergedRow {
-  readonly key: Uint8Array
-  /** Its record, on which all who were asked agree; `undefined` when they do not, and it has to be read by itself. */
-  readonly record: RecordBytes | undefined
 }
 
 /** How streams are merged. */
@@ -51,6 +45,10 @@ export class ScanMerge {
   readonly #direction: 1 | -1
   /** What every stream has passed; `undefined`: the end. */
   readonly passed: Uint8Array | undefined
+  /** The keys of which somebody holds a value, in order, each with its record. */
+  readonly rows = new RowList()
+  /** Of those the ones on which not all who were asked agree: they have to be read by themselves. Rising. */
+  readonly disputed: number[] = []
 
   constructor(streams: readonly ScanStream[], options: MergeOptions) {
     this.#streams = streams
@@ -61,20 +59,14 @@ export class ScanMerge {
     this.#ends = streams.map(({ rows }) => this.#endOf(rows))
   }
 
-  /** The next rows, at most so many; none when all are merged. */
-  take(most: number): MergedRow[] {
-    const merged: MergedRow[] = []
-    while (merged.length < most) {
+  /** Merges the next keys, at most so many; false when that was all. */
+  step(most: number): boolean {
+    for (let count = 0; count < most; count++) {
       const first = this.#first()
-      if (first === -1) break
-      const row = this.#merge(first)
-      if (row !== undefined) merged.push(row)
+      if (first === -1) return false
+      this.#merge(first)
     }
-    return merged
-  }
-
-  get isDone(): boolean {
-    return this.#at.every((at, i) => at >= this.#ends[i]!)
+    return true
   }
 
   #limit(): Uint8Array | undefined {
@@ -87,7 +79,7 @@ export class ScanMerge {
   }
 
   /** How many of the rows have been passed by all. */
-  #endOf(rows: ScanRows): number {
+  #endOf(rows: PackedRows): number {
     if (this.passed === undefined) return rows.length
     let low = 0
     let high = rows.length
@@ -115,12 +107,12 @@ export class ScanMerge {
   }
 
   /** Takes the copies of a key from all streams. */
-  #merge(first: number): MergedRow | undefined {
+  #merge(first: number): void {
     const { wantsValues, nowMs, copiesOfAll, copies, partitionOf } = this.#options
     const firstAt = this.#at[first]!
     const { rows: firstRows } = this.#streams[first]!
     // Of the copies the one that is latest, and which of those has its value.
-    let best: ScanRows | undefined
+    let best: PackedRows | undefined
     let bestAt = 0
     let count = 0
     let isSame = true
@@ -146,11 +138,16 @@ export class ScanMerge {
       if (best === undefined || compareRecordStamps(rows.recordAt(at)!, best.recordAt(bestAt)!) > 0)
         [best, bestAt] = [rows, at]
     }
-    if (isDamaged) return { key: firstRows.keyAt(firstAt), record: undefined }
-    if (best === undefined || !isAnyLive) return undefined
-    const key = best.keyAt(bestAt)
-    const isAgreed =
-      isSame && count >= (copiesOfAll ?? copies(partitionOf(key))) && !(wantsValues && best.isHead(bestAt))
-    return { key, record: isAgreed ? best.recordAt(bestAt) : undefined }
+    if (isDamaged) this.#dispute(firstRows, firstAt)
+    else if (best !== undefined && isAnyLive) {
+      const isAgreed = isSame && count >= (copiesOfAll ?? copies(partitionOf(best.keyAt(bestAt))))
+      if (isAgreed && !(wantsValues && best.isHead(bestAt))) this.rows.add(best, bestAt)
+      else this.#dispute(best, bestAt)
+    }
+  }
+
+  #dispute(rows: PackedRows, row: number): void {
+    this.disputed.push(this.rows.length)
+    this.rows.add(rows, row)
   }
 }

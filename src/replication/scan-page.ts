@@ -1,29 +1,28 @@
-import { compareBytes, copyPart, EMPTY_BYTES } from '../base/bytes.ts'
+import { EMPTY_BYTES } from '../base/bytes.ts'
 import { isKilovoltError } from '../base/errors.ts'
 import { Heap } from '../base/heap.ts'
 import { type ByteRange, isEmptyRange } from '../model/key-range.ts'
 import type { PartitionId } from '../model/partition.ts'
-import { recordHead, recordHeadBytes } from '../model/record.ts'
+import type { RecordBytes } from '../model/record.ts'
 import type { Slices } from '../runtime/slices.ts'
-import type { RangeRow, RecordStore } from '../storage/record-store.ts'
+import { PackedRows } from '../codec/packed-rows.ts'
+import type { RangeOptions, RecordStore } from '../storage/record-store.ts'
 import { KeyRank } from './key-rank.ts'
-import type { ScanRow } from './scan-rows.ts'
 import type { ScanRequest } from './scan-wire.ts'
 
 /** What reading a page needs. */
 export interface PageDeps {
-  readonly records: Pick<RecordStore, 'get' | 'range'>
+  readonly records: Pick<RecordStore, 'get' | 'pack'>
   readonly slices: Slices
-}
-
-/** A row with the partition that it was found in. */
-export interface PageRow extends ScanRow {
-  readonly partition: PartitionId
+  /** Where all that is read is gathered; empty. */
+  readonly room: PackedRows
 }
 
 /** A page: its rows, and the last key that was looked at unless the range is at its end. */
 export interface PageRows {
-  readonly rows: readonly PageRow[]
+  readonly rows: PackedRows
+  /** Where each row was found. */
+  readonly partitions: readonly PartitionId[]
   readonly last: Uint8Array | undefined
 }
 
@@ -31,24 +30,19 @@ export interface PageRows {
 const LOOK_EVERY = 64
 /** Partitions that are read side by side: a disk database has four threads. */
 const READS_AT_ONCE = 8
-/** Largest record of which a part is kept as a view. */
-const VIEW_BYTES_MAX = 256
 /** Most bytes of records that wait for their turn. What is beyond is read again when its turn has come. */
 const WAITING_BYTES_MAX = 2 * 1024 * 1024
-
-const NO_ROWS: readonly RangeRow[] = []
 
 /** What has been read of a partition. */
 class Source {
   readonly partition: PartitionId
   readonly isWhole: boolean
   rest: ByteRange | undefined
-  rows: readonly RangeRow[] = NO_ROWS
+  /** The row that is next, */
   at = 0
-  /** From which row on records were left out. */
-  leftFrom = Infinity
-  /** Of the row that is next. */
-  key: Uint8Array = EMPTY_BYTES
+  /** the end of those that were read, */
+  end = 0
+  /** and its rank. */
   rank = 0
 
   constructor(partition: PartitionId, isWhole: boolean, rest: ByteRange) {
@@ -67,11 +61,10 @@ class Source {
 export class PageReader {
   readonly #deps: PageDeps
   readonly #request: ScanRequest
-  readonly #share: { readonly limit: number; readonly maxBytes: number; readonly isReverse: boolean }
+  readonly #share: RangeOptions
   readonly #heap: Heap<Source>
-  /** Where a record was left out while it waited. */
-  readonly #left = new Set<PageRow>()
-  #waiting = 0
+  /** All that has been read, in the order in which it was. */
+  readonly #read: PackedRows
 
   constructor(deps: PageDeps, request: ScanRequest) {
     this.#deps = deps
@@ -85,14 +78,15 @@ export class PageReader {
       isReverse
     }
     const direction = isReverse ? -1 : 1
+    const read = (this.#read = deps.room)
     this.#heap = new Heap<Source>((a, b) =>
-      a.rank === b.rank ? compareBytes(a.key, b.key) * direction < 0 : a.rank < b.rank
+      a.rank === b.rank ? read.compareKeys(a.at, read, b.at) * direction < 0 : a.rank < b.rank
     )
   }
 
   async read(): Promise<PageRows> {
     const { range, whole, heads } = this.#request
-    if (isEmptyRange(range)) return { rows: [], last: undefined }
+    if (isEmptyRange(range)) return NO_ROWS
     const sources = [
       ...whole.map(partition => new Source(partition, true, range)),
       ...heads.map(partition => new Source(partition, false, range))
@@ -101,117 +95,112 @@ export class PageReader {
       await Promise.all(sources.slice(i, i + READS_AT_ONCE).map(source => this.#load(source)))
       await this.#deps.slices.breathe()
     }
-    const found = sources.filter(({ rows }) => rows.length > 0)
-    if (found.length === 0) return { rows: [], last: undefined }
-    const ends = found.flatMap(({ rows }) => [rows[0]!.key, rows.at(-1)!.key])
+    const found = sources.filter(({ at, end }) => at < end)
+    if (found.length === 0) return NO_ROWS
+    const read = this.#read
+    const ends = found.flatMap(({ at, end }) => [read.keyAt(at), read.keyAt(end - 1)])
     const rank = new KeyRank(ends, this.#request.isReverse)
     for (const source of found) this.#enter(source, rank)
-    const rows = await this.#merge(rank)
-    const last = this.#heap.size === 0 ? undefined : rows.at(-1)!.key
-    return this.#left.size === 0 ? { rows, last } : this.#complete(rows, last)
+    return this.#merge(rank)
   }
 
-  async #merge(rank: KeyRank): Promise<PageRow[]> {
+  async #merge(rank: KeyRank): Promise<PageRows> {
     const { rows: most, bytes: mostBytes } = this.#request
-    const rows: PageRow[] = []
+    const read = this.#read
+    const rows: number[] = []
+    const partitions: PartitionId[] = []
     let bytes = 0
+    /** Rows of which the value is still to be read. */
+    let light = 0
     while (rows.length < most && bytes < mostBytes) {
       const source = this.#heap.peek()
       if (source === undefined) break
-      const row = this.#row(source)
+      const row = source.at++
       rows.push(row)
-      bytes += row.key.length + (row.record?.length ?? 0)
-      if (++source.at < source.rows.length) {
-        source.key = source.rows[source.at]!.key
-        source.rank = rank.of(source.key)
+      partitions.push(source.partition)
+      bytes += read.bytesOf(row)
+      if (source.isWhole && isLight(read, row)) light++
+      if (source.at < source.end) {
+        source.rank = this.#rankOf(source, rank)
         this.#heap.settle()
       } else {
         this.#heap.pop()
         await this.#load(source)
-        if (source.rows.length > 0) this.#enter(source, rank)
+        if (source.at < source.end) this.#enter(source, rank)
       }
       if (rows.length % LOOK_EVERY === 0) await this.#deps.slices.breathe()
     }
-    return rows
+    const last = this.#heap.size === 0 ? undefined : read.keyAt(rows.at(-1)!)
+    if (light > 0) return this.#complete(rows, partitions, last)
+    return { rows: read.select(rows), partitions, last }
   }
 
   /** Puts a source where its next row belongs. */
   #enter(source: Source, rank: KeyRank): void {
-    source.key = source.rows[0]!.key
-    source.rank = rank.of(source.key)
+    source.rank = this.#rankOf(source, rank)
     this.#heap.push(source)
+  }
+
+  #rankOf({ at }: Source, rank: KeyRank): number {
+    const read = this.#read
+    return rank.of(read.bytes, read.keyFrom(at), read.keyTo(at))
   }
 
   /** Reads on in a partition; no rows when it is at its end. */
   async #load(source: Source): Promise<void> {
-    source.rows = NO_ROWS
-    source.at = 0
-    source.leftFrom = Infinity
-    while (source.rest !== undefined && source.rows.length === 0) {
-      const { records } = this.#deps
-      const part = await records.range(source.partition, this.#request.keyspace, source.rest, this.#share)
-      source.rest = part.rest
-      source.rows = source.isWhole ? this.#waitingRows(source, part.rows) : part.rows.map(lightRow)
+    const { records } = this.#deps
+    const { keyspace } = this.#request
+    const options = { ...this.#share, wholeBytesMax: source.isWhole ? WAITING_BYTES_MAX : 0 }
+    source.at = source.end = 0
+    while (source.rest !== undefined && source.at === source.end) {
+      const where = { partition: source.partition, keyspace, range: source.rest }
+      const { from, to, rest } = await records.pack(this.#read, where, options)
+      source.at = from
+      source.end = to
+      source.rest = rest
     }
-  }
-
-  /** Leaves out records that are too much to wait. */
-  #waitingRows(source: Source, rows: readonly RangeRow[]): readonly RangeRow[] {
-    let fit = 0
-    for (; fit < rows.length && this.#waiting <= WAITING_BYTES_MAX; fit++)
-      this.#waiting += rows[fit]!.record?.length ?? 0
-    if (fit === rows.length) return rows
-    source.leftFrom = fit
-    return rows.map((row, i) => (i < fit ? row : headRow(row)))
-  }
-
-  /** The row that is next. */
-  #row({ partition, isWhole, rows, at, leftFrom }: Source): PageRow {
-    const { key, record } = rows[at]!
-    if (record === undefined) return damagedRow(partition, key)
-    if (isWhole && at < leftFrom) return { partition, key, record, isHead: false }
-    const row = { partition, key, record: isWhole ? record : recordHead(record), isHead: true }
-    if (isWhole) this.#left.add(row)
-    return row
   }
 
   /** Fetches what was left out, until the page is full of it. What is no longer there is no row any more. */
-  async #complete(rows: readonly PageRow[], last: Uint8Array | undefined): Promise<PageRows> {
-    const { keyspace, bytes: mostBytes } = this.#request
-    const complete: PageRow[] = []
-    let bytes = 0
+  async #complete(
+    rows: readonly number[],
+    partitions: readonly PartitionId[],
+    last: Uint8Array | undefined
+  ): Promise<PageRows> {
+    const { bytes: mostBytes, whole } = this.#request
+    const asWhole = new Set(whole)
+    const complete = PackedRows.gather(rows.length, mostBytes)
+    const completePartitions: PartitionId[] = []
+    const read = this.#read
     for (const [i, row] of rows.entries()) {
-      if (bytes >= mostBytes) return { rows: complete, last: rows[i - 1]!.key }
-      const found = this.#left.has(row) ? await this.#whole(row, keyspace) : row
-      if (found === undefined) continue
-      complete.push(found)
-      bytes += found.key.length + (found.record?.length ?? 0)
+      if (complete.size >= mostBytes)
+        return { rows: complete, partitions: completePartitions, last: read.keyAt(rows[i - 1]!) }
+      const partition = partitions[i]!
+      const key = read.keyAt(row)
+      const isLeft = asWhole.has(partition) && isLight(read, row)
+      const record = isLeft ? await this.#whole(partition, key) : (read.recordAt(row) ?? 'damaged')
+      if (record === undefined) continue
+      complete.append(key, 0, record === 'damaged' ? undefined : record, !isLeft && read.isHead(row))
+      completePartitions.push(partition)
       await this.#deps.slices.breathe()
     }
-    return { rows: complete, last }
+    return { rows: complete, partitions: completePartitions, last }
   }
 
-  async #whole({ partition, key }: PageRow, keyspace: Uint8Array): Promise<PageRow | undefined> {
+  async #whole(partition: PartitionId, key: Uint8Array): Promise<RecordBytes | 'damaged' | undefined> {
     try {
-      const record = await this.#deps.records.get({ partition, keyspace, key })
-      return record && { partition, key, record, isHead: false }
+      return await this.#deps.records.get({ partition, keyspace: this.#request.keyspace, key })
     } catch (error) {
-      if (isKilovoltError(error, 'KV_CORRUPT')) return damagedRow(partition, key)
+      // Somebody has to find out what was here: it is for whoever asks to read the key by itself.
+      if (isKilovoltError(error, 'KV_CORRUPT')) return 'damaged'
       throw error
     }
   }
 }
 
-/** A row of which the head is wanted: something large is not kept for it. */
-function lightRow(row: RangeRow): RangeRow {
-  return row.record === undefined || row.record.length <= VIEW_BYTES_MAX ? row : headRow(row)
-}
+const NO_ROWS: PageRows = { rows: new PackedRows(EMPTY_BYTES, 0), partitions: [], last: undefined }
 
-function headRow({ key, record }: RangeRow): RangeRow {
-  return { key, record: record && copyPart(record, 0, recordHeadBytes(record)) }
-}
-
-/** Somebody has to find out what was here: it is for whoever asks to read the key by itself. */
-function damagedRow(partition: PartitionId, key: Uint8Array): PageRow {
-  return { partition, key, record: undefined, isHead: true }
+/** Whether the value was left out of a row: something that is damaged has none. */
+function isLight(rows: PackedRows, row: number): boolean {
+  return rows.isHead(row) && !rows.isDamaged(row)
 }

@@ -80,15 +80,22 @@ function choose(
 ): readonly StoreId[] | undefined {
   const known = heard(partition)
   const sets = requirement === 'one' ? route.sets.slice(0, 1) : route.sets
-  const lacking = sets.map(set => neededOf(set.length, requirement) - set.filter(store => known.includes(store)).length)
+  // Without closures: of each page this is done for every partition.
+  const lacking: number[] = []
+  for (const set of sets) lacking.push(neededOf(set.length, requirement) - countIn(set, known))
   const chosen: StoreId[] = []
-  while (lacking.some(count => count > 0)) {
+  for (let i = 0; i < sets.length;) {
+    if (lacking[i]! <= 0) {
+      i++
+      continue
+    }
     let best: StoreId | undefined
     let bestRank = Infinity
     for (const store of route.replicas) {
       if (known.includes(store) || chosen.includes(store) || !isUsable(store, partition)) continue
       // Who counts in several sets spares another one.
-      const counts = sets.filter((set, i) => lacking[i]! > 0 && set.includes(store)).length
+      let counts = 0
+      for (let k = i; k < sets.length; k++) if (lacking[k]! > 0 && sets[k]!.includes(store)) counts++
       const load = loads.get(store)
       const rank = (isFew ? (load === undefined ? 1 : 0) : (load ?? 0)) - counts * SEVERAL
       if (counts > 0 && rank < bestRank) {
@@ -98,9 +105,15 @@ function choose(
     }
     if (best === undefined) return undefined
     chosen.push(best)
-    for (const [i, set] of sets.entries()) if (set.includes(best)) lacking[i]!--
+    for (let k = i; k < sets.length; k++) if (sets[k]!.includes(best)) lacking[k]!--
   }
   return chosen
+}
+
+function countIn(set: readonly StoreId[], stores: readonly StoreId[]): number {
+  let count = 0
+  for (const store of set) if (stores.includes(store)) count++
+  return count
 }
 
 /** More than any load. */

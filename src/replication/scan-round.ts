@@ -49,13 +49,31 @@ export interface RoundRequest<Rows> extends RoundShare {
   ) => Promise<RoundPage<Rows> | undefined>
 }
 
-/** What has been heard of a partition. */
-interface Heard<Rows> {
-  readonly stores: StoreId[]
-  readonly streams: ScanStream<Rows>[]
-  /** Epoch in which it was asked for. */
+/** What has been heard of a partition: of all of which the same has been, one object. */
+class Heard<Rows> {
+  readonly stores: readonly StoreId[]
+  readonly streams: readonly ScanStream<Rows>[]
+  /** Epoch in which it was asked for first. */
   readonly epoch: number
-  hasWhole: boolean
+  readonly hasWhole: boolean
+  readonly #next: Heard<Rows>[] = []
+
+  constructor(stores: readonly StoreId[], streams: readonly ScanStream<Rows>[], epoch: number, hasWhole: boolean) {
+    this.stores = stores
+    this.streams = streams
+    this.epoch = epoch
+    this.hasWhole = hasWhole
+  }
+
+  /** What it is when somebody else has answered, too. */
+  with(store: StoreId, stream: ScanStream<Rows>, epoch: number, isWhole: boolean): Heard<Rows> {
+    const hasWhole = this.hasWhole || isWhole
+    for (const next of this.#next) if (next.streams.at(-1) === stream && next.hasWhole === hasWhole) return next
+    const first = this.stores.length === 0 ? epoch : this.epoch
+    const next = new Heard([...this.stores, store], [...this.streams, stream], first, hasWhole)
+    this.#next.push(next)
+    return next
+  }
 }
 
 /** How long a node may take for a page before its partitions are asked of others, ms. */
@@ -79,6 +97,7 @@ export class ScanRound<Rows> {
   /** Until when nodes are left out, ms of the monotonic clock. Lives as long as the scan. */
   readonly #avoided: Map<StoreId, number>
   readonly #stop: AbortSignal
+  readonly #nothing = new Heard<Rows>([], [], 0, false)
   readonly #heard = new Map<PartitionId, Heard<Rows>>()
   readonly #streams: ScanStream<Rows>[] = []
   /** Who can say nothing of a partition for now. */
@@ -200,11 +219,8 @@ export class ScanRound<Rows> {
   }
 
   #hear(partition: PartitionId, store: StoreId, stream: ScanStream<Rows>, epoch: number, isWhole: boolean): void {
-    let heard = this.#heard.get(partition)
-    if (heard === undefined) this.#heard.set(partition, (heard = { stores: [], streams: [], epoch, hasWhole: false }))
-    heard.stores.push(store)
-    heard.streams.push(stream)
-    heard.hasWhole ||= isWhole
+    const heard = this.#heard.get(partition) ?? this.#nothing
+    this.#heard.set(partition, heard.with(store, stream, epoch, isWhole))
   }
 
   #lack(partition: PartitionId, store: StoreId): void {

@@ -6,17 +6,19 @@ import type { PlacementRules } from '../placement/rules.ts'
 import { isRowReplica, rowOf, type Topology } from '../placement/topology.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Slicer, Slices } from '../runtime/slices.ts'
+import type { PackedRows } from '../codec/packed-rows.ts'
 import type { RecordStore } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { ReplicaDone } from './replica.ts'
+import { RowRooms } from './row-rooms.ts'
 import { PageReader } from './scan-page.ts'
 import { decodeScan, pageEncoding, type ScanPage, type ScanRequest } from './scan-wire.ts'
 
 /** What serving scans needs. */
 export interface ScanServerDeps {
   readonly self: StoreId
-  readonly records: Pick<RecordStore, 'get' | 'range'>
+  readonly records: Pick<RecordStore, 'get' | 'pack'>
   readonly clock: Pick<Clock, 'monotonicMs'>
   readonly slicer: Slicer
   readonly rules: PlacementRules
@@ -47,6 +49,7 @@ export class ScanServer {
   readonly #deps: ScanServerDeps
   readonly #requestTimeoutMs: number
   readonly #waiting = new BoundedQueue<Waiting>(WAITING_MAX)
+  readonly #rooms = new RowRooms()
   #reading = 0
 
   constructor(deps: ScanServerDeps, { requestTimeoutMs }: { readonly requestTimeoutMs: number }) {
@@ -63,27 +66,44 @@ export class ScanServer {
       } catch (error) {
         return respond.refuse(asError(error))
       }
-      this.page(request, message.epoch, (error, body) => {
+      const read = async (): Promise<Uint8Array> => {
+        const slices = this.#slices(request)
+        const room = this.#rooms.lend()
+        const body = await slices.run(pageEncoding(await this.#read(request, message.epoch, slices, room)))
+        this.#rooms.giveBack(room)
+        return body
+      }
+      this.#enter(request, message.epoch, read, (error, body) => {
         if (error !== undefined || body === undefined) respond.refuse(asError(error))
         else respond.reply(body)
       })
     })
   }
 
-  /** The next rows of some partitions, as bytes. The request's bytes are read until `done` is called. */
-  page(request: ScanRequest, epoch: number, done: ReplicaDone<Uint8Array>): void {
+  /** The next rows of some partitions. */
+  page(request: ScanRequest, epoch: number, done: ReplicaDone<ScanPage>): void {
+    const read = (): Promise<ScanPage> => this.#read(request, epoch, this.#slices(request), this.#rooms.give())
+    this.#enter(request, epoch, read, done)
+  }
+
+  #slices({ restMaxMs }: ScanRequest): Slices {
+    return this.#deps.slicer.begin({ restMaxMs, waiting: () => this.#waiting.size })
+  }
+
+  /** Reads when its turn has come. */
+  #enter<T>({ exempt }: ScanRequest, epoch: number, read: () => Promise<T>, done: ReplicaDone<T>): void {
     const { topology, catchUp, clock } = this.#deps
     const enter = (): void => {
-      const go = (): void => this.#start(() => this.#bytes(request, epoch), done)
+      const go = (): void => this.#start(read, done)
       if (this.#reading < PAGES_AT_ONCE) return go()
       const waiting = { sinceMs: clock.monotonicMs(), go, refuse: (error: KilovoltError) => done(error, undefined) }
       if (!this.#waiting.push(waiting)) done(overloaded(), undefined)
     }
-    if (request.exempt || epoch <= (topology()?.epoch ?? Infinity)) return enter()
+    if (exempt || epoch <= (topology()?.epoch ?? Infinity)) return enter()
     catchUp(epoch, this.#requestTimeoutMs).then(enter, (error: unknown) => done(asError(error), undefined))
   }
 
-  #start(read: () => Promise<Uint8Array>, done: ReplicaDone<Uint8Array>): void {
+  #start<T>(read: () => Promise<T>, done: ReplicaDone<T>): void {
     this.#reading++
     read()
       .then(
@@ -104,20 +124,18 @@ export class ScanServer {
     }
   }
 
-  async #bytes(request: ScanRequest, epoch: number): Promise<Uint8Array> {
-    const waiting = (): number => this.#waiting.size
-    const slices = this.#deps.slicer.begin({ restMaxMs: request.restMaxMs, waiting })
-    return slices.run(pageEncoding(await this.#read(request, epoch, slices)))
-  }
-
-  async #read(request: ScanRequest, epoch: number, slices: Slices): Promise<ScanPage> {
+  async #read(request: ScanRequest, epoch: number, slices: Slices, room: PackedRows): Promise<ScanPage> {
     const before = this.#topology()
     const owns = (partition: PartitionId): boolean => this.#owns(before, partition, epoch, request.exempt)
     const whole = request.whole.filter(owns)
     const heads = request.heads.filter(owns)
     const refused = [...request.whole, ...request.heads].filter(partition => !owns(partition))
     const { records } = this.#deps
-    const { rows, last } = await new PageReader({ records, slices }, { ...request, whole, heads }).read()
+    const { rows, partitions, last } = await new PageReader(
+      { records, slices, room },
+      { ...request, whole, heads }
+    ).read()
+    this.#rooms.note(room)
     const now = this.#topology()
     if (now === before) return { epoch: now.epoch, refused, rows, last }
     const moved = new Set(
@@ -126,7 +144,7 @@ export class ScanServer {
     return {
       epoch: now.epoch,
       refused: [...refused, ...moved],
-      rows: moved.size === 0 ? rows : rows.filter(({ partition }) => !moved.has(partition)),
+      rows: rows.select([...partitions.keys()].filter(row => !moved.has(partitions[row]!))),
       last
     }
   }

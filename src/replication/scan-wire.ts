@@ -4,8 +4,10 @@ import { Writer } from '../codec/writer.ts'
 import { KEY_BYTES_MAX, KEYSPACE_BYTES_MAX } from '../model/key.ts'
 import type { ByteRange } from '../model/key-range.ts'
 import { type PartitionId, PARTITIONS_MAX } from '../model/partition.ts'
+import { assertRecordHead, isPlainRecord } from '../model/record.ts'
 import { atOnce, type Steps } from '../runtime/slices.ts'
-import { DAMAGED, type ScanRow, ScanRows } from './scan-rows.ts'
+import { DAMAGED, PackedRows } from '../codec/packed-rows.ts'
+import { readRecord, RECORD_BYTES_MAX } from './wire.ts'
 
 /**
  * A page of a scan, asked of one node: the next rows of some of its partitions, merged.
@@ -14,8 +16,7 @@ import { DAMAGED, type ScanRow, ScanRows } from './scan-rows.ts'
  *            rows varint · bytes varint · count · partitions u16 whose records are wanted whole ·
  *            count · partitions u16 of whose records the head is enough; in rising order, and each once · [rests varint]
  *     reply  epoch varint · count · partitions u16 that are refused · flags u8 (1: more follows) · [last key looked at] ·
- *            count · rows: key · 2 × length of what follows, + 1 for a head · record or head; nothing, as a head, for a
- *            record that is damaged
+ *            count · rows, as {@link PackedRows} has them
  */
 const REVERSE = 1
 const BOUNDED = 2
@@ -31,6 +32,8 @@ export const PAGE_BYTES_MAX: number = 4 * 1024 * 1024
 /** Most that a node rests over a page, ms. */
 export const PAGE_REST_MAX_MS: number = 250
 const ROW_BYTES_MIN = 2
+/** Of the lengths in a row, most often; a writer grows where it is not enough. */
+const ROW_LENGTHS_BYTES = 6
 /** Rows that are encoded or decoded in one step. */
 const ROWS_AT_ONCE = 128
 
@@ -54,13 +57,13 @@ export interface ScanRequest {
 }
 
 /** What a node says. */
-export interface ScanPage<Rows = readonly ScanRow[]> {
+export interface ScanPage {
   /** Its epoch. */
   readonly epoch: number
   /** Partitions of which it is no owner, or not in this epoch: none of their records are among the rows. */
   readonly refused: readonly PartitionId[]
   /** In the scan's order; tombstones and expired records included. */
-  readonly rows: Rows
+  readonly rows: PackedRows
   /** The last key that was looked at: all rows up to it are there. `undefined`: the range is at its end. */
   readonly last: Uint8Array | undefined
 }
@@ -118,21 +121,15 @@ export function encodePage(page: ScanPage): Uint8Array {
 /** As {@link encodePage}, step by step: a whole page takes a millisecond and more. */
 export function* pageEncoding({ epoch, refused, rows, last }: ScanPage): Steps<Uint8Array> {
   let bytes = 32 + 2 * refused.length + (last?.length ?? 0)
-  for (const { key, record } of rows) bytes += key.length + (record?.length ?? 0) + 6
+  for (let row = 0; row < rows.length; row++) bytes += rows.bytesOf(row) + ROW_LENGTHS_BYTES
   const writer = new Writer(bytes).varint(epoch)
   writePartitions(writer, refused)
   writer.u8(last === undefined ? 0 : MORE)
   if (last !== undefined) writer.bytes(last)
   writer.varint(rows.length)
-  for (const [i, { key, record, isHead }] of rows.entries()) {
-    if (record === undefined) {
-      writer.bytes(key).varint(DAMAGED)
-      continue
-    }
-    writer.bytes(key).varint(record.length * 2 + (isHead ? 1 : 0))
-    if (record.length > 64) writer.raw(record)
-    else writer.range(record, 0, record.length)
-    if ((i + 1) % ROWS_AT_ONCE === 0) yield
+  for (let row = 0; row < rows.length; row++) {
+    rows.write(row, writer)
+    if ((row + 1) % ROWS_AT_ONCE === 0) yield
   }
   return writer.finish()
 }
@@ -142,23 +139,38 @@ export function* pageEncoding({ epoch, refused, rows, last }: ScanPage): Steps<U
  *
  * @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT`
  */
-export function decodePage(body: Uint8Array): ScanPage<ScanRows> {
+export function decodePage(body: Uint8Array): ScanPage {
   return atOnce(pageDecoding(body))
 }
 
 /** As {@link decodePage}, step by step. */
-export function* pageDecoding(body: Uint8Array): Steps<ScanPage<ScanRows>> {
+export function* pageDecoding(body: Uint8Array): Steps<ScanPage> {
   const reader = new Reader(body)
   const epoch = reader.varint()
   const refused = readPartitions(reader)
   const last = (reader.u8() & MORE) === 0 ? undefined : reader.bytes(KEY_BYTES_MAX)
   const count = reader.count(PAGE_ROWS_MAX, ROW_BYTES_MIN)
-  const rows = new ScanRows(body, count)
+  const rows = new PackedRows(body, count)
   while (rows.length < count) {
-    rows.read(reader)
+    readRow(rows, reader)
     if (rows.length % ROWS_AT_ONCE === 0) yield
   }
   return { epoch, refused, rows, last }
+}
+
+/** Takes in the row at which a reader of the same bytes stands. */
+function readRow(rows: PackedRows, reader: Reader): void {
+  const keyBytes = reader.skipBytes(KEY_BYTES_MAX)
+  const keyTo = reader.offset
+  const size = reader.varint()
+  const length = Math.floor(size / 2)
+  const isHead = size % 2 === 1
+  const at = reader.offset
+  if (size === DAMAGED) return rows.place(keyTo - keyBytes, keyTo, at, at, true)
+  if (isHead) assertRecordHead(reader.raw(length))
+  else if (length <= RECORD_BYTES_MAX && isPlainRecord(rows.bytes, at, length)) reader.skip(length)
+  else readRecord(reader, length)
+  rows.place(keyTo - keyBytes, keyTo, at, at + length, isHead)
 }
 
 /** A list of partitions, as scans and queries of indexes send it. */

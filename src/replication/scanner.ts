@@ -4,16 +4,17 @@ import { hlcToMs } from '../model/hlc.ts'
 import type { StoreId } from '../model/node-id.ts'
 import type { PartitionId, Ring } from '../model/partition.ts'
 import type { Requirement } from '../model/quorum.ts'
-import { type RecordBytes, recordHlc } from '../model/record.ts'
+import type { RecordBytes } from '../model/record.ts'
 import type { Slicer, Slices } from '../runtime/slices.ts'
+import { PackedRows } from '../codec/packed-rows.ts'
 import { MessageType } from '../transport/message-type.ts'
 import type { Gathered } from './gather.ts'
 import type { OperationDeps } from './operation.ts'
 import { lateError, type PageWait, PageWaits } from './page-wait.ts'
-import { type MergedRow, ScanMerge } from './scan-merge.ts'
+import { RowList } from './row-list.ts'
+import { ScanMerge } from './scan-merge.ts'
 import type { Assignment } from './scan-plan.ts'
 import { type RoundShare, ScanRound } from './scan-round.ts'
-import type { ScanRows } from './scan-rows.ts'
 import type { ScanServer } from './scan-server.ts'
 import { encodeScan, PAGE_REST_MAX_MS, pageDecoding, type ScanPage, type ScanRequest } from './scan-wire.ts'
 
@@ -36,12 +37,8 @@ export interface ScanOptions extends ScanForm {
   readonly signal: AbortSignal | undefined
 }
 
-/** A key with its record. */
-export interface ScanEntry {
-  readonly key: Uint8Array
-  /** Live; without its value unless that was wanted. */
-  readonly record: RecordBytes
-}
+/** Keys with their records, which are live; without their values unless those were wanted. Views of what the page came in. */
+export type ScanEntries = Pick<RowList, 'length' | 'keyAt' | 'recordAt'>
 
 /** What a scan needs of the coordinator. */
 export interface ScanDeps extends Pick<
@@ -67,11 +64,11 @@ export interface ScannerDeps extends ScanDeps {
 
 /** What has come of a page: its entries up to the first key that could not be read. */
 interface Settled {
-  readonly entries: readonly ScanEntry[]
+  readonly entries: RowList
   readonly failure: unknown
 }
 
-const NOTHING: Gathered<never> = { results: [], failures: new Map() }
+const NOTHING: ScanEntries = new RowList()
 /** Of the time that is left of a page's deadline the part that those who are asked may rest. */
 const REST_PART = 1 / 8
 /** Bytes of records that a page is meant to have, for all nodes together. */
@@ -111,13 +108,13 @@ export class Scanner {
    * @throws KilovoltError `KV_QUORUM_NOT_REACHED`, `KV_TIMEOUT`, `KV_ABORTED`, `KV_NODE_STOPPED`, `KV_NOT_JOINED`; the scan can
    *   be gone on with. Where one key cannot be read, as with `KV_CORRUPT`, `details.key` has its bytes
    */
-  async next(rows: number): Promise<readonly ScanEntry[]> {
+  async next(rows: number): Promise<ScanEntries> {
     for (let left = this.#left; left !== undefined && !this.#isClosed; left = this.#left) {
       const range = left
       const entries = await this.#waits.wait(wait => this.#fetch(range, rows, wait))
       if (entries.length > 0) return entries
     }
-    return []
+    return NOTHING
   }
 
   /** To be called while entries are handed out: what to wait for first, so that others have the event loop in between. */
@@ -131,14 +128,14 @@ export class Scanner {
     this.#waits.close()
   }
 
-  async #fetch(range: ByteRange, rows: number, wait: PageWait): Promise<readonly ScanEntry[]> {
+  async #fetch(range: ByteRange, rows: number, wait: PageWait): Promise<ScanEntries> {
     const { clock, rules, ring, stamps } = this.#deps
     const { isReverse, requirement, wantsValues, rests, timeoutMs } = this.#options
     const deadlineMs = clock.monotonicMs() + timeoutMs
     const remainingMs = (): number => deadlineMs - clock.monotonicMs()
     const partitions = this.#partitions
     const slices = this.#deps.slicer.begin({ restMaxMs: rests ? restMaxMs(timeoutMs) : 0 })
-    const round = new ScanRound<ScanRows>(
+    const round = new ScanRound<PackedRows>(
       this.#deps,
       {
         what: 'scan',
@@ -159,7 +156,7 @@ export class Scanner {
       { avoided: this.#avoided, remainingMs, stop: wait.signal }
     )
     await round.run()
-    if (wait.signal.aborted) return []
+    if (wait.signal.aborted) return NOTHING
     slices.resume()
     const merge = new ScanMerge(round.streams, {
       isReverse,
@@ -170,9 +167,10 @@ export class Scanner {
       copiesOfAll: round.copiesOfAll,
       waitForAll: rules.waitForAllStreams
     })
-    const { entries, failure } = await this.#settle(await merged(merge, slices), remainingMs, slices)
+    while (merge.step(ROWS_AT_ONCE)) await slices.breathe()
+    const { entries, failure } = await this.#settle(merge, remainingMs, slices)
     if (failure !== undefined && entries.length === 0) throw failure
-    const passed = failure === undefined ? merge.passed : entries.at(-1)!.key
+    const passed = failure === undefined ? merge.passed : entries.keyAt(entries.length - 1)
     if (!wait.signal.aborted)
       this.#left = passed === undefined ? undefined : nonEmpty(restAfter(range, passed, isReverse))
     return entries
@@ -184,12 +182,12 @@ export class Scanner {
     epoch: number,
     timeoutMs: number,
     slices: Slices
-  ): Promise<ScanPage<ScanRows> | undefined> {
+  ): Promise<ScanPage | undefined> {
     const { keyspace, isReverse, requirement } = this.#options
     const { self, scans, transport } = this.#deps
     const request: ScanRequest = { keyspace, isReverse, exempt: requirement === 'one', ...part, whole, heads }
     return new Promise(resolve => {
-      if (store === self) return scans.page(request, epoch, (_error, body) => resolve(body && pageIn(body, slices)))
+      if (store === self) return scans.page(request, epoch, (_error, page) => resolve(page))
       if (peer === undefined) return resolve(undefined)
       const body = encodeScan(request)
       transport.request(peer, { type: MessageType.SCAN, class: 'bulk', body, timeoutMs }, outcome => {
@@ -199,46 +197,49 @@ export class Scanner {
   }
 
   /** Reads by themselves the keys on which the replicas do not agree, and ends where that fails. */
-  async #settle(rows: readonly MergedRow[], remainingMs: () => number, slices: Slices): Promise<Settled> {
-    const disputed = rows.filter(({ record }) => record === undefined).map(({ key }) => key)
-    let found: Gathered<RecordBytes | undefined> = NOTHING
-    if (disputed.length > 0) {
-      const { keyspace, requirement } = this.#options
-      const options = { requirement, timeoutMs: Math.max(1, remainingMs()), signal: undefined }
-      found = await this.#deps.getMany(keyspace, disputed, options)
-      slices.resume()
-    }
-    const entries: ScanEntry[] = []
-    let failure: unknown
+  async #settle({ rows, disputed }: ScanMerge, remainingMs: () => number, slices: Slices): Promise<Settled> {
+    const settled =
+      disputed.length === 0
+        ? { entries: rows, failure: undefined }
+        : await this.#read(rows, disputed, remainingMs, slices)
+    const { entries } = settled
     let latest = 0
-    let next = 0
-    for (const row of rows) {
-      let entry: ScanEntry
-      if (isAgreed(row)) entry = row
-      else if (found.failures.has(next)) {
-        failure = failedAt(row.key, found.failures.get(next))
-        break
-      } else {
-        const record = found.results[next++]
-        if (record === undefined) continue
-        entry = { key: row.key, record }
-      }
-      latest = Math.max(latest, recordHlc(entry.record))
-      entries.push(entry)
-      if (entries.length % ROWS_AT_ONCE === 0) await slices.breathe()
+    for (let at = 0; at < entries.length; at++) {
+      latest = Math.max(latest, entries.hlcAt(at))
+      if (at % ROWS_AT_ONCE === ROWS_AT_ONCE - 1) await slices.breathe()
     }
     // What has been read is in the past of what is stamped here from now on.
     if (latest > 0) this.#deps.stamps.observe(latest)
-    return { entries, failure }
+    return settled
+  }
+
+  async #read(rows: RowList, disputed: readonly number[], remainingMs: () => number, slices: Slices): Promise<Settled> {
+    const { keyspace, requirement } = this.#options
+    const keys = disputed.map(at => rows.keyAt(at))
+    const options = { requirement, timeoutMs: Math.max(1, remainingMs()), signal: undefined }
+    const found = await this.#deps.getMany(keyspace, keys, options)
+    slices.resume()
+    const entries = new RowList()
+    const read = PackedRows.gather(disputed.length)
+    for (let at = 0, next = 0; at < rows.length; at++) {
+      if (at !== disputed[next]) entries.addFrom(rows, at)
+      else if (found.failures.has(next)) return { entries, failure: failedAt(keys[next]!, found.failures.get(next)) }
+      else {
+        const record = found.results[next]
+        if (record !== undefined) {
+          read.append(keys[next]!, 0, record, false)
+          entries.add(read, read.length - 1)
+        }
+        next++
+      }
+      if (at % ROWS_AT_ONCE === ROWS_AT_ONCE - 1) await slices.breathe()
+    }
+    return { entries, failure: undefined }
   }
 }
 
-function isAgreed(row: MergedRow): row is ScanEntry {
-  return row.record !== undefined
-}
-
 /** `undefined` when it is none. */
-async function pageIn(body: Uint8Array, slices: Slices): Promise<ScanPage<ScanRows> | undefined> {
+async function pageIn(body: Uint8Array, slices: Slices): Promise<ScanPage | undefined> {
   slices.resume()
   try {
     return await slices.run(pageDecoding(body))
@@ -260,16 +261,6 @@ function failedAt(key: Uint8Array, error: unknown): unknown {
     retryable,
     details: { ...details, key }
   })
-}
-
-/** All rows of a merge. */
-async function merged(merge: ScanMerge, slices: Slices): Promise<readonly MergedRow[]> {
-  const rows: MergedRow[] = []
-  while (!merge.isDone) {
-    for (const row of merge.take(ROWS_AT_ONCE)) rows.push(row)
-    await slices.breathe()
-  }
-  return rows
 }
 
 function nonEmpty(range: ByteRange): ByteRange | undefined {

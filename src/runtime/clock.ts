@@ -1,3 +1,5 @@
+import { onAbort } from '../base/abort.ts'
+
 /** A pending call of a clock. */
 export interface Timer {
   /** Forgets the call; does nothing when it was made already. */
@@ -19,16 +21,13 @@ export interface Clock {
 /** Resolves after `delayMs`, or as soon as the signal aborts (it never rejects: look at the signal afterwards). */
 export function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise(resolve => {
-    if (signal?.aborted === true) {
-      resolve()
-      return
-    }
+    if (signal?.aborted === true) return resolve()
     const done = (): void => {
       timer.cancel()
-      signal?.removeEventListener('abort', done)
+      forget()
       resolve()
     }
     const timer = clock.after(delayMs, done)
-    signal?.addEventListener('abort', done, { once: true })
+    const forget = onAbort(signal, done)
   })
 }

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import type { Clock } from './clock.ts'
 import { pause } from './clock.ts'
 
@@ -42,8 +41,6 @@ export class Slicer {
   constructor(clock: Clock, requests: () => number) {
     this.#clock = clock
     this.#requests = requests
-    // Each piece of work that rests listens, and takes its listener away again.
-    setMaxListeners(0, this.#abort.signal)
   }
 
   /** A piece of work that begins now. */

@@ -20,7 +20,6 @@ import {
   type ApplyResult,
   type KeyedRecord,
   NO_CACHE,
-  type RangePart,
   type Read,
   type RecordKey,
   type RecordStore,
@@ -112,19 +111,20 @@ export class ApplyLoop implements RecordStore {
     return this.#closed ? Promise.reject(stopped()) : this.#reader.getMany(keys)
   }
 
-  async page(...where: Parameters<RecordReader['page']>): Promise<readonly StoredRecord[]> {
-    this.#assertOpen()
-    return this.#reader.page(...where)
+  page(...where: Parameters<RecordReader['page']>): Promise<readonly StoredRecord[]> {
+    return this.#closed ? Promise.reject(stopped()) : this.#reader.page(...where)
   }
 
-  async range(...where: Parameters<RecordReader['range']>): Promise<RangePart> {
-    this.#assertOpen()
-    return this.#reader.range(...where)
+  range(...where: Parameters<RecordReader['range']>): ReturnType<RecordReader['range']> {
+    return this.#closed ? Promise.reject(stopped()) : this.#reader.range(...where)
   }
 
-  async partitions(): Promise<readonly PartitionId[]> {
-    this.#assertOpen()
-    return this.#reader.partitions()
+  pack(...where: Parameters<RecordReader['pack']>): ReturnType<RecordReader['pack']> {
+    return this.#closed ? Promise.reject(stopped()) : this.#reader.pack(...where)
+  }
+
+  partitions(): Promise<readonly PartitionId[]> {
+    return this.#closed ? Promise.reject(stopped()) : this.#reader.partitions()
   }
 
   apply(key: RecordKey, record: RecordBytes, done: Done): void {

@@ -23,6 +23,7 @@ const TRY_EVERY_MS = 1000
 export class GuardedStore implements Store {
   readonly permanent: boolean
   readonly readsAtOnce: boolean
+  readonly visit?: NonNullable<Store['visit']>
   readonly #store: Store
   readonly #clock: Pick<Clock, 'monotonicMs'>
   readonly #listener: GuardListener
@@ -35,6 +36,7 @@ export class GuardedStore implements Store {
     this.#store = store
     this.#clock = clock
     this.#listener = listener
+    if (store.visit !== undefined) this.visit = store.visit.bind(store)
     store.onLost?.(error => this.#refuse(error))
   }
 

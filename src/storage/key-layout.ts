@@ -84,7 +84,12 @@ export function decodeDataKey(bytes: Uint8Array): RecordKey {
 
 /** The key that a key which {@link dataKey} made is for: a part of it. */
 export function keyOf(bytes: Uint8Array): Uint8Array {
-  return partOf(bytes, DATA_HEADER + bytes[3]!)
+  return partOf(bytes, keyAtOf(bytes))
+}
+
+/** Where that begins. */
+export function keyAtOf(bytes: Uint8Array): number {
+  return DATA_HEADER + bytes[3]!
 }
 
 /** The name of the keyspace in a key which {@link dataKey} made: a part of it. */

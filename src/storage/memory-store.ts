@@ -1,5 +1,5 @@
 import sortedBTree from 'sorted-btree'
-import { fromLatin1, ownBytes, toLatin1 } from '../base/bytes.ts'
+import { copyBytes, EMPTY_BYTES, ownBytes, toLatin1 } from '../base/bytes.ts'
 import { KilovoltError } from '../base/errors.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Store, StoreChange, StoreEntry, StoreRange } from './store.ts'
@@ -65,30 +65,45 @@ export class MemoryStore implements Store {
   }
 
   async page(
-    { gte, lt }: StoreRange,
+    range: StoreRange,
     limit: number,
     maxBytes: number = Infinity,
     isReverse: boolean = false
   ): Promise<readonly StoreEntry[]> {
-    const tree = this.#open()
     const entries: StoreEntry[] = []
-    if (limit <= 0 || tree.size === 0) return entries
+    this.visit(range, limit, maxBytes, isReverse, (key, value) => entries.push([copyBytes(key), value]))
+    return entries
+  }
+
+  visit(
+    { gte, lt }: StoreRange,
+    limit: number,
+    maxBytes: number,
+    isReverse: boolean,
+    take: (key: Uint8Array, value: Uint8Array) => void
+  ): void {
+    const tree = this.#open()
+    if (limit <= 0 || tree.size === 0) return
     const from = toLatin1(gte)
     const end = lt && toLatin1(lt)
+    let key = EMPTY_BYTES
     let bytes = 0
+    let count = 0
     /** Whether there is room for more. */
-    const take = (name: string, { value }: Cell): boolean => {
-      entries.push([fromLatin1(name), value])
+    const visited = (name: string, { value }: Cell): boolean => {
+      if (key.length !== name.length) key = new Uint8Array(name.length)
+      for (let i = 0; i < name.length; i++) key[i] = name.charCodeAt(i)
+      take(key, value)
       bytes += name.length + value.length
-      return entries.length < limit && bytes < maxBytes
+      return ++count < limit && bytes < maxBytes
     }
     if (isReverse) {
-      for (const [name, cell] of tree.entriesReversed(end, undefined, true)) if (name < from || !take(name, cell)) break
+      for (const [name, cell] of tree.entriesReversed(end, undefined, true))
+        if (name < from || !visited(name, cell)) break
     } else {
-      const stop = (name: string, cell: Cell): typeof STOP | undefined => (take(name, cell) ? undefined : STOP)
+      const stop = (name: string, cell: Cell): typeof STOP | undefined => (visited(name, cell) ? undefined : STOP)
       tree.editRange(from, end ?? tree.maxKey()!, end === undefined, stop)
     }
-    return entries
   }
 
   /** What is written after the call stays. */

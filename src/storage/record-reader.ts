@@ -9,15 +9,27 @@ import {
   decodeDataKey,
   PARTITION_MAX,
   partitionRange,
+  keyAtOf,
   keyOf,
   keyspaceRange,
   partitionRangeAfter
 } from './key-layout.ts'
 import type { RecordCache } from './record-cache.ts'
 import type { RecordForm } from './record-form.ts'
-import type { RangeOptions, RangePart, RangeRow, Read, RecordKey, StoredRecord } from './record-store.ts'
+import type { PackedRows } from '../codec/packed-rows.ts'
+import type {
+  PackedPart,
+  PackedPlace,
+  PackOptions,
+  RangeOptions,
+  RangePart,
+  RangeRow,
+  Read,
+  RecordKey,
+  StoredRecord
+} from './record-store.ts'
 import { storageError } from './storage-error.ts'
-import type { Store } from './store.ts'
+import type { Store, StoreEntry } from './store.ts'
 
 /** What a reader needs. */
 export interface RecordReaderDeps {
@@ -104,26 +116,37 @@ export class RecordReader {
     partition: PartitionId,
     keyspace: Uint8Array,
     range: ByteRange,
-    { limit, maxBytes, isReverse }: RangeOptions
+    options: RangeOptions
   ): Promise<RangePart> {
-    const entries = await this.#deps.store.page(keyspaceRange(partition, keyspace, range), limit, maxBytes, isReverse)
+    const { entries, rest } = await this.#entries(partition, keyspace, range, options)
     const rows: RangeRow[] = []
-    let bytes = 0
-    let taken = 0
-    for (; taken < entries.length && bytes < maxBytes; taken++) {
-      const [storeKey, value] = entries[taken]!
-      bytes += storeKey.length + value.length
-      const record = this.#intact(storeKey, value)
-      if (record !== undefined) {
-        rows.push({ key: keyOf(storeKey), record })
-        continue
-      }
-      const again = await this.#lookAgain(storeKey).catch(asFailure)
-      // What is no longer there is no row any more.
-      if (again !== undefined) rows.push({ key: keyOf(storeKey), record: again instanceof Error ? undefined : again })
+    for (const [key, value] of entries) {
+      const record = this.#intact(key, value) ?? (await this.#lookAgain(key).catch(asFailure))
+      if (record !== undefined) rows.push({ key: keyOf(key), record: record instanceof Error ? undefined : record })
     }
-    const isAll = taken === entries.length && taken < limit && bytes < maxBytes
-    return { rows, rest: isAll ? undefined : restAfter(range, keyOf(entries[taken - 1]![0]), isReverse) }
+    return { rows, rest }
+  }
+
+  /** See {@link RecordStore.pack}. */
+  async pack(rows: PackedRows, place: PackedPlace, options: PackOptions): Promise<PackedPart> {
+    const visited = this.#visited(rows, place, options)
+    if (visited !== undefined) return visited
+    const { partition, keyspace, range } = place
+    const { entries, rest } = await this.#entries(partition, keyspace, range, options)
+    const records: Read[] = []
+    for (const [key, value] of entries)
+      records.push(this.#intact(key, value) ?? (await this.#lookAgain(key).catch(asFailure)))
+    // In one go: what is gathered of other ranges at the same time may not come in between.
+    const from = rows.length
+    const { wholeBytesMax } = options
+    for (let i = 0; i < entries.length; i++) {
+      const record = records[i]
+      // What is no longer there is no row any more.
+      if (record === undefined) continue
+      const [key] = entries[i]!
+      rows.append(key, keyAtOf(key), record instanceof Error ? undefined : record, rows.size >= wholeBytesMax)
+    }
+    return { from, to: rows.length, rest }
   }
 
   /** See {@link RecordStore.partitions}. */
@@ -139,6 +162,52 @@ export class RecordReader {
       from = partition + 1
     }
     return found
+  }
+
+  /** As {@link RecordReader.pack} from a store that can be visited; `undefined` where something is damaged. */
+  #visited(
+    rows: PackedRows,
+    { partition, keyspace, range }: PackedPlace,
+    { limit, maxBytes, isReverse, wholeBytesMax }: PackOptions
+  ): PackedPart | undefined {
+    const { store } = this.#deps
+    if (store.visit === undefined) return undefined
+    const from = rows.length
+    let bytes = 0
+    let isIntact = true
+    store.visit(keyspaceRange(partition, keyspace, range), limit, maxBytes, isReverse, (key, value) => {
+      const record = this.#intact(key, value)
+      if (record === undefined) isIntact = false
+      else rows.append(key, keyAtOf(key), record, rows.size >= wholeBytesMax)
+      bytes += key.length + value.length
+    })
+    const to = rows.length
+    const isAll = to - from < limit && bytes < maxBytes
+    if (isIntact) return { from, to, rest: isAll ? undefined : restAfter(range, rows.keyAt(to - 1), isReverse) }
+    rows.truncate(from)
+    return undefined
+  }
+
+  /** What the store has of a range, and what of the range that leaves. */
+  async #entries(
+    partition: PartitionId,
+    keyspace: Uint8Array,
+    range: ByteRange,
+    { limit, maxBytes, isReverse }: RangeOptions
+  ): Promise<{ readonly entries: readonly StoreEntry[]; readonly rest: ByteRange | undefined }> {
+    const { store } = this.#deps
+    const entries = await store.page(keyspaceRange(partition, keyspace, range), limit, maxBytes, isReverse)
+    let bytes = 0
+    let taken = 0
+    for (; taken < entries.length && bytes < maxBytes; taken++) {
+      const [storeKey, value] = entries[taken]!
+      bytes += storeKey.length + value.length
+    }
+    const isAll = taken === entries.length && taken < limit && bytes < maxBytes
+    return {
+      entries: taken === entries.length ? entries : entries.slice(0, taken),
+      rest: isAll ? undefined : restAfter(range, keyOf(entries[taken - 1]![0]), isReverse)
+    }
   }
 
   #getCached(key: Uint8Array, cache: RecordCache): RecordBytes | undefined | Promise<RecordBytes | undefined> {

@@ -4,6 +4,7 @@ import type { ByteRange } from '../model/key-range.ts'
 import type { Stamp } from '../model/stamp.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { PartitionId } from '../model/partition.ts'
+import type { PackedRows } from '../codec/packed-rows.ts'
 import type { Mint } from './sibling-door.ts'
 
 /** Where a record lives. */
@@ -61,6 +62,29 @@ export interface RangeRow {
   readonly key: Uint8Array
   /** `undefined` when it is damaged. */
   readonly record: RecordBytes | undefined
+}
+
+/** What is packed. */
+export interface PackedPlace {
+  readonly partition: PartitionId
+  readonly keyspace: Uint8Array
+  readonly range: ByteRange
+}
+
+/** How much of a range is packed at a time. */
+export interface PackOptions extends RangeOptions {
+  /** From when on all but the value of a record is enough: once so many bytes were gathered. 0: of every record. */
+  readonly wholeBytesMax: number
+}
+
+/** A part of a range that was packed. */
+export interface PackedPart {
+  /** Its rows are those from here up to */
+  readonly from: number
+  /** here. */
+  readonly to: number
+  /** As of {@link RangePart}. */
+  readonly rest: ByteRange | undefined
 }
 
 /** A record with its place, as a copy or a scan sees it. */
@@ -174,6 +198,8 @@ export interface RecordStore {
    * one that reaches `maxBytes` (keys and records).
    */
   range(partition: PartitionId, keyspace: Uint8Array, range: ByteRange, options: RangeOptions): Promise<RangePart>
+  /** As {@link RecordStore.range}, with the rows copied behind those that were gathered before. */
+  pack(rows: PackedRows, where: PackedPlace, options: PackOptions): Promise<PackedPart>
   /** Partitions of which there is any record, in order. */
   partitions(): Promise<readonly PartitionId[]>
   /**

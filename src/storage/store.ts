@@ -49,6 +49,19 @@ export interface Store {
    * been read.
    */
   page(range: StoreRange, limit: number, maxBytes?: number, isReverse?: boolean): Promise<readonly StoreEntry[]>
+  /**
+   * As {@link Store.page}, for stores that are spared something by it: within the call, and each entry by itself. The array of
+   * the key is lent: the next entry has its key in the same one.
+   *
+   * @throws what reading fails with
+   */
+  visit?(
+    range: StoreRange,
+    limit: number,
+    maxBytes: number,
+    isReverse: boolean,
+    take: (key: Uint8Array, value: Uint8Array) => void
+  ): void
   /** Deletes a range. Not atomic: after a crash a part may be left. */
   clear(range: StoreRange): Promise<void>
   /** Idempotent. */

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import { abortError, onAbort } from '../base/abort.ts'
 import { createDeferred, type Deferred } from '../base/deferred.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
@@ -66,8 +65,6 @@ export class Links {
   constructor(deps: LinksDeps) {
     const { host, clock, logger, counters, hello, check, epoch, tag, handlerOf } = deps
     const wheel = new TimerWheel(clock)
-    // Many links may be opening at the same time; each takes its listener away again.
-    setMaxListeners(0, this.#abort.signal)
     this.#deps = deps
     this.#refusals = new RefusalLog(clock, logger)
     this.#rpcDeps = {

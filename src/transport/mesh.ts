@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import { onAbort, throwIfAborted } from '../base/abort.ts'
 import { Emitter } from '../base/emitter.ts'
 import { isKilovoltError, KilovoltError, messageOf } from '../base/errors.ts'
@@ -63,8 +62,6 @@ export class Mesh implements Transport {
     const { host, clock, random, logger, hello, check } = deps
     this.#deps = deps
     const { life } = host
-    // Each dial under way listens to it, and there may be as many as peers.
-    setMaxListeners(0, this.#abort.signal)
     this.#redialer = new Redialer({
       self: host.self,
       clock,

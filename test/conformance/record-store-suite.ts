@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { toHex, utf8 } from '../../src/base/bytes.ts'
-import { encodeRecord, recordValue, type RecordBytes } from '../../src/model/record.ts'
+import { compareBytes, toHex, utf8 } from '../../src/base/bytes.ts'
+import { encodeRecord, recordHead, recordValue, type RecordBytes } from '../../src/model/record.ts'
 import type { Actor } from '../../src/model/node-id.ts'
 import type { ByteRange } from '../../src/model/key-range.ts'
 import { minted, valuesIn } from '../support/siblings.ts'
-import type { ApplyResult, Read, RecordKey, RecordStore } from '../../src/storage/record-store.ts'
+import { PackedRows } from '../../src/codec/packed-rows.ts'
+import type { ApplyResult, RangePart, Read, RecordKey, RecordStore } from '../../src/storage/record-store.ts'
 
 /** A record store to test. */
 export interface RecordStoreUnderTest {
@@ -209,9 +210,23 @@ export function describeRecordStore(create: () => Promise<RecordStoreUnderTest>)
     const read = async (from: string, to: string | undefined, isReverse: boolean, more = {}): Promise<string> => {
       let rest: ByteRange | undefined = { from: utf8(from), to: to === undefined ? undefined : utf8(to) }
       const parts: string[] = []
+      const options = { limit: 100, maxBytes: Infinity, isReverse, ...more }
+      const packed = PackedRows.gather()
+      const wholeBytesMax = isReverse ? 0 : Infinity
       while (rest !== undefined) {
-        const part = await records.range(7, utf8('ks'), rest, { limit: 100, maxBytes: Infinity, isReverse, ...more })
+        const part: RangePart = await records.range(7, utf8('ks'), rest, options)
         parts.push(part.rows.map(({ key }) => Buffer.from(key).toString()).join(' '))
+        const where = { partition: 7, keyspace: utf8('ks'), range: rest }
+        const same = await records.pack(packed, where, { ...options, wholeBytesMax })
+        assert.deepEqual(same.rest, part.rest)
+        assert.equal(same.to, packed.length)
+        assert.equal(same.to - same.from, part.rows.length)
+        for (const [i, row] of part.rows.entries()) {
+          const held = isReverse ? recordHead(row.record!) : row.record!
+          assert.equal(compareBytes(packed.keyAt(same.from + i), row.key), 0)
+          assert.equal(compareBytes(packed.recordAt(same.from + i)!, held), 0)
+          assert.equal(packed.isHead(same.from + i), isReverse)
+        }
         rest = part.rest
       }
       return parts.join('|')

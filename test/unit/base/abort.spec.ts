@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { throwIfStopped, unlessAborted } from '../../../src/base/abort.ts'
+import { getEventListeners } from 'node:events'
+import { onAbort, throwIfStopped, unlessAborted } from '../../../src/base/abort.ts'
 import { createDeferred } from '../../../src/base/deferred.ts'
 
 const given = (): Error => new Error('given up')
@@ -30,5 +31,36 @@ describe('a node that stops', () => {
     throwIfStopped(abort.signal)
     abort.abort(given())
     assert.throws(() => throwIfStopped(abort.signal), { name: 'KilovoltError', code: 'KV_NODE_STOPPED' })
+  })
+})
+
+describe('those who wait for a signal', () => {
+  it('are called once and in turn, share one listener, and leave none behind', () => {
+    const abort = new AbortController()
+    const { signal } = abort
+    const called: string[] = []
+    const call = (name: string) => (): void => void called.push(name)
+    const listeners = (): number => getEventListeners(signal, 'abort').length
+    const forget = ['a', 'b', 'c'].map(name => onAbort(signal, call(name)))
+    assert.equal(listeners(), 1)
+    forget[1]!()
+    forget[1]!()
+    forget[0]!()
+    forget[2]!()
+    assert.equal(listeners(), 0)
+    const last = onAbort(signal, call('f'))
+    onAbort(signal, () => {
+      called.push('d')
+      last()
+    })
+    onAbort(signal, call('e'))
+    last()
+    const first = onAbort(signal, call('g'))
+    abort.abort()
+    first()
+    assert.deepEqual(called, ['d', 'e', 'g'])
+    onAbort(signal, call('late'))
+    assert.deepEqual(called.at(-1), 'late')
+    assert.equal(listeners(), 0)
   })
 })

@@ -42,13 +42,7 @@ import {
   type IndexPage,
   type IndexRequest
 } from '../../../src/replication/index-wire.ts'
-import {
-  decodeScan,
-  encodePage,
-  encodeScan,
-  type ScanPage,
-  type ScanRequest
-} from '../../../src/replication/scan-wire.ts'
+import { decodeScan, encodeScan, type ScanRequest } from '../../../src/replication/scan-wire.ts'
 import {
   decodeRewind,
   decodeRewindReply,
@@ -64,7 +58,7 @@ import { Packing } from '../../../src/node/packing.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
 import { systemClock } from '../../../src/runtime/system-clock.ts'
 import { loadZstd } from '../../../src/runtime/zstd.ts'
-import { pageOf } from '../../support/scan-pages.ts'
+import { bytesOf, pageOf, type PageOfObjects } from '../../support/scan-pages.ts'
 
 const folder = new URL('../../fixtures/wire/v1/', import.meta.url)
 
@@ -157,7 +151,7 @@ const scan: ScanRequest = {
   restMaxMs: 0
 }
 const rests: ScanRequest = { ...scan, restMaxMs: 250 }
-const page: ScanPage = {
+const page: PageOfObjects = {
   epoch: 300,
   refused: [259],
   rows: [
@@ -276,7 +270,7 @@ const bundles: Readonly<Record<string, Bundled>> = {
   'mint-reply': { bytes: () => encodeMintReply(mintReply), decode: decodeMintReply, content: mintReply },
   index: { bytes: () => encodeIndexRequest(query), decode: decodeIndexRequest, content: query },
   'index-reply': { bytes: () => encodeIndexPage(found), decode: decodeIndexPage, content: found },
-  'scan-reply': { bytes: () => encodePage(page), decode: pageOf, content: page }
+  'scan-reply': { bytes: () => bytesOf(page), decode: pageOf, content: page }
 }
 
 const trees = ['hash-tree', 'hash-tree-digest', 'hash-tree-root']

@@ -8,6 +8,7 @@ import type { BackendOptions, BackendScan, BackendScanForm, BackendSource } from
 import type { Scan, ScanOptions } from '../../../src/node/keyspace.ts'
 import type { KeyspaceOptions } from '../../../src/node/keyspace-options.ts'
 import { NodeKeyspace } from '../../../src/node/node-keyspace.ts'
+import { found } from '../../support/scan-pages.ts'
 
 /** A page that was asked for. */
 interface Asked {
@@ -49,14 +50,14 @@ class RowsBackend {
       next: async rows => {
         this.asked.push({ rows, options })
         if (this.asked.length > this.failAfter) throw new KilovoltError('KV_QUORUM_NOT_REACHED', 'too few')
-        const found = [...this.#rows]
+        const entries = [...this.#rows]
           .map(([key, record]) => ({ key: Buffer.from(key), record }))
           .filter(({ key }) => compareBytes(key, left.from) >= 0)
           .filter(({ key }) => left.to === undefined || compareBytes(key, left.to) < 0)
           .sort((a, b) => compareBytes(a.key, b.key) * (form.isReverse ? -1 : 1))
           .slice(0, rows)
-        if (found.length > 0) left = restAfter(left, found.at(-1)!.key, form.isReverse)
-        return found
+        if (entries.length > 0) left = restAfter(left, entries.at(-1)!.key, form.isReverse)
+        return found(entries)
       },
       breathe: () => {
         this.looks++

@@ -404,6 +404,7 @@ export class Bench {
       flushed: async () => {},
       page: async () => [],
       range: async () => ({ rows: [], rest: undefined }),
+      pack: async rows => ({ from: rows.length, to: rows.length, rest: undefined }),
       partitions: async () => [],
       dropPartition: async () => {},
       stats: () => ({ applied: 0, stale: 0, batches: 0, pending: 0, corrupt: 0, corruptLeft: 0, cache: NO_CACHE })

@@ -7,7 +7,7 @@ import { encodeRecord, type RecordBytes } from '../../../src/model/record.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Topology } from '../../../src/placement/topology.ts'
 import { ScanServer } from '../../../src/replication/scan-server.ts'
-import type { ScanPage, ScanRequest } from '../../../src/replication/scan-wire.ts'
+import type { ScanRequest } from '../../../src/replication/scan-wire.ts'
 import { pause } from '../../../src/runtime/clock.ts'
 import { Slicer } from '../../../src/runtime/slices.ts'
 import { systemClock } from '../../../src/runtime/system-clock.ts'
@@ -15,7 +15,7 @@ import { ApplyLoop } from '../../../src/storage/apply-loop.ts'
 import { LevelStore } from '../../../src/storage/level-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
 import { apply } from '../../conformance/record-store-suite.ts'
-import { pageOf } from '../../support/scan-pages.ts'
+import { type PageOfObjects, unpacked } from '../../support/scan-pages.ts'
 import { store, topology } from '../cluster/fixtures.ts'
 import { ACTOR, record, tombstone } from './bench.ts'
 
@@ -42,9 +42,9 @@ describe('a node that is asked for pages', () => {
         self: store(1),
         records: {
           get: key => records.get(key),
-          range: async (...where) => {
+          pack: async (...where) => {
             await held
-            const part = await records.range(...where)
+            const part = await records.pack(...where)
             meanwhile?.()
             return part
           }
@@ -70,7 +70,7 @@ describe('a node that is asked for pages', () => {
     await Promise.all(puts)
   }
 
-  function ask(more: Partial<ScanRequest> = {}, epoch = EPOCH): Promise<ScanPage> {
+  function ask(more: Partial<ScanRequest> = {}, epoch = EPOCH): Promise<PageOfObjects> {
     const request: ScanRequest = {
       keyspace: KEYSPACE,
       range: ALL_KEYS,
@@ -84,8 +84,8 @@ describe('a node that is asked for pages', () => {
       ...more
     }
     return new Promise((resolve, reject) => {
-      server.page(request, epoch, (error: KilovoltError | undefined, body) =>
-        error === undefined ? resolve(pageOf(body!)) : reject(error)
+      server.page(request, epoch, (error: KilovoltError | undefined, page) =>
+        error === undefined ? resolve({ ...page!, rows: unpacked(page!.rows) }) : reject(error)
       )
     })
   }
@@ -208,10 +208,10 @@ describe('a node that is asked for pages', () => {
         self: store(1),
         records: {
           get: key => records.get(key),
-          range: async (...where) => {
+          pack: async (...where) => {
             // The database of a machine on which reading takes its time.
             await pause(clock, 1)
-            return records.range(...where)
+            return records.pack(...where)
           }
         },
         clock,

@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict'
 import { MemoryLevel } from 'memory-level'
 import { KilovoltError } from '../../../src/base/errors.ts'
+import { ALL_KEYS } from '../../../src/model/key-range.ts'
+import { systemClock } from '../../../src/runtime/system-clock.ts'
 import { Damage } from '../../../src/storage/damage.ts'
 import { dataKey } from '../../../src/storage/key-layout.ts'
 import { LevelStore } from '../../../src/storage/level-store.ts'
+import { MemoryStore } from '../../../src/storage/memory-store.ts'
+import { PackedRows } from '../../../src/codec/packed-rows.ts'
 import { SEALED } from '../../../src/storage/record-form.ts'
 import { RecordReader } from '../../../src/storage/record-reader.ts'
 import type { Read, RecordKey } from '../../../src/storage/record-store.ts'
+import type { Store } from '../../../src/storage/store.ts'
 import { place, record, valueOf } from '../../conformance/record-store-suite.ts'
 import { flipBit } from '../../support/flip-bit.ts'
 import { GatedStore } from '../../support/gated-store.ts'
@@ -100,3 +105,40 @@ for (const [title, syncReadsMax] of [
     })
   })
 }
+
+describe('a reader of records that packs a range', () => {
+  for (const [title, open] of [
+    ['is visited', async () => new MemoryStore(systemClock)],
+    ['is read page by page', async () => LevelStore.open(new MemoryLevel())]
+  ] as const) {
+    it(`has what is damaged in its place, of a store that ${title}`, async () => {
+      const store: Store = await open()
+      assert.equal(store.visit !== undefined, title === 'is visited')
+      const damage = new Damage()
+      const reader = new RecordReader({
+        store,
+        form: SEALED,
+        damage,
+        assertOpen: () => {},
+        isWritingUnit: () => false
+      })
+      for (const at of KEYS) {
+        const value = SEALED.seal(storeKey(at), record(1, Buffer.from(at.key).toString()))
+        await store.batch([{ key: storeKey(at), value }], { sync: false })
+      }
+      await flipBit(store, storeKey(KEYS[1]!))
+      const rows = PackedRows.gather()
+      const where = { partition: 1, keyspace: KEYS[0]!.keyspace, range: ALL_KEYS }
+      const options = { limit: 3, maxBytes: Infinity, isReverse: false, wholeBytesMax: Infinity }
+      const first = await reader.pack(rows, where, options)
+      assert.deepEqual([first.from, first.to], [0, 3])
+      const rest = await reader.pack(rows, { ...where, range: first.rest! }, options)
+      assert.deepEqual([rest.from, rest.to, rest.rest], [3, 4, undefined])
+      const found = Array.from({ length: 4 }, (_, i) => `${Buffer.from(rows.keyAt(i)).toString()} ${rows.isDamaged(i)}`)
+      assert.deepEqual(found, ['a false', 'b true', 'c false', 'nothing false'])
+      assert.equal(valueOf(rows.recordAt(2)), 'c')
+      assert.equal(damage.found, 1)
+      await store.close()
+    })
+  }
+})
