@@ -6,7 +6,7 @@ import type { PartitionId } from '../model/partition.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { Slices } from '../runtime/slices.ts'
 import { PackedRows } from '../codec/packed-rows.ts'
-import type { RangeOptions, RecordStore } from '../storage/record-store.ts'
+import type { PackedPart, PackOptions, RecordStore } from '../storage/record-store.ts'
 import { KeyRank } from './key-rank.ts'
 import type { ScanRequest } from './scan-wire.ts'
 
@@ -50,6 +50,12 @@ class Source {
     this.isWhole = isWhole
     this.rest = rest
   }
+
+  take({ from, to, rest }: PackedPart): void {
+    this.at = from
+    this.end = to
+    this.rest = rest
+  }
 }
 
 /**
@@ -61,7 +67,9 @@ class Source {
 export class PageReader {
   readonly #deps: PageDeps
   readonly #request: ScanRequest
-  readonly #share: RangeOptions
+  /** How much of a partition is read at a time, of those whose records are wanted whole, and of the others. */
+  readonly #ofWhole: PackOptions
+  readonly #ofHeads: PackOptions
   readonly #heap: Heap<Source>
   /** All that has been read, in the order in which it was. */
   readonly #read: PackedRows
@@ -72,11 +80,10 @@ export class PageReader {
     const { isReverse, rows, bytes, whole, heads } = request
     const sources = Math.max(1, whole.length + heads.length)
     const share = rows / sources
-    this.#share = {
-      limit: Math.min(rows, Math.ceil(share + Math.sqrt(share)) + 1),
-      maxBytes: Math.ceil((2 * bytes) / sources),
-      isReverse
-    }
+    const limit = Math.min(rows, Math.ceil(share + Math.sqrt(share)) + 1)
+    const maxBytes = Math.ceil((2 * bytes) / sources)
+    this.#ofWhole = { limit, maxBytes, isReverse, wholeBytesMax: WAITING_BYTES_MAX }
+    this.#ofHeads = { limit, maxBytes, isReverse, wholeBytesMax: 0 }
     const direction = isReverse ? -1 : 1
     const read = (this.#read = deps.room)
     this.#heap = new Heap<Source>((a, b) =>
@@ -92,13 +99,19 @@ export class PageReader {
       ...heads.map(partition => new Source(partition, false, range))
     ]
     for (let i = 0; i < sources.length; i += READS_AT_ONCE) {
-      await Promise.all(sources.slice(i, i + READS_AT_ONCE).map(source => this.#load(source)))
+      const reads: Promise<void>[] = []
+      for (let k = i; k < Math.min(i + READS_AT_ONCE, sources.length); k++) {
+        const loading = this.#load(sources[k]!)
+        if (loading !== undefined) reads.push(loading)
+      }
+      if (reads.length > 0) await Promise.all(reads)
       await this.#deps.slices.breathe()
     }
     const found = sources.filter(({ at, end }) => at < end)
     if (found.length === 0) return NO_ROWS
     const read = this.#read
-    const ends = found.flatMap(({ at, end }) => [read.keyAt(at), read.keyAt(end - 1)])
+    const ends: Uint8Array[] = []
+    for (const { at, end } of found) ends.push(read.keyAt(at), read.keyAt(end - 1))
     const rank = new KeyRank(ends, this.#request.isReverse)
     for (const source of found) this.#enter(source, rank)
     return this.#merge(rank)
@@ -125,7 +138,8 @@ export class PageReader {
         this.#heap.settle()
       } else {
         this.#heap.pop()
-        await this.#load(source)
+        const loading = this.#load(source)
+        if (loading !== undefined) await loading
         if (source.at < source.end) this.#enter(source, rank)
       }
       if (rows.length % LOOK_EVERY === 0) await this.#deps.slices.breathe()
@@ -146,19 +160,22 @@ export class PageReader {
     return rank.of(read.bytes, read.keyFrom(at), read.keyTo(at))
   }
 
-  /** Reads on in a partition; no rows when it is at its end. */
-  async #load(source: Source): Promise<void> {
-    const { records } = this.#deps
+  /** Reads on in a partition; no rows when it is at its end. A promise only where that has to be waited for. */
+  #load(source: Source): Promise<void> | undefined {
     const { keyspace } = this.#request
-    const options = { ...this.#share, wholeBytesMax: source.isWhole ? WAITING_BYTES_MAX : 0 }
     source.at = source.end = 0
     while (source.rest !== undefined && source.at === source.end) {
-      const where = { partition: source.partition, keyspace, range: source.rest }
-      const { from, to, rest } = await records.pack(this.#read, where, options)
-      source.at = from
-      source.end = to
-      source.rest = rest
+      const place = { partition: source.partition, keyspace, range: source.rest }
+      const part = this.#deps.records.pack(this.#read, place, source.isWhole ? this.#ofWhole : this.#ofHeads)
+      if (part instanceof Promise) return part.then(found => this.#loaded(source, found))
+      source.take(part)
     }
+    return undefined
+  }
+
+  #loaded(source: Source, part: PackedPart): Promise<void> | undefined {
+    source.take(part)
+    return source.at < source.end ? undefined : this.#load(source)
   }
 
   /** Fetches what was left out, until the page is full of it. What is no longer there is no row any more. */

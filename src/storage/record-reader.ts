@@ -128,10 +128,19 @@ export class RecordReader {
   }
 
   /** See {@link RecordStore.pack}. */
-  async pack(rows: PackedRows, place: PackedPlace, options: PackOptions): Promise<PackedPart> {
-    const visited = this.#visited(rows, place, options)
-    if (visited !== undefined) return visited
-    const { partition, keyspace, range } = place
+  pack(rows: PackedRows, place: PackedPlace, options: PackOptions): PackedPart | Promise<PackedPart> {
+    try {
+      return this.#visited(rows, place, options) ?? this.#packLater(rows, place, options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  async #packLater(
+    rows: PackedRows,
+    { partition, keyspace, range }: PackedPlace,
+    options: PackOptions
+  ): Promise<PackedPart> {
     const { entries, rest } = await this.#entries(partition, keyspace, range, options)
     const records: Read[] = []
     for (const [key, value] of entries)

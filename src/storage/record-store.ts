@@ -198,8 +198,8 @@ export interface RecordStore {
    * one that reaches `maxBytes` (keys and records).
    */
   range(partition: PartitionId, keyspace: Uint8Array, range: ByteRange, options: RangeOptions): Promise<RangePart>
-  /** As {@link RecordStore.range}, with the rows copied behind those that were gathered before. */
-  pack(rows: PackedRows, where: PackedPlace, options: PackOptions): Promise<PackedPart>
+  /** As {@link RecordStore.range}, with the rows copied behind those that were gathered before; at once where the store can. */
+  pack(rows: PackedRows, where: PackedPlace, options: PackOptions): PackedPart | Promise<PackedPart>
   /** Partitions of which there is any record, in order. */
   partitions(): Promise<readonly PartitionId[]>
   /**
