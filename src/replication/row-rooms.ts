@@ -14,14 +14,19 @@ export class RowRooms {
   #rows = 0
   #bytes = 0
 
-  /** A room that is given back by {@link RowRooms.giveBack}. */
-  lend(): PackedRows {
-    return this.#spare.pop() ?? this.give()
+  /**
+   * A room that is given back by {@link RowRooms.giveBack}.
+   *
+   * @param most - rows that may be gathered there
+   */
+  lend(most: number): PackedRows {
+    return this.#spare.pop() ?? this.give(most)
   }
 
   /** A room for good. */
-  give(): PackedRows {
-    return PackedRows.gather(this.#rows, this.#bytes)
+  give(most: number): PackedRows {
+    const rows = Math.min(this.#rows, most)
+    return PackedRows.gather(rows, rows === 0 ? 0 : (this.#bytes * rows) / this.#rows)
   }
 
   /** To be called with what a page has taken. */

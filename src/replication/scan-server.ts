@@ -68,7 +68,7 @@ export class ScanServer {
       }
       const read = async (): Promise<Uint8Array> => {
         const slices = this.#slices(request)
-        const room = this.#rooms.lend()
+        const room = this.#rooms.lend(mostRows(request))
         const body = await slices.run(pageEncoding(await this.#read(request, message.epoch, slices, room)))
         this.#rooms.giveBack(room)
         return body
@@ -82,7 +82,8 @@ export class ScanServer {
 
   /** The next rows of some partitions. */
   page(request: ScanRequest, epoch: number, done: ReplicaDone<ScanPage>): void {
-    const read = (): Promise<ScanPage> => this.#read(request, epoch, this.#slices(request), this.#rooms.give())
+    const read = (): Promise<ScanPage> =>
+      this.#read(request, epoch, this.#slices(request), this.#rooms.give(mostRows(request)))
     this.#enter(request, epoch, read, done)
   }
 
@@ -163,6 +164,11 @@ export class ScanServer {
     if (exempt) return row.slots.includes(self)
     return isRowReplica(row, self) && !(rules.fenceRequests && epoch < row.rowEpoch)
   }
+}
+
+/** How many rows are read for a page, most often: of each partition its share, and a little more. */
+function mostRows({ rows, whole, heads }: ScanRequest): number {
+  return 2 * (rows + whole.length + heads.length)
 }
 
 function overloaded(): KilovoltError {
