@@ -1,6 +1,6 @@
 import { compareBytes } from '../base/bytes.ts'
 import type { Writer } from './writer.ts'
-import { headBytesOf, isPlainRecord, type RecordBytes, recordHlc } from '../model/record.ts'
+import { headBytesOf, isPlainRecord, type RecordBytes, recordHlcAt } from '../model/record.ts'
 
 /** What follows the key in place of the length of a record, of one that is damaged: the length of a head of nothing. */
 export const DAMAGED = 1
@@ -145,7 +145,7 @@ export class PackedRows {
 
   /** Time of a record that is not damaged. */
   hlcAt(row: number): number {
-    return recordHlc(this.#bytes, this.#places[row * PLACES + 2])
+    return recordHlcAt(this.#bytes, this.#places[row * PLACES + 2]!)
   }
 
   /** Bytes of a key and its record. */

@@ -216,8 +216,13 @@ export function isTombstone(record: RecordBytes): boolean {
 }
 
 /** Hybrid time of the record. */
-export function recordHlc(record: RecordBytes, at: number = 0): number {
-  return readUint(record, at + HLC_AT, 7)
+export function recordHlc(record: RecordBytes): number {
+  return readUint(record, HLC_AT, 7)
+}
+
+/** The same, of a record that lies somewhere in these bytes. */
+export function recordHlcAt(bytes: Uint8Array, at: number): number {
+  return readUint(bytes, at + HLC_AT, 7)
 }
 
 /** Version of the record. */
