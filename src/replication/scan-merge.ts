@@ -46,7 +46,7 @@ export class ScanMerge {
   /** What every stream has passed; `undefined`: the end. */
   readonly passed: Uint8Array | undefined
   /** The keys of which somebody holds a value, in order, each with its record. */
-  readonly rows = new RowList()
+  readonly rows: RowList = new RowList()
   /** Of those the ones on which not all who were asked agree: they have to be read by themselves. Rising. */
   readonly disputed: number[] = []
 
