@@ -74,8 +74,9 @@ describe('clusters that were founded apart', function () {
     await small.kill()
     const again = await ProcessNode.start({ folder: path, bootstrap: [large.addresses[0]!] })
     processes.push(again)
-    await until('one cluster of four', 40_000, () => upIn(large) === 4)
-    await Promise.all([large, second, between].map(node => node.settled()))
+    const others = [large, second, between]
+    await until('one cluster of four', 40_000, () => others.every(node => upIn(node) === 4))
+    await Promise.all([...others.map(node => node.settled()), again.settled()])
     let missing = 0
     for (let i = 0; i < records; i++) if ((await second.get(`small${i}`)) !== i) missing++
     assert.equal(missing, 0)
