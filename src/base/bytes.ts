@@ -127,14 +127,6 @@ export function toLatin1(bytes: Uint8Array): string {
   return latin1Slice.call(bytes, 0, bytes.length)
 }
 
-/** The bytes of such a text. */
-export function fromLatin1(text: string): Uint8Array {
-  const { length } = text
-  const bytes = new Uint8Array(length)
-  for (let i = 0; i < length; i++) bytes[i] = text.charCodeAt(i)
-  return bytes
-}
-
 const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 /** Lower-case hexadecimal text. */
