@@ -25,7 +25,7 @@ export interface EntryDeps {
   readonly random: Random
   readonly logger: Logger
   readonly log: Pick<MetaLog, 'topology' | 'epoch'>
-  readonly former: Pick<Former, 'isEmpty' | 'clear'>
+  readonly former: Pick<Former, 'clusters' | 'isEmpty' | 'remove'>
   readonly peers: Pick<MetaPeers, 'join'>
   readonly tenure: () => Tenure
   /** Aborted when the node stops. */
@@ -115,7 +115,7 @@ export class Entry {
     const { tenure, former, become } = this.#deps
     become('joining')
     await tenure().found(this.#founding())
-    await former.clear()
+    await former.remove(former.clusters)
     become('member')
   }
 

@@ -15,6 +15,8 @@ const FORMER_KEY = metaKey(Uint8Array.of(1))
 export class Former {
   readonly #store: Store
   #clusters: readonly ClusterId[] = []
+  /** One change after another, each of what the one before has left: what is added meanwhile stays. */
+  #changing: Promise<void> = Promise.resolve()
 
   constructor(store: Store) {
     this.#store = store
@@ -39,27 +41,28 @@ export class Former {
   }
 
   /** Resolves when no restart forgets it. @throws KilovoltError `KV_STORAGE` */
-  async add(cluster: ClusterId): Promise<void> {
-    if (!this.has(cluster)) await this.#write([...this.#clusters, cluster])
+  add(cluster: ClusterId): Promise<void> {
+    return this.#change(clusters => [...clusters.filter(other => other !== cluster), cluster])
   }
 
-  /** The cluster goes on in the one that this node is in, so what the store holds of it is in its place. @throws KilovoltError `KV_STORAGE` */
-  async remove(cluster: ClusterId): Promise<void> {
-    if (this.has(cluster)) await this.#write(this.#clusters.filter(other => other !== cluster))
+  /** What the store holds of these clusters is in its place. @throws KilovoltError `KV_STORAGE` */
+  remove(gone: readonly ClusterId[]): Promise<void> {
+    return this.#change(clusters => clusters.filter(cluster => !gone.includes(cluster)))
   }
 
-  /** All that was brought along is in its place. @throws KilovoltError `KV_STORAGE` */
-  async clear(): Promise<void> {
-    if (!this.isEmpty) await this.#write([])
-  }
-
-  async #write(clusters: readonly ClusterId[]): Promise<void> {
-    const change: StoreChange =
-      clusters.length === 0
-        ? { key: FORMER_KEY, value: undefined }
-        : seal(FORMER_KEY, writeClusters(new Writer(64), clusters).finish())
-    await this.#store.batch([change], { sync: true })
-    this.#clusters = clusters
+  #change(change: (clusters: readonly ClusterId[]) => readonly ClusterId[]): Promise<void> {
+    const changed = this.#changing.then(async () => {
+      const clusters = change(this.#clusters)
+      if (clusters.length === this.#clusters.length) return
+      const written: StoreChange =
+        clusters.length === 0
+          ? { key: FORMER_KEY, value: undefined }
+          : seal(FORMER_KEY, writeClusters(new Writer(64), clusters).finish())
+      await this.#store.batch([written], { sync: true })
+      this.#clusters = clusters
+    })
+    this.#changing = changed.catch(() => {})
+    return changed
   }
 }
 

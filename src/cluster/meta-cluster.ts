@@ -288,8 +288,9 @@ export class MetaCluster implements Cluster {
       await this.#reentry.inTime()
     }
     this.#become('member')
-    // Where it can be reached may have changed since, and it may have been forgotten meanwhile.
-    void this.#reentry.renew()
+    // Where it can be reached may have changed since, and it may have been forgotten meanwhile. In a log that has ended nothing
+    // is said any more.
+    if (!this.isOver) void this.#reentry.renew()
   }
 
   async catchUp(epoch: number, timeoutMs: number): Promise<Topology> {

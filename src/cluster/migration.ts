@@ -24,7 +24,7 @@ export interface MigrationDeps {
   readonly random: Random
   readonly logger: Logger
   readonly membership: Pick<Membership, 'view'>
-  readonly log: Pick<MetaLog, 'topology' | 'kinship' | 'snapshot' | 'adopt'>
+  readonly log: Pick<MetaLog, 'topology' | 'epoch' | 'kinship' | 'snapshot' | 'settle' | 'adopt'>
   readonly former: Former
   readonly peers: Pick<MetaPeers, 'fetchState'>
   readonly fates: Pick<Fates, 'ofOwn' | 'isFirst'>
@@ -103,6 +103,9 @@ export class Migration {
     if (departure === 'dissolved' && rules.closeFirst) await this.#close()
     while (!this.#deps.stopped.aborted) {
       try {
+        // Who finds the note must find the log as well, which may be younger than its last copy in the store: it could take the
+        // cluster for one that it is in, or wait for those of its members who have gone on.
+        await log.settle(log.epoch)
         await former.add(clusterId)
         if (departure === 'refound' || this.#isForsaken()) return await this.#refound(clusterId, state)
         return await this.comeOver(clusterId)
@@ -223,7 +226,7 @@ export class Migration {
       await log.adopt(new MetaState(), cleared)
       await tenure.found(refound)
       // What it may still have to bring along from a third one is not of this one either.
-      await former.remove(ended)
+      await former.remove([ended])
     })
     logger.warn('the cluster could not go on, and was founded again', { from: ended, clusterId })
     this.#arrived()

@@ -14,7 +14,7 @@ export interface ReentryDeps {
   readonly clock: Clock
   readonly logger: Logger
   readonly log: Pick<MetaLog, 'topology'>
-  readonly former: Pick<Former, 'clusters' | 'isEmpty' | 'clear'>
+  readonly former: Pick<Former, 'clusters' | 'isEmpty' | 'remove'>
   readonly peers: Pick<MetaPeers, 'propose'>
   readonly mover: Pick<Mover, 'forgetPast'>
   /** Aborted when the node stops. */
@@ -114,7 +114,9 @@ export class Reentry {
   /** Becomes a member, and says which clusters have ended. */
   async #comeIn(timeoutMs: number): Promise<void> {
     const { peers, former, describe } = this.#deps
-    await peers.propose({ kind: 'addMember', member: describe(), former: former.clusters }, timeoutMs)
-    await former.clear()
+    const brought = former.clusters
+    await peers.propose({ kind: 'addMember', member: describe(), former: brought }, timeoutMs)
+    // And not one that it may have left meanwhile.
+    await former.remove(brought)
   }
 }

@@ -8,7 +8,7 @@ import { seal } from '../../../src/storage/sealed.ts'
 import { SimDisk } from '../../../src/testing/sim-disk.ts'
 import { SimStore } from '../../../src/testing/sim-store.ts'
 import { SimWorld } from '../../../src/testing/sim-world.ts'
-import { GatedStore } from '../../support/gated-store.ts'
+import { GatedStore, settled as turn } from '../../support/gated-store.ts'
 
 const KEY = metaKey(Uint8Array.of(1))
 const C = 'c'.repeat(32) as ClusterId
@@ -46,7 +46,7 @@ describe('the clusters that a node was in', () => {
     disk.crash({ machine: true })
     await open()
     assert.deepEqual([former.clusters, former.has(D)], [[C, D], true])
-    await world.settle(former.clear())
+    await world.settle(former.remove(former.clusters))
     disk.crash({ machine: true })
     await open()
     assert.equal(former.isEmpty, true)
@@ -96,11 +96,24 @@ describe('the clusters that a node was in', () => {
 
   it('are forgotten one by one, or all at once', async () => {
     for (const cluster of [C, D]) await world.settle(former.add(cluster))
-    await world.settle(former.remove(C))
+    await world.settle(former.remove([C]))
     assert.deepEqual(await known(), [D])
-    await world.settle(former.clear())
+    await world.settle(former.remove(former.clusters))
     assert.ok(former.isEmpty)
     assert.deepEqual(await known(), [])
+  })
+
+  it('stay when they are noted while others are forgotten', async () => {
+    await world.settle(former.add(C))
+    store.held.add('batch')
+    const removing = former.remove(former.clusters)
+    await turn()
+    const adding = former.add(D)
+    store.held.clear()
+    assert.ok(store.release())
+    await world.settle(Promise.all([removing, adding]))
+    assert.deepEqual(former.clusters, [D])
+    assert.deepEqual(await known(), [D])
   })
 
   it('stay as they were when the store fails', async () => {
@@ -108,6 +121,7 @@ describe('the clusters that a node was in', () => {
     store.held.add('batch')
     const adding = former.add(D)
     adding.catch(() => {})
+    await turn()
     assert.ok(store.fail())
     await assert.rejects(world.settle(adding))
     assert.deepEqual(former.clusters, [C])

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import type { Hash64 } from '../../../src/model/partition.ts'
 import { loadHash64 } from '../../../src/runtime/hash.ts'
+import { metaKey } from '../../../src/storage/key-layout.ts'
 import type { MemberOptions } from '../../../src/testing/sim-cluster.ts'
 import { ClusterLab } from '../../support/cluster-lab.ts'
 
 const LARGE = ['a', 'b', 'c']
 const SMALL = ['d', 'e']
 const KEYS = 40
+/** Where a store says in which clusters its node was. */
+const FORMER_KEY = metaKey(Uint8Array.of(1))
 
 /** Two clusters of one name, founded on either side of a split, with records of their own in each. */
 class Apart extends ClusterLab {
@@ -169,6 +172,32 @@ describe('clusters that become one', () => {
     lab.start('d')
     await lab.settled(...LARGE, ...SMALL)
     for (const prefix of ['large', 'small']) await lab.assertFilled(prefix, 'd')
+  })
+
+  it('a node that is restarted in its first second, on its way already, brings its records along all the same', async () => {
+    lab.start(...LARGE.map(name => (lab.add(name, { bootstrap: name === 'a' ? 'founder' : 'others' }), name)))
+    await lab.settled(...LARGE)
+    lab.add('d', { disk: true, bootstrap: 'founder' })
+    lab.add('k', { bootstrap: 'others' })
+    lab.start('d')
+    const fromMs = lab.world.nowMs
+    assert.ok(await lab.world.run(() => lab.cluster.node('d') !== undefined, { limitMs: 1000 }), 'it is founded')
+    await lab.fill('small', 'd')
+    // Whoever knows both shows them to each other.
+    lab.start('k')
+    const { disk } = lab.cluster.machine('d')
+    assert.ok(await lab.world.run(() => disk.get(FORMER_KEY) !== undefined, { limitMs: 1000 }), 'it is on its way')
+    assert.ok(lab.world.nowMs - fromMs < 1000, 'its log is not in the store as a matter of course')
+    lab.cluster.crash('d')
+    lab.start('d')
+    const isBack = (): boolean =>
+      [...lab.topology('c').members.values()].some(({ volatile, status }) => !volatile && status === 'up')
+    // Without the note what it holds would pass for copies of this cluster, and be given to one owner only.
+    let isNoted = true
+    const watch = (): boolean => isBack() || ((isNoted &&= disk.get(FORMER_KEY) !== undefined), false)
+    assert.ok(await lab.world.run(watch, { limitMs: 60_000 }), 'it is in')
+    assert.ok(isNoted, 'all the while it knew that it had been in another cluster')
+    for (const name of ['b', 'c']) await lab.assertFilled('small', name)
   })
 
   it('a node stops at once although what it asks for the last comparison is not answered', async () => {

@@ -40,6 +40,8 @@ class Bench {
   readonly view: Map<StoreId, ViewMember> = new Map()
   readonly kinship: Kinship = new Kinship()
   readonly founded: Command[] = []
+  /** The epoch of the log that was in the store before the note was. */
+  settledBefore: number | undefined
   adopted: MetaState | undefined
   arrivals = 0
   isFirst = true
@@ -53,13 +55,16 @@ class Bench {
     const own = topology([{ n: 1 }, { n: 2 }])
     const tenure = { start: async () => {}, found: async (command: Command) => void this.founded.push(command) }
     const { view, kinship, former, clock, stopped } = this
+    const settle = async (epoch: number): Promise<void> => {
+      if (!former.has(CLUSTER)) this.settledBefore = epoch
+    }
     const adopt = async (state: MetaState): Promise<void> => void (this.adopted = state)
     this.migration = new Migration({
       clock,
       random: new SeededRandom('n'),
       logger: silentLogger,
       membership: { view },
-      log: { topology: own, kinship, snapshot: () => new Uint8Array([7]), adopt },
+      log: { topology: own, epoch: own.epoch, kinship, snapshot: () => new Uint8Array([7]), settle, adopt },
       former,
       peers: { fetchState: (_except, _preferred, onEnded) => this.fetch(onEnded) },
       fates: { ofOwn: () => this.fates(), isFirst: () => this.isFirst },
@@ -103,6 +108,7 @@ describe('the way from one cluster to another', () => {
     const state = stateOf(WINNER)
     bench.fetch = async () => {
       assert.deepEqual(bench.former.clusters, [CLUSTER])
+      assert.equal(bench.settledBefore, 10, 'with the log that tells which cluster that was')
       return state
     }
     bench.migration.depart('dissolved')
