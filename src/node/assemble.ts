@@ -139,7 +139,7 @@ class Assembly implements NodeCore {
     const slicer = (this.#slicer = new Slicer(clock, () => this.#coordinator.requests + replica.requests))
     const scans = new ScanServer({ ...common, slicer }, config)
     this.#coordinator = new Coordinator({ ...common, replica, minter, scans, slicer }, config.requestTimeoutMs)
-    this.#pace = new Pace(clock, () => this.#coordinator.operations + replica.requests)
+    this.#pace = new Pace(clock, () => this.#coordinator.operations + replica.requests + scans.pages)
     this.#transfer = new Transfer({ ...common, purger, healer, pace: this.#pace })
     this.cluster = this.#createCluster(random.fork('cluster'), logger)
     const bring = this.#coordinator.bring.bind(this.#coordinator)

@@ -24,7 +24,7 @@ import {
  *
  *     GETS    count · per read:  flags u8 (1: a known stamp follows, 2: of another keyspace than the one before) ·
  *                                partition u16 · [keyspace] · key · [stamp 15]
- *     PUTS    flags u8 (1: exempt from the epoch fence) · count · per write or unit: flags u8 (2, 4: a unit) ·
+ *     PUTS    flags u8 (1: exempt from the epoch fence, 2: repairs) · count · per write or unit: flags u8 (2, 4: a unit) ·
  *                                partition u16 · [keyspace] · key · record · [rest of the unit: count · key · record …]
  *     reply   per operation: status u8 · …
  *
@@ -33,9 +33,12 @@ import {
 const KNOWN = 1
 const OTHER_KEYSPACE = 2
 const EXEMPT = 1
+const REPAIR = 2
 const UNIT = 4
 /** Operations in one message. */
 export const BUNDLE_MAX = 512
+/** Bytes of one message of a bundle, roughly: what is large delays what is small behind it. */
+export const BUNDLE_BYTES_MAX: number = 1024 * 1024
 /** Bytes of answers after which the rest of the reads are left to be asked by themselves. */
 const REPLY_BYTES_MAX = 1024 * 1024
 
@@ -112,10 +115,11 @@ export function decodeGets(bytes: Uint8Array): GetRequest[] {
   return requests
 }
 
-export function encodePuts(requests: readonly PutRequest[], exempt: boolean): Uint8Array {
+/** What is true of all of them goes before them: whether they are exempt from the fence, or are repairs. */
+export function encodePuts(requests: readonly PutRequest[], exempt: boolean, repair: boolean = false): Uint8Array {
   let size = 8
   for (const { record, rest } of requests) size += record.length + 48 + (rest === undefined ? 0 : sizeOf(rest))
-  const writer = new Writer(size).u8(exempt ? EXEMPT : 0).varint(requests.length)
+  const writer = new Writer(size).u8((exempt ? EXEMPT : 0) | (repair ? REPAIR : 0)).varint(requests.length)
   let before: Uint8Array = EMPTY_BYTES
   for (const request of requests) {
     const { rest } = request
@@ -132,13 +136,15 @@ export function decodePuts(bytes: Uint8Array): PutRequest[] {
   const reader = new Reader(bytes)
   const place = new PlaceReader(reader)
   const requests: PutRequest[] = []
-  const exempt = (reader.u8() & EXEMPT) !== 0
+  const flagsOfAll = reader.u8()
+  const exempt = (flagsOfAll & EXEMPT) !== 0
+  const repair = (flagsOfAll & REPAIR) !== 0
   for (let left = reader.count(BUNDLE_MAX, 4); left > 0; left--) {
     const { flags, partition, keyspace, key } = place.next()
     const record = readRecord(reader, reader.varint())
     const rest = (flags & UNIT) === 0 ? undefined : readRest(reader)
     if (rest !== undefined) assertOneStamp(record, rest)
-    requests.push({ partition, keyspace, key, record, exempt, repair: false, rest })
+    requests.push({ partition, keyspace, key, record, exempt, repair, rest })
   }
   return requests
 }

@@ -4,7 +4,7 @@ import type { Requirement } from '../model/quorum.ts'
 import { Deadline } from '../runtime/timer-wheel.ts'
 import type { MessageType } from '../transport/message-type.ts'
 import type { Outcome } from '../transport/transport.ts'
-import { BUNDLE_MAX } from './bundle-wire.ts'
+import { BUNDLE_BYTES_MAX, BUNDLE_MAX } from './bundle-wire.ts'
 import type { Item, ItemState } from './item.ts'
 import { Hedge, type OperationDeps } from './operation.ts'
 import type { Route } from './routes.ts'
@@ -19,8 +19,6 @@ export interface BundleOptions {
   readonly onOver: () => void
 }
 
-/** Bytes of one message of a bundle, roughly: what is large delays what is small behind it. */
-const BUNDLE_BYTES_MAX = 1024 * 1024
 /**
  * So many operations of a bundle, one after the other, ask the same replicas where they have a choice: fewer messages cost
  * less, and larger ones keep the replicas from working at the same time.

@@ -17,7 +17,7 @@ import type { CoordinatorStats, OperationDeps, OperationOptions } from './operat
 import type { PutResult } from './put-operation.ts'
 import type { ReadBundle } from './read-bundle.ts'
 import { Routes } from './routes.ts'
-import { sendRepair } from './repair-sender.ts'
+import { type RepairMany, sendRepair, sendRepairs } from './repair-sender.ts'
 import { type ScanForm, Scanner } from './scanner.ts'
 import { type SiblingWriteOf, SiblingWrites } from './sibling-writes.ts'
 import { Snitch } from './snitch.ts'
@@ -154,7 +154,9 @@ export class Coordinator {
       return () => this.#running.delete(page)
     }
     const options = { keyspace, range, ...this.#options({ requirement, timeoutMs, signal }), ...form }
-    return new Scanner({ ...this.#deps, getMany: this.getMany.bind(this), track }, options)
+    const isBlocking = (level: Requirement): boolean => this.#isBlocking(level)
+    const more = { getMany: this.getMany.bind(this), isBlocking, repairMany: this.#repairMany, track }
+    return new Scanner({ ...this.#deps, ...more }, options)
   }
 
   /** Keys of one partition that is kept here are looked up together, so that of a batch all is seen or nothing. */
@@ -290,6 +292,11 @@ export class Coordinator {
   readonly #repair: Repair = (...repair) => {
     this.#stats.readRepairs++
     sendRepair(this.#deps, ...repair)
+  }
+
+  readonly #repairMany: RepairMany = (...repairs) => {
+    this.#stats.readRepairs += repairs[1].length
+    return sendRepairs(this.#deps, ...repairs)
   }
 
   #failed(error: unknown): unknown {

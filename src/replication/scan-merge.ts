@@ -47,8 +47,10 @@ export class ScanMerge {
   readonly passed: Uint8Array | undefined
   /** The keys of which somebody holds a value, in order, each with its record. */
   readonly rows: RowList = new RowList()
-  /** Of those the ones on which not all who were asked agree: they have to be read by themselves. Rising. */
+  /** Of those the ones on which not all who were asked agree. Rising. */
   readonly disputed: number[] = []
+  /** Of those again the ones of which some hold nothing, and all others the same, with its value: which streams have it. */
+  readonly incomplete: Map<number, readonly ScanStream[]> = new Map()
 
   constructor(streams: readonly ScanStream[], options: MergeOptions) {
     this.#streams = streams
@@ -141,9 +143,21 @@ export class ScanMerge {
     if (isDamaged) this.#dispute(firstRows, firstAt)
     else if (best !== undefined && isAnyLive) {
       const isAgreed = isSame && count >= (copiesOfAll ?? copies(partitionOf(best.keyAt(bestAt))))
-      if (isAgreed && !(wantsValues && best.isHead(bestAt))) this.rows.add(best, bestAt)
-      else this.#dispute(best, bestAt)
+      if (isAgreed && !(wantsValues && best.isHead(bestAt))) return this.rows.add(best, bestAt)
+      if (isSame && !isAgreed && !best.isHead(bestAt)) this.incomplete.set(this.rows.length, this.#holders(first))
+      this.#dispute(best, bestAt)
     }
+  }
+
+  /** Which streams have the key that was merged just now, of which this one was the first. */
+  #holders(first: number): readonly ScanStream[] {
+    const { partitionOf } = this.#options
+    const rowBefore = (stream: number): number => this.#at[stream]! - 1
+    return this.#streams.filter(({ rows, void: gone }, i) => {
+      const at = rowBefore(i)
+      if (at < 0 || this.#compare(i, at, first, rowBefore(first)) !== 0) return false
+      return gone.size === 0 || !gone.has(partitionOf(rows.keyAt(at)))
+    })
   }
 
   #dispute(rows: PackedRows, row: number): void {

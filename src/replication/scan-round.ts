@@ -141,6 +141,20 @@ export class ScanRound<Rows> {
   }
 
   /**
+   * Who has answered for a partition and holds nothing of a key that these streams have, if all of them are only about to own it:
+   * they have not copied it yet. `undefined` where that may have another reason, or where the row has changed since.
+   */
+  newcomersWithout(partition: PartitionId, holders: readonly ScanStream<Rows>[]): readonly StoreId[] | undefined {
+    const heard = this.#heard.get(partition)
+    const topology = this.#deps.routes()?.topology
+    if (heard === undefined || topology === undefined) return undefined
+    const { slots, rowEpoch } = rowOf(topology, partition)
+    if (rowEpoch > heard.epoch) return undefined
+    const lacking = heard.stores.filter((_, i) => !holders.includes(heard.streams[i]!))
+    return lacking.some(store => slots.includes(store)) ? undefined : lacking
+  }
+
+  /**
    * Resolves when every partition has been heard of; also when the scan has been stopped.
    *
    * @throws KilovoltError `KV_QUORUM_NOT_REACHED`, `KV_NOT_JOINED`

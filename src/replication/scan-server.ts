@@ -51,10 +51,16 @@ export class ScanServer {
   readonly #waiting = new BoundedQueue<Waiting>(WAITING_MAX)
   readonly #rooms = new RowRooms()
   #reading = 0
+  #pages = 0
 
   constructor(deps: ScanServerDeps, { requestTimeoutMs }: { readonly requestTimeoutMs: number }) {
     this.#deps = deps
     this.#requestTimeoutMs = requestTimeoutMs
+  }
+
+  /** How many pages have been asked of this node since it started. */
+  get pages(): number {
+    return this.#pages
   }
 
   /** Answers SCAN. */
@@ -94,6 +100,7 @@ export class ScanServer {
   /** Reads when its turn has come. */
   #enter<T>({ exempt }: ScanRequest, epoch: number, read: () => Promise<T>, done: ReplicaDone<T>): void {
     const { topology, catchUp, clock } = this.#deps
+    this.#pages++
     const enter = (): void => {
       const go = (): void => this.#start(read, done)
       if (this.#reading < PAGES_AT_ONCE) return go()

@@ -15,6 +15,7 @@ import { RowList } from './row-list.ts'
 import { ScanMerge } from './scan-merge.ts'
 import type { Assignment } from './scan-plan.ts'
 import { type RoundShare, ScanRound } from './scan-round.ts'
+import { mendNewcomers, type ScanMendingDeps } from './scan-mending.ts'
 import type { ScanServer } from './scan-server.ts'
 import { encodeScan, PAGE_REST_MAX_MS, pageDecoding, type ScanPage, type ScanRequest } from './scan-wire.ts'
 
@@ -50,8 +51,10 @@ export interface ScanDeps extends Pick<
 }
 
 /** What the scans of a node share. */
-export interface ScannerDeps extends ScanDeps {
+export interface ScannerDeps extends ScanDeps, ScanMendingDeps {
   readonly ring: Ring
+  /** Whether a quorum must hold what is read at this level before it is handed out. */
+  readonly isBlocking: (requirement: Requirement) => boolean
   /** Reads keys by themselves. */
   readonly getMany: (
     keyspace: Uint8Array,
@@ -69,6 +72,9 @@ interface Settled {
 }
 
 const NOTHING: ScanEntries = new RowList()
+const NO_PLACES: ReadonlySet<number> = new Set()
+/** Who does not take what it is given within this time, ms, is not waited for: the keys are read by themselves. */
+const MEND_WITHIN_MS = 2000
 /** Of the time that is left of a page's deadline the part that those who are asked may rest. */
 const REST_PART = 1 / 8
 /** Bytes of records that a page is meant to have, for all nodes together. */
@@ -168,7 +174,9 @@ export class Scanner {
       waitForAll: rules.waitForAllStreams
     })
     while (merge.step(ROWS_AT_ONCE)) await slices.breathe()
-    const { entries, failure } = await this.#settle(merge, remainingMs, slices)
+    const mended = await this.#mend(merge, round, remainingMs)
+    const disputed = mended.size === 0 ? merge.disputed : merge.disputed.filter(at => !mended.has(at))
+    const { entries, failure } = await this.#settle(merge.rows, disputed, remainingMs, slices)
     if (failure !== undefined && entries.length === 0) throw failure
     const passed = failure === undefined ? merge.passed : entries.keyAt(entries.length - 1)
     if (!wait.signal.aborted)
@@ -196,8 +204,24 @@ export class Scanner {
     })
   }
 
+  /** Which of the keys in dispute are in none any more, as those that had not copied them yet have been given them. */
+  async #mend(merge: ScanMerge, round: ScanRound<PackedRows>, remainingMs: () => number): Promise<ReadonlySet<number>> {
+    const { rules, routes, isBlocking } = this.#deps
+    const { keyspace, requirement } = this.#options
+    const epoch = routes()?.topology.epoch
+    const isMended = merge.incomplete.size > 0 && rules.mendBeforeAnswer && isBlocking(requirement)
+    if (!isMended || epoch === undefined) return NO_PLACES
+    const timeoutMs = Math.max(1, Math.min(remainingMs(), MEND_WITHIN_MS))
+    return mendNewcomers(this.#deps, { keyspace, merge, round, epoch, timeoutMs })
+  }
+
   /** Reads by themselves the keys on which the replicas do not agree, and ends where that fails. */
-  async #settle({ rows, disputed }: ScanMerge, remainingMs: () => number, slices: Slices): Promise<Settled> {
+  async #settle(
+    rows: RowList,
+    disputed: readonly number[],
+    remainingMs: () => number,
+    slices: Slices
+  ): Promise<Settled> {
     const settled =
       disputed.length === 0
         ? { entries: rows, failure: undefined }

@@ -113,6 +113,7 @@ const puts = [
   { ...NAMED, partition: 258, key: utf8('key'), record: encodeRecord({ stamp, value }) },
   { ...NAMED, partition: 259, key: utf8('other'), record: encodeRecord({ stamp, value: undefined }) }
 ].map(put => ({ ...put, repair: false, rest: undefined }))
+const repairs = puts.map(put => ({ ...put, repair: true }))
 const unit = [
   {
     ...NAMED,
@@ -249,6 +250,11 @@ const bundles: Readonly<Record<string, Bundled>> = {
     bytes: () => encodeWriteAnswers(writes),
     decode: bytes => decodeWriteAnswers(bytes, 6),
     content: writes
+  },
+  'puts-repair': {
+    bytes: () => encodePuts(repairs, false, true),
+    decode: decodePuts,
+    content: repairs
   },
   'puts-unit': { bytes: () => encodePuts(unit, false), decode: decodePuts, content: unit },
   'puts-unit-reply': {

@@ -10,6 +10,14 @@ import { packed, type ScanRow } from '../../support/scan-pages.ts'
 import { record, tombstone } from './bench.ts'
 
 const NOW_MS = 1000
+const ALIKE = {
+  isReverse: false,
+  wantsValues: true,
+  nowMs: NOW_MS,
+  partitionOf: (key: Uint8Array) => key[0]!,
+  copiesOfAll: undefined,
+  waitForAll: true
+}
 
 function row(key: string, found: RecordBytes, isHead = false): ScanRow {
   return { key: utf8(key), record: isHead ? recordHead(found) : found, isHead }
@@ -25,16 +33,7 @@ function streamOf(last: Uint8Array | undefined, rows: readonly ScanRow[]): ScanS
 
 /** What a merge returns: keys with their values, `?` for one in dispute. */
 function merged(streams: readonly ScanStream[], options: Partial<MergeOptions> = {}): string[] {
-  const merge = new ScanMerge(streams, {
-    isReverse: false,
-    wantsValues: true,
-    nowMs: NOW_MS,
-    partitionOf: key => key[0]!,
-    copies: () => 2,
-    copiesOfAll: undefined,
-    waitForAll: true,
-    ...options
-  })
+  const merge = new ScanMerge(streams, { ...ALIKE, copies: () => 2, ...options })
   while (merge.step(2));
   const { rows, disputed } = merge
   return Array.from({ length: rows.length }, (_, at) => {
@@ -85,6 +84,27 @@ describe('a merge of what several nodes have sent', () => {
     assert.deepEqual(merged([older, stream(undefined)]), ['a=?'])
     assert.deepEqual(merged([older, stream(undefined, row('a', tombstone(2)))]), ['a=?'])
     assert.deepEqual(merged([stream(undefined), stream(undefined, row('a', tombstone(2)))]), [])
+  })
+
+  it('says who has what some hold nothing of, and all others alike', () => {
+    const full = stream(undefined, row('a', record(1)), row('b', record(2)), row('c', record(3)), row('d', record(4)))
+    const heads = stream(undefined, row('a', record(1), true), row('c', record(9)), row('d', record(4)))
+    const gone = stream(undefined, row('a', record(1)), row('b', record(2)), row('d', tombstone(4)))
+    gone.void.add('b'.charCodeAt(0))
+    const merge = new ScanMerge([stream(undefined), full, heads, gone], { ...ALIKE, copies: () => 4 })
+    while (merge.step(1));
+    assert.deepEqual(merge.disputed, [0, 1, 2, 3])
+    assert.deepEqual(
+      [...merge.incomplete],
+      [
+        [0, [full, heads, gone]],
+        [1, [full]]
+      ],
+      'not where copies differ'
+    )
+    const onlyHeads = new ScanMerge([heads, stream(undefined)], { ...ALIKE, copies: () => 2 })
+    while (onlyHeads.step(1));
+    assert.deepEqual([...onlyHeads.incomplete.keys()], [1, 2], 'nor where nobody has sent the value')
   })
 
   it('reads by itself what is damaged somewhere, whatever the others say', () => {

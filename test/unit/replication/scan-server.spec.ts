@@ -92,12 +92,14 @@ describe('a node that is asked for pages', () => {
 
   it('merges its partitions, page by page, in both directions', async () => {
     await hold(1000)
+    let pages = 0
     for (const isReverse of [false, true]) {
       const names: string[] = []
       let range = ALL_KEYS
       for (;;) {
         const { rows, last, refused } = await ask({ range, isReverse, rows: 70 })
         assert.deepEqual(refused, [])
+        assert.equal(server.pages, ++pages)
         assert.ok(rows.length <= 70)
         names.push(...rows.map(({ key }) => Buffer.from(key).toString()))
         if (last === undefined) break
