@@ -146,16 +146,18 @@ export class Coordinator {
     { requirement, timeoutMs, signal }: CallOptions,
     form: ScanForm
   ): Scanner {
-    const track = (page: { cancel(error: KilovoltError): void }): (() => void) => {
+    const onPage = (): void => {
       this.#stats.reads++
       this.#pages++
+    }
+    const track = (page: { cancel(error: KilovoltError): void }): (() => void) => {
       this.#running.add(page)
       if (this.#stopped !== undefined) page.cancel(this.#stopped)
       return () => this.#running.delete(page)
     }
     const options = { keyspace, range, ...this.#options({ requirement, timeoutMs, signal }), ...form }
     const isBlocking = (level: Requirement): boolean => this.#isBlocking(level)
-    const more = { getMany: this.getMany.bind(this), isBlocking, repairMany: this.#repairMany, track }
+    const more = { getMany: this.getMany.bind(this), isBlocking, repairMany: this.#repairMany, onPage, track }
     return new Scanner({ ...this.#deps, ...more }, options)
   }
 

@@ -19,11 +19,11 @@ export interface PageWaitOptions {
   readonly late: () => KilovoltError
 }
 
-/** The pages of one scan or query, of which one at a time is waited for. */
+/** The pages of one scan or query that are waited for. */
 export class PageWaits {
   readonly #deps: PageWaitDeps
   readonly #options: PageWaitOptions
-  #current: PageWait | undefined
+  readonly #running = new Set<PageWait>()
 
   constructor(deps: PageWaitDeps, options: PageWaitOptions) {
     this.#deps = deps
@@ -35,15 +35,15 @@ export class PageWaits {
     const { wheel, track } = this.#deps
     const { what, signal, timeoutMs, late } = this.#options
     return new Promise((resolve, reject) => {
-      const wait = (this.#current = new PageWait(reject, late))
+      const wait = new PageWait(reject, late)
+      this.#running.add(wait)
       const forget = onAbort(signal, () => wait.cancel(abortError(signal!, `a ${what}`)))
       const untrack = track(wait)
       wheel.add(wait, timeoutMs)
       fetch(wait)
         .then(resolve, reject)
         .finally(() => {
-          // After a page of nothing the next one waits already.
-          if (this.#current === wait) this.#current = undefined
+          this.#running.delete(wait)
           forget()
           untrack()
           wheel.cancel(wait)
@@ -51,9 +51,10 @@ export class PageWaits {
     })
   }
 
-  /** Nobody wants the page any more that is waited for. */
+  /** Nobody wants the pages any more that are waited for. */
   close(): void {
-    this.#current?.cancel(new KilovoltError('KV_ABORTED', `the ${this.#options.what} was closed`))
+    for (const wait of this.#running)
+      wait.cancel(new KilovoltError('KV_ABORTED', `the ${this.#options.what} was closed`))
   }
 }
 

@@ -61,8 +61,26 @@ export interface ScannerDeps extends ScanDeps, ScanMendingDeps {
     keys: readonly Uint8Array[],
     options: { readonly requirement: Requirement; readonly timeoutMs: number; readonly signal: AbortSignal | undefined }
   ) => Promise<Gathered<RecordBytes | undefined>>
+  /** Called for each page that is asked for. */
+  readonly onPage: () => void
   /** Called for each page that is waited for, so that a stop can end it; returns what to call when it is over. */
   readonly track: (page: { cancel(error: KilovoltError): void }) => () => void
+}
+
+/** What several nodes have sent for a page, merged. */
+interface Found {
+  readonly merge: ScanMerge
+  readonly round: ScanRound<PackedRows>
+  /** What comes after it. */
+  readonly left: ByteRange | undefined
+  readonly slices: Slices
+  readonly remainingMs: () => number
+}
+
+/** A page that is looked for before it is asked for. */
+interface Ahead {
+  readonly range: ByteRange
+  readonly found: Promise<Found>
 }
 
 /** What has come of a page: its entries up to the first key that could not be read. */
@@ -92,6 +110,7 @@ export class Scanner {
   readonly #partitions: readonly PartitionId[]
   readonly #avoided = new Map<StoreId, number>()
   #left: ByteRange | undefined
+  #ahead: Ahead | undefined
   readonly #waits: PageWaits
   #isClosed = false
   /** Of handing out what was found: the app's own work, so it does not rest. */
@@ -135,8 +154,37 @@ export class Scanner {
   }
 
   async #fetch(range: ByteRange, rows: number, wait: PageWait): Promise<ScanEntries> {
+    const { isReverse } = this.#options
+    const ahead = this.#ahead?.range === range ? this.#ahead.found : undefined
+    this.#ahead = undefined
+    const found = await (ahead ?? this.#look(range, rows, wait.signal))
+    if (wait.signal.aborted) return NOTHING
+    const { merge, left, slices, remainingMs } = found
+    // There is nothing to do here until those who lack something have it.
+    if (merge.incomplete.size > 0 && left !== undefined) this.#lookAhead(left, rows)
+    const mended = await this.#mend(found)
+    const disputed = mended.size === 0 ? merge.disputed : merge.disputed.filter(at => !mended.has(at))
+    const { entries, failure } = await this.#settle(merge.rows, disputed, remainingMs, slices)
+    if (failure !== undefined && entries.length === 0) throw failure
+    if (!wait.signal.aborted)
+      this.#left =
+        failure === undefined ? left : nonEmpty(restAfter(range, entries.keyAt(entries.length - 1), isReverse))
+    return entries
+  }
+
+  /** Looks for what comes next while the page before it is still mended. */
+  #lookAhead(range: ByteRange, rows: number): void {
+    const found = this.#waits.wait(wait => this.#look(range, rows, wait.signal))
+    // That it has failed is told when its turn has come.
+    found.catch(() => {})
+    this.#ahead = { range, found }
+  }
+
+  /** Asks for a page, and merges it. */
+  async #look(range: ByteRange, rows: number, stop: AbortSignal): Promise<Found> {
     const { clock, rules, ring, stamps } = this.#deps
     const { isReverse, requirement, wantsValues, rests, timeoutMs } = this.#options
+    this.#deps.onPage()
     const deadlineMs = clock.monotonicMs() + timeoutMs
     const remainingMs = (): number => deadlineMs - clock.monotonicMs()
     const partitions = this.#partitions
@@ -159,10 +207,9 @@ export class Scanner {
             slices
           )
       },
-      { avoided: this.#avoided, remainingMs, stop: wait.signal }
+      { avoided: this.#avoided, remainingMs, stop }
     )
     await round.run()
-    if (wait.signal.aborted) return NOTHING
     slices.resume()
     const merge = new ScanMerge(round.streams, {
       isReverse,
@@ -173,15 +220,10 @@ export class Scanner {
       copiesOfAll: round.copiesOfAll,
       waitForAll: rules.waitForAllStreams
     })
-    while (merge.step(ROWS_AT_ONCE)) await slices.breathe()
-    const mended = await this.#mend(merge, round, remainingMs)
-    const disputed = mended.size === 0 ? merge.disputed : merge.disputed.filter(at => !mended.has(at))
-    const { entries, failure } = await this.#settle(merge.rows, disputed, remainingMs, slices)
-    if (failure !== undefined && entries.length === 0) throw failure
-    const passed = failure === undefined ? merge.passed : entries.keyAt(entries.length - 1)
-    if (!wait.signal.aborted)
-      this.#left = passed === undefined ? undefined : nonEmpty(restAfter(range, passed, isReverse))
-    return entries
+    while (!stop.aborted && merge.step(ROWS_AT_ONCE)) await slices.breathe()
+    const { passed } = merge
+    const left = passed === undefined ? undefined : nonEmpty(restAfter(range, passed, isReverse))
+    return { merge, round, left, slices, remainingMs }
   }
 
   #ask(
@@ -205,7 +247,7 @@ export class Scanner {
   }
 
   /** Which of the keys in dispute are in none any more, as those that had not copied them yet have been given them. */
-  async #mend(merge: ScanMerge, round: ScanRound<PackedRows>, remainingMs: () => number): Promise<ReadonlySet<number>> {
+  async #mend({ merge, round, remainingMs }: Found): Promise<ReadonlySet<number>> {
     const { rules, routes, isBlocking } = this.#deps
     const { keyspace, requirement } = this.#options
     const epoch = routes()?.topology.epoch

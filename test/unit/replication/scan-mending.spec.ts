@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { utf8 } from '../../../src/base/bytes.ts'
+import { compareBytes, utf8 } from '../../../src/base/bytes.ts'
+import { createDeferred } from '../../../src/base/deferred.ts'
 import { ALL_KEYS } from '../../../src/model/key-range.ts'
 import type { PeerId, StoreId } from '../../../src/model/node-id.ts'
 import type { Ring } from '../../../src/model/partition.ts'
@@ -16,7 +17,7 @@ import { systemClock } from '../../../src/runtime/system-clock.ts'
 import { TimerWheel } from '../../../src/runtime/timer-wheel.ts'
 import type { Outcome, OutgoingRequest } from '../../../src/transport/transport.ts'
 import { numbers, peerNumber, store, storeNumber, topology } from '../cluster/fixtures.ts'
-import { bytesOf, packed, type ScanRow } from '../../support/scan-pages.ts'
+import { bytesOf, type PageOfObjects, packed, type ScanRow } from '../../support/scan-pages.ts'
 import { record, tombstone } from './bench.ts'
 
 const EPOCH = 10
@@ -45,25 +46,45 @@ class Moving {
   row: Row = MOVING
   rules: typeof SOUND_RULES = SOUND_RULES
   isBlocking = true
+  /** Whether nobody else lives. */
+  isOutOfReach = false
   /** Called before a page is answered. */
   onPage: () => void = () => {}
+  /** Rows of a page, of one node. */
+  most = Infinity
+  /** What those wait for who are given something. */
+  taken: Promise<unknown> = Promise.resolve()
+  /** Pages that this node was asked for. */
+  looks = 0
+  #wheel = new TimerWheel(systemClock)
 
   async scan(requirement: Requirement = 'quorum', wantsValues = true): Promise<string[]> {
+    return this.next(this.open(requirement, wantsValues))
+  }
+
+  async next(scanner: Scanner): Promise<string[]> {
+    const found = await scanner.next(100)
+    return Array.from({ length: found.length }, (_, at) => Buffer.from(found.keyAt(at)).toString())
+  }
+
+  open(requirement: Requirement = 'quorum', wantsValues = true): Scanner {
     const deps = {
       self: store(1),
       clock: systemClock,
       slicer: new Slicer(systemClock, () => 0),
-      wheel: new TimerWheel(systemClock),
+      wheel: this.#wheel,
       rules: this.rules,
       routes: () => new Routes(this.#topology, store(1), this.rules),
-      isDead: (id: StoreId) => id === store(3),
+      isDead: (id: StoreId) => id === store(3) || (this.isOutOfReach && id !== store(1)),
       stamps: { last: 0, observe: () => {} },
       ring: { partitions: 1, partitionOf: () => 0 } as unknown as Ring,
       track: () => () => {},
+      onPage: () => {},
       isBlocking: () => this.isBlocking,
       repairMany: async (to: StoreId, records: readonly PlacedRecord[], epoch: number) => {
         const keys = records.map(({ key }) => Buffer.from(key).toString())
         this.given.push({ to: storeNumber(to), keys, epoch })
+        await this.taken
         return keys.map(key => !this.refused.has(key))
       },
       getMany: async (_keyspace: Uint8Array, keys: readonly Uint8Array[]) => {
@@ -72,19 +93,19 @@ class Moving {
       },
       scans: {
         page: (request: ScanRequest, _epoch: number, done: (error: undefined, page: ScanPage) => void) => {
-          const rows = packed(this.#answer(1, request))
-          done(undefined, { epoch: EPOCH, refused: [], rows, last: undefined })
+          this.looks++
+          const { rows, last } = this.#answer(1, request)
+          done(undefined, { epoch: EPOCH, refused: [], rows: packed(rows), last })
         }
       },
       transport: {
         request: (to: PeerId, { body }: OutgoingRequest, done: (outcome: Outcome) => void) => {
-          const rows = this.#answer(peerNumber(to), decodeScan(body))
-          const page = bytesOf({ epoch: EPOCH, refused: [], rows, last: undefined })
-          done({ kind: 'reply', epoch: EPOCH, body: page })
+          const answer = this.#answer(peerNumber(to), decodeScan(body))
+          done({ kind: 'reply', epoch: EPOCH, body: bytesOf({ epoch: EPOCH, refused: [], ...answer }) })
         }
       }
     } as unknown as ScannerDeps
-    const scanner = new Scanner(deps, {
+    return new Scanner(deps, {
       keyspace: utf8('ks'),
       range: ALL_KEYS,
       isReverse: false,
@@ -94,19 +115,18 @@ class Moving {
       timeoutMs: 5000,
       signal: undefined
     })
-    const found = await scanner.next(100)
-    return Array.from({ length: found.length }, (_, at) => Buffer.from(found.keyAt(at)).toString())
   }
 
   get #topology(): ReturnType<typeof topology> {
     return topology(numbers(4), { rows: [this.row], epoch: this.row.rowEpoch + 5 })
   }
 
-  #answer(node: number, { heads, range }: ScanRequest): readonly ScanRow[] {
+  #answer(node: number, { heads, range }: ScanRequest): Pick<PageOfObjects, 'rows' | 'last'> {
     this.onPage()
-    if (range.gt !== undefined && range.gt.length > 0) return []
-    const isHeads = heads.length > 0
-    return this.held[node]!.map(one => ({ ...one, isHead: isHeads || one.isHead }))
+    const isLeft = ({ key }: ScanRow): boolean => compareBytes(key, range.from) >= 0
+    const left = this.held[node]!.filter(isLeft).map(one => ({ ...one, isHead: heads.length > 0 || one.isHead }))
+    const rows = left.slice(0, this.most)
+    return { rows, last: rows.length < left.length ? rows.at(-1)!.key : undefined }
   }
 }
 
@@ -165,6 +185,54 @@ describe('a scan of what moves', () => {
     }
     assert.deepEqual(await moving.scan(), ['a', 'b', 'c'])
     assert.deepEqual([moving.read, moving.given], [['a', 'c'], []], 'it is an owner now')
+  })
+
+  it('looks for the next page while those who lack something of this one take it', async () => {
+    moving.most = 2
+    const taken = createDeferred<void>()
+    moving.taken = taken.promise
+    const scanner = moving.open()
+    const first = moving.next(scanner)
+    for (let turns = 0; moving.looks < 2; turns++) {
+      assert.ok(turns < 100, 'it looks ahead')
+      await new Promise(setImmediate)
+    }
+    assert.deepEqual(
+      moving.given.map(({ keys }) => keys),
+      [['a']],
+      'but hands nothing out'
+    )
+    taken.resolve()
+    assert.deepEqual(await first, ['a', 'b'])
+    assert.deepEqual(await moving.next(scanner), ['c'])
+    assert.deepEqual(await moving.next(scanner), [])
+    assert.equal(moving.looks, 2, 'nothing was asked for twice')
+  })
+
+  it('looks again where what it has looked for ahead has failed', async () => {
+    moving.most = 2
+    const scanner = moving.open()
+    let pages = 0
+    moving.onPage = () => {
+      if (++pages === 3) moving.isOutOfReach = true
+    }
+    assert.deepEqual(await moving.next(scanner), ['a', 'b'])
+    await assert.rejects(moving.next(scanner), { code: 'KV_QUORUM_NOT_REACHED' })
+    moving.onPage = () => {}
+    moving.isOutOfReach = false
+    assert.deepEqual(await moving.next(scanner), ['c'])
+  })
+
+  it('that is closed drops what it looks for ahead', async () => {
+    moving.most = 2
+    moving.taken = new Promise(() => {})
+    const scanner = moving.open()
+    const first = moving.next(scanner)
+    first.catch(() => {})
+    for (let turns = 0; moving.looks < 2 && turns < 100; turns++) await new Promise(setImmediate)
+    scanner.close()
+    await assert.rejects(first, { code: 'KV_ABORTED' })
+    assert.deepEqual(await moving.next(scanner), [])
   })
 
   it('leaves it to a read where no quorum need hold what is read', async () => {

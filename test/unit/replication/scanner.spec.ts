@@ -51,6 +51,7 @@ describe('a scan', () => {
       stamps: { last: 0, observe: () => {} },
       ring: { partitions: 1, partitionOf: () => 0 } as unknown as Ring,
       track: () => () => {},
+      onPage: () => {},
       scans: {
         page: (request: ScanRequest, _epoch: number, done: (error: undefined, page: ScanPage) => void) => {
           const page = createDeferred<Pick<PageOfObjects, 'rows' | 'last'>>()
