@@ -39,6 +39,8 @@ const UNIT = 4
 export const BUNDLE_MAX = 512
 /** Bytes of one message of a bundle, roughly: what is large delays what is small behind it. */
 export const BUNDLE_BYTES_MAX: number = 1024 * 1024
+/** Room for what most messages of repairs come to. */
+const REPAIRS_BYTES = 64 * 1024
 /** Bytes of answers after which the rest of the reads are left to be asked by themselves. */
 const REPLY_BYTES_MAX = 1024 * 1024
 
@@ -115,11 +117,10 @@ export function decodeGets(bytes: Uint8Array): GetRequest[] {
   return requests
 }
 
-/** What is true of all of them goes before them: whether they are exempt from the fence, or are repairs. */
-export function encodePuts(requests: readonly PutRequest[], exempt: boolean, repair: boolean = false): Uint8Array {
+export function encodePuts(requests: readonly PutRequest[], exempt: boolean): Uint8Array {
   let size = 8
   for (const { record, rest } of requests) size += record.length + 48 + (rest === undefined ? 0 : sizeOf(rest))
-  const writer = new Writer(size).u8((exempt ? EXEMPT : 0) | (repair ? REPAIR : 0)).varint(requests.length)
+  const writer = new Writer(size).u8(exempt ? EXEMPT : 0).varint(requests.length)
   let before: Uint8Array = EMPTY_BYTES
   for (const request of requests) {
     const { rest } = request
@@ -129,6 +130,39 @@ export function encodePuts(requests: readonly PutRequest[], exempt: boolean, rep
     before = request.keyspace
   }
   return writer.finish()
+}
+
+/**
+ * A `PUTS` of repairs that is written one by one: no object for any, as those would live until it is answered, and garbage that
+ * has lived is dear to collect.
+ */
+export class RepairsWriter {
+  readonly #writer = new Writer(REPAIRS_BYTES)
+  #count = 0
+  #keyspace: Uint8Array = EMPTY_BYTES
+
+  get count(): number {
+    return this.#count
+  }
+
+  /** Whether it has room for a record and its key. */
+  hasRoomFor(record: RecordBytes, key: Uint8Array): boolean {
+    const isFull = this.#writer.length + key.length + record.length > BUNDLE_BYTES_MAX
+    return this.#count === 0 || (this.#count < BUNDLE_MAX && !isFull)
+  }
+
+  /** Copies all that it is given. */
+  add(place: RecordKey, record: RecordBytes): void {
+    writePlace(this.#writer, place, this.#keyspace, 0)
+    this.#writer.bytes(record)
+    this.#keyspace = place.keyspace
+    this.#count++
+  }
+
+  finish(): Uint8Array {
+    const all = this.#writer.finish()
+    return new Writer(all.length + 8).u8(REPAIR).varint(this.#count).raw(all).finish()
+  }
 }
 
 /** @throws KilovoltError `KV_PROTOCOL`, `KV_CORRUPT` */

@@ -297,8 +297,10 @@ export class Coordinator {
   }
 
   readonly #repairMany: RepairMany = (...repairs) => {
-    this.#stats.readRepairs += repairs[1].length
-    return sendRepairs(this.#deps, ...repairs)
+    return sendRepairs(this.#deps, ...repairs).then(held => {
+      this.#stats.readRepairs += held.length
+      return held
+    })
   }
 
   #failed(error: unknown): unknown {

@@ -2,14 +2,7 @@ import type { StoreId } from '../model/node-id.ts'
 import type { RecordBytes } from '../model/record.ts'
 import type { RecordKey } from '../storage/record-store.ts'
 import { MessageType } from '../transport/message-type.ts'
-import {
-  BUNDLE_BYTES_MAX,
-  BUNDLE_MAX,
-  decodeWriteAnswers,
-  encodePuts,
-  type WriteAnswer,
-  writeAnswerOf
-} from './bundle-wire.ts'
+import { decodePuts, decodeWriteAnswers, RepairsWriter, type WriteAnswer, writeAnswerOf } from './bundle-wire.ts'
 import type { Repair, RepairOutcome } from './get-operation.ts'
 import type { OperationDeps } from './operation.ts'
 import { decodePutReply, encodePut, type PutReply, type PutRequest } from './wire.ts'
@@ -32,80 +25,70 @@ export function sendRepair(
   })
 }
 
-/** A record, and where it belongs. */
-export interface PlacedRecord extends RecordKey {
-  readonly record: RecordBytes
+/** Records for one replica, as they travel: in as few messages as hold them. */
+export class Repairs {
+  readonly #messages: RepairsWriter[] = []
+
+  /** Copies all that it is given. */
+  add(place: RecordKey, record: RecordBytes): void {
+    let message = this.#messages.at(-1)
+    if (message?.hasRoomFor(record, place.key) !== true) this.#messages.push((message = new RepairsWriter()))
+    message.add(place, record)
+  }
+
+  /** Bytes of each message, and how many records it has. To be called once. */
+  finish(): { readonly body: Uint8Array; readonly count: number }[] {
+    return this.#messages.map(message => ({ body: message.finish(), count: message.count }))
+  }
 }
 
 /** Offers several records to one replica; see {@link sendRepairs}. */
 export type RepairMany = (
   store: StoreId,
-  records: readonly PlacedRecord[],
+  repairs: Repairs,
   epoch: number,
   timeoutMs: number
 ) => Promise<readonly boolean[]>
 
 /**
- * Offers several records to one replica, in as few messages as hold them: by far cheaper than one by one. Resolves to whether it
- * holds each of them, or something newer, now. Never rejects.
+ * Offers several records to one replica: by far cheaper than one by one. Resolves to whether it holds each of them, or something
+ * newer, now. Never rejects.
  */
 export async function sendRepairs(
   deps: Pick<OperationDeps, 'self' | 'replica' | 'transport' | 'topology'>,
-  ...[store, records, epoch, timeoutMs]: Parameters<RepairMany>
+  ...[store, repairs, epoch, timeoutMs]: Parameters<RepairMany>
 ): Promise<readonly boolean[]> {
-  const requests = records.map(({ partition, keyspace, key, record }): PutRequest => ({
-    partition,
-    keyspace,
-    key,
-    record,
-    exempt: false,
-    repair: true
-  }))
   const answers = await Promise.all(
-    messagesOf(requests).map(message => askToHold(deps, store, message, epoch, timeoutMs))
+    repairs.finish().map(({ body, count }) => askToHold(deps, store, body, count, epoch, timeoutMs))
   )
-  return answers.flat().map(answer => answer.kind === 'stored' || (answer.kind === 'behind' && answer.existed))
+  return answers.flat()
 }
 
-function messagesOf(requests: readonly PutRequest[]): PutRequest[][] {
-  const messages: PutRequest[][] = []
-  let bytes = Infinity
-  for (const request of requests) {
-    bytes += request.key.length + request.record.length
-    if (bytes > BUNDLE_BYTES_MAX || messages.at(-1)?.length === BUNDLE_MAX) {
-      messages.push([])
-      bytes = request.key.length + request.record.length
-    }
-    messages.at(-1)!.push(request)
-  }
-  return messages
-}
-
-function askToHold(
+async function askToHold(
   { self, replica, transport, topology }: Pick<OperationDeps, 'self' | 'replica' | 'transport' | 'topology'>,
   store: StoreId,
-  requests: readonly PutRequest[],
+  body: Uint8Array,
+  count: number,
   epoch: number,
   timeoutMs: number
-): Promise<readonly WriteAnswer[]> {
-  const failed = requests.map((): WriteAnswer => ({ kind: 'failed' }))
-  return new Promise(resolve => {
-    if (store === self) {
-      // What a store in memory keeps must not be a view of a whole page.
-      const own = requests.map((request): PutRequest => ({ ...request, record: new Uint8Array(request.record) }))
-      return replica.putMany(own, epoch, (_error, answers) => resolve(answers?.map(writeAnswerOf) ?? failed))
-    }
+): Promise<boolean[]> {
+  const answers = await new Promise<readonly WriteAnswer[] | undefined>(resolve => {
+    if (store === self)
+      return replica.putMany(decodePuts(body), epoch, (_error, replies) => resolve(replies?.map(writeAnswerOf)))
     const peer = topology()?.members.get(store)?.peerId
-    if (peer === undefined) return resolve(failed)
-    const body = encodePuts(requests, false, true)
+    if (peer === undefined) return resolve(undefined)
     transport.request(peer, { type: MessageType.PUTS, class: 'bulk', body, timeoutMs }, outcome => {
       try {
-        resolve(outcome.kind === 'reply' ? decodeWriteAnswers(outcome.body, requests.length) : failed)
+        resolve(outcome.kind === 'reply' ? decodeWriteAnswers(outcome.body, count) : undefined)
       } catch {
         // An answer that makes no sense is none.
-        resolve(failed)
+        resolve(undefined)
       }
     })
+  })
+  return Array.from({ length: count }, (_, i) => {
+    const answer = answers?.[i]
+    return answer?.kind === 'stored' || (answer?.kind === 'behind' && answer.existed)
   })
 }
 

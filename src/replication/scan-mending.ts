@@ -1,7 +1,7 @@
 import type { StoreId } from '../model/node-id.ts'
 import type { Ring } from '../model/partition.ts'
 import type { PackedRows } from '../codec/packed-rows.ts'
-import type { PlacedRecord, RepairMany } from './repair-sender.ts'
+import { type RepairMany, Repairs } from './repair-sender.ts'
 import type { ScanMerge } from './scan-merge.ts'
 import type { ScanRound } from './scan-round.ts'
 
@@ -13,7 +13,7 @@ export interface ScanMendingDeps {
 
 /** What one node is given, and where each lies in the page. */
 interface Gift {
-  readonly records: PlacedRecord[]
+  readonly repairs: Repairs
   readonly places: number[]
 }
 
@@ -22,7 +22,7 @@ interface Gift {
  * coming owners holds it as well before it is handed out: what a read of each such key would come to (see {@link GetOperation}),
  * without asking anybody again. While rows move these are most of the keys in dispute, an eighth of all keys perhaps.
  *
- * @returns which of the rows of the page need no read of their own any more
+ * @returns which rows of the page are still in dispute; rising
  */
 export async function mendNewcomers(
   { ring, repairMany }: ScanMendingDeps,
@@ -33,28 +33,29 @@ export async function mendNewcomers(
     readonly epoch: number
     readonly timeoutMs: number
   }
-): Promise<ReadonlySet<number>> {
+): Promise<readonly number[]> {
   const { keyspace, merge, round, epoch, timeoutMs } = page
+  const { rows, incomplete, holders } = merge
   const gifts = new Map<StoreId, Gift>()
-  const mended = new Set<number>()
-  for (const [at, holders] of merge.incomplete) {
-    const key = merge.rows.keyAt(at)
+  const isMended = new Uint8Array(rows.length)
+  for (const [i, at] of incomplete.entries()) {
+    const key = rows.keyAt(at)
     const partition = ring.partitionOf(key)
-    const newcomers = round.newcomersWithout(partition, holders)
+    const newcomers = round.newcomersWithout(partition, holders[i]!)
     if (newcomers === undefined || newcomers.length === 0) continue
-    mended.add(at)
+    isMended[at] = 1
     for (const store of newcomers) {
       let gift = gifts.get(store)
-      if (gift === undefined) gifts.set(store, (gift = { records: [], places: [] }))
-      gift.records.push({ partition, keyspace, key, record: merge.rows.recordAt(at) })
+      if (gift === undefined) gifts.set(store, (gift = { repairs: new Repairs(), places: [] }))
+      gift.repairs.add({ partition, keyspace, key }, rows.recordAt(at))
       gift.places.push(at)
     }
   }
   await Promise.all(
-    [...gifts].map(async ([store, { records, places }]) => {
-      const held = await repairMany(store, records, epoch, timeoutMs)
-      for (const [i, isHeld] of held.entries()) if (!isHeld) mended.delete(places[i]!)
+    [...gifts].map(async ([store, { repairs, places }]) => {
+      const held = await repairMany(store, repairs, epoch, timeoutMs)
+      for (const [i, at] of places.entries()) if (held[i] !== true) isMended[at] = 0
     })
   )
-  return mended
+  return merge.disputed.filter(at => isMended[at] === 0)
 }

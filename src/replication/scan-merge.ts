@@ -13,6 +13,9 @@ export interface ScanStream<Rows = PackedRows> {
   readonly void: Set<PartitionId>
 }
 
+/** Bits of a number that can be set and tested without a thought of its sign. */
+const BITS_MAX = 31
+
 /** How streams are merged. */
 export interface MergeOptions {
   readonly isReverse: boolean
@@ -49,8 +52,10 @@ export class ScanMerge {
   readonly rows: RowList = new RowList()
   /** Of those the ones on which not all who were asked agree. Rising. */
   readonly disputed: number[] = []
-  /** Of those again the ones of which some hold nothing, and all others the same, with its value: which streams have it. */
-  readonly incomplete: Map<number, readonly ScanStream[]> = new Map()
+  /** Of those again the ones of which some hold nothing, and all others the same, with its value. Rising. */
+  readonly incomplete: number[] = []
+  /** Of each of these which streams have it, a bit for each. */
+  readonly holders: number[] = []
 
   constructor(streams: readonly ScanStream[], options: MergeOptions) {
     this.#streams = streams
@@ -144,20 +149,25 @@ export class ScanMerge {
     else if (best !== undefined && isAnyLive) {
       const isAgreed = isSame && count >= (copiesOfAll ?? copies(partitionOf(best.keyAt(bestAt))))
       if (isAgreed && !(wantsValues && best.isHead(bestAt))) return this.rows.add(best, bestAt)
-      if (isSame && !isAgreed && !best.isHead(bestAt)) this.incomplete.set(this.rows.length, this.#holders(first))
+      if (isSame && !isAgreed && !best.isHead(bestAt) && this.#streams.length <= BITS_MAX) {
+        this.incomplete.push(this.rows.length)
+        this.holders.push(this.#holdersOf(first))
+      }
       this.#dispute(best, bestAt)
     }
   }
 
   /** Which streams have the key that was merged just now, of which this one was the first. */
-  #holders(first: number): readonly ScanStream[] {
+  #holdersOf(first: number): number {
     const { partitionOf } = this.#options
-    const rowBefore = (stream: number): number => this.#at[stream]! - 1
-    return this.#streams.filter(({ rows, void: gone }, i) => {
-      const at = rowBefore(i)
-      if (at < 0 || this.#compare(i, at, first, rowBefore(first)) !== 0) return false
-      return gone.size === 0 || !gone.has(partitionOf(rows.keyAt(at)))
-    })
+    let holders = 0
+    for (let i = first; i < this.#streams.length; i++) {
+      const at = this.#at[i]! - 1
+      if (at < 0 || this.#compare(i, at, first, this.#at[first]! - 1) !== 0) continue
+      const { rows, void: gone } = this.#streams[i]!
+      if (gone.size === 0 || !gone.has(partitionOf(rows.keyAt(at)))) holders |= 1 << i
+    }
+    return holders
   }
 
   #dispute(rows: PackedRows, row: number): void {

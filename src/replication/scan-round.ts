@@ -141,17 +141,22 @@ export class ScanRound<Rows> {
   }
 
   /**
-   * Who has answered for a partition and holds nothing of a key that these streams have, if all of them are only about to own it:
-   * they have not copied it yet. `undefined` where that may have another reason, or where the row has changed since.
+   * Who has answered for a partition and holds nothing of a key that these streams have (a bit for each), if all of them are only
+   * about to own it: they have not copied it yet. `undefined` where that may have another reason, or where the row has changed since.
    */
-  newcomersWithout(partition: PartitionId, holders: readonly ScanStream<Rows>[]): readonly StoreId[] | undefined {
+  newcomersWithout(partition: PartitionId, holders: number): readonly StoreId[] | undefined {
     const heard = this.#heard.get(partition)
     const topology = this.#deps.routes()?.topology
     if (heard === undefined || topology === undefined) return undefined
     const { slots, rowEpoch } = rowOf(topology, partition)
     if (rowEpoch > heard.epoch) return undefined
-    const lacking = heard.stores.filter((_, i) => !holders.includes(heard.streams[i]!))
-    return lacking.some(store => slots.includes(store)) ? undefined : lacking
+    const lacking: StoreId[] = []
+    for (const [i, store] of heard.stores.entries()) {
+      if (((holders >> this.#streams.indexOf(heard.streams[i]!)) & 1) === 1) continue
+      if (slots.includes(store)) return undefined
+      lacking.push(store)
+    }
+    return lacking
   }
 
   /**

@@ -90,7 +90,6 @@ interface Settled {
 }
 
 const NOTHING: ScanEntries = new RowList()
-const NO_PLACES: ReadonlySet<number> = new Set()
 /** Who does not take what it is given within this time, ms, is not waited for: the keys are read by themselves. */
 const MEND_WITHIN_MS = 2000
 /** Of the time that is left of a page's deadline the part that those who are asked may rest. */
@@ -161,10 +160,8 @@ export class Scanner {
     if (wait.signal.aborted) return NOTHING
     const { merge, left, slices, remainingMs } = found
     // There is nothing to do here until those who lack something have it.
-    if (merge.incomplete.size > 0 && left !== undefined) this.#lookAhead(left, rows)
-    const mended = await this.#mend(found)
-    const disputed = mended.size === 0 ? merge.disputed : merge.disputed.filter(at => !mended.has(at))
-    const { entries, failure } = await this.#settle(merge.rows, disputed, remainingMs, slices)
+    if (merge.incomplete.length > 0 && left !== undefined) this.#lookAhead(left, rows)
+    const { entries, failure } = await this.#settle(merge.rows, await this.#mend(found), remainingMs, slices)
     if (failure !== undefined && entries.length === 0) throw failure
     if (!wait.signal.aborted)
       this.#left =
@@ -246,13 +243,13 @@ export class Scanner {
     })
   }
 
-  /** Which of the keys in dispute are in none any more, as those that had not copied them yet have been given them. */
-  async #mend({ merge, round, remainingMs }: Found): Promise<ReadonlySet<number>> {
+  /** Gives those that have not copied them yet some of the keys in dispute; resolves to which still are. */
+  async #mend({ merge, round, remainingMs }: Found): Promise<readonly number[]> {
     const { rules, routes, isBlocking } = this.#deps
     const { keyspace, requirement } = this.#options
     const epoch = routes()?.topology.epoch
-    const isMended = merge.incomplete.size > 0 && rules.mendBeforeAnswer && isBlocking(requirement)
-    if (!isMended || epoch === undefined) return NO_PLACES
+    const isMended = merge.incomplete.length > 0 && rules.mendBeforeAnswer && isBlocking(requirement)
+    if (!isMended || epoch === undefined) return merge.disputed
     const timeoutMs = Math.max(1, Math.min(remainingMs(), MEND_WITHIN_MS))
     return mendNewcomers(this.#deps, { keyspace, merge, round, epoch, timeoutMs })
   }

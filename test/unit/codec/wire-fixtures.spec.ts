@@ -27,6 +27,7 @@ import {
   decodeWriteAnswers,
   encodeGets,
   encodePuts,
+  RepairsWriter,
   encodeReadAnswers,
   encodeWriteAnswers,
   type ReadAnswer,
@@ -114,6 +115,11 @@ const puts = [
   { ...NAMED, partition: 259, key: utf8('other'), record: encodeRecord({ stamp, value: undefined }) }
 ].map(put => ({ ...put, repair: false, rest: undefined }))
 const repairs = puts.map(put => ({ ...put, repair: true }))
+function repairsBytes(): Uint8Array {
+  const writer = new RepairsWriter()
+  for (const repair of repairs) writer.add(repair, repair.record)
+  return writer.finish()
+}
 const unit = [
   {
     ...NAMED,
@@ -252,7 +258,7 @@ const bundles: Readonly<Record<string, Bundled>> = {
     content: writes
   },
   'puts-repair': {
-    bytes: () => encodePuts(repairs, false, true),
+    bytes: () => repairsBytes(),
     decode: decodePuts,
     content: repairs
   },

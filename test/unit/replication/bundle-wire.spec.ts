@@ -71,17 +71,11 @@ function asked(requests: readonly GetRequest[]): ReadToAsk[] {
   }))
 }
 
-const isRepair = (requests: readonly PutRequest[]): boolean => requests[0]?.repair === true
 const isExempt = (requests: readonly PutRequest[]): boolean => requests[0]?.exempt === true
 
 describe('between coordinator and replica, for several operations at once', () => {
   itTravels('a list of reads', gets, requests => encodeGets(asked(requests)), decodeGets)
-  itTravels(
-    'a list of writes',
-    puts,
-    requests => encodePuts(requests, isExempt(requests), isRepair(requests)),
-    decodePuts
-  )
+  itTravels('a list of writes', puts, requests => encodePuts(requests, isExempt(requests)), decodePuts)
   itTravels('a list of answers to reads', readAnswers, encodeReadAnswers, all(decodeReadAnswers, encodeReadAnswers))
   itTravels(
     'a list of answers to writes',

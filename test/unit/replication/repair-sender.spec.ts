@@ -2,14 +2,20 @@ import assert from 'node:assert/strict'
 import { KilovoltError } from '../../../src/base/errors.ts'
 import type { PeerId } from '../../../src/model/node-id.ts'
 import { decodePuts, encodeWriteAnswers, type WriteAnswer } from '../../../src/replication/bundle-wire.ts'
-import { type PlacedRecord, sendRepairs } from '../../../src/replication/repair-sender.ts'
+import { Repairs, sendRepairs } from '../../../src/replication/repair-sender.ts'
 import type { PutReply, PutRequest } from '../../../src/replication/wire.ts'
+import type { RecordBytes } from '../../../src/model/record.ts'
+import type { RecordKey } from '../../../src/storage/record-store.ts'
 import { MessageType } from '../../../src/transport/message-type.ts'
 import type { Outcome, OutgoingRequest } from '../../../src/transport/transport.ts'
 import { numbers, peerNumber, store, topology } from '../cluster/fixtures.ts'
 import { record, tombstone } from './bench.ts'
 
 const STORED = { kind: 'stored', existed: false } as const
+
+interface PlacedRecord extends RecordKey {
+  readonly record: RecordBytes
+}
 
 function records(count: number, bytes = 3): PlacedRecord[] {
   return Array.from({ length: count }, (_, i) => ({
@@ -60,7 +66,9 @@ describe('repairs of many records', () => {
         }
       }
     } as unknown as Parameters<typeof sendRepairs>[0]
-    return sendRepairs(deps, store(to), all, 10, 1000)
+    const repairs = new Repairs()
+    for (const one of all) repairs.add(one, one.record)
+    return sendRepairs(deps, store(to), repairs, 10, 1000)
   }
 
   it('go together, as what is not judged as fresh writes are', async () => {
@@ -115,7 +123,7 @@ describe('repairs of many records', () => {
     assert.equal(sent.length, 0)
   })
 
-  it('of one’s own copies keep no view of what they came in', async () => {
+  it('of one’s own copies are as those of others, and keep no view of what they are made of', async () => {
     const all = records(2)
     own = ({ key }) =>
       key[1] === 0 ? { kind: 'stale', current: tombstone(5) } : new KilovoltError('KV_STORAGE', 'the disk is on fire')

@@ -8,7 +8,8 @@ import type { Requirement } from '../../../src/model/quorum.ts'
 import type { RecordBytes } from '../../../src/model/record.ts'
 import { SOUND_RULES } from '../../../src/placement/rules.ts'
 import type { Row } from '../../../src/placement/topology.ts'
-import type { PlacedRecord } from '../../../src/replication/repair-sender.ts'
+import { decodePuts } from '../../../src/replication/bundle-wire.ts'
+import type { Repairs } from '../../../src/replication/repair-sender.ts'
 import { Routes } from '../../../src/replication/routes.ts'
 import { Scanner, type ScannerDeps } from '../../../src/replication/scanner.ts'
 import { type ScanPage, type ScanRequest, decodeScan } from '../../../src/replication/scan-wire.ts'
@@ -81,8 +82,10 @@ class Moving {
       track: () => () => {},
       onPage: () => {},
       isBlocking: () => this.isBlocking,
-      repairMany: async (to: StoreId, records: readonly PlacedRecord[], epoch: number) => {
-        const keys = records.map(({ key }) => Buffer.from(key).toString())
+      repairMany: async (to: StoreId, repairs: Repairs, epoch: number) => {
+        const requests = repairs.finish().flatMap(({ body }) => decodePuts(body))
+        assert.ok(requests.every(({ repair }) => repair))
+        const keys = requests.map(({ key }) => Buffer.from(key).toString())
         this.given.push({ to: storeNumber(to), keys, epoch })
         await this.taken
         return keys.map(key => !this.refused.has(key))
