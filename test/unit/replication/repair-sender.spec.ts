@@ -115,7 +115,7 @@ describe('repairs of many records', () => {
 
   it('have come to nothing where nobody answers, what is answered makes no sense, or nobody is known', async () => {
     for (const one of [{ kind: 'timeout' }, { kind: 'reply', epoch: 10, body: Uint8Array.of(99) }] as const) {
-      outcome = () => one as Outcome
+      outcome = () => one
       assert.deepEqual(await send(2, records(2)), [false, false])
     }
     sent.length = 0
