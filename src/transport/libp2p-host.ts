@@ -75,6 +75,8 @@ export class Libp2pHost implements Host {
   readonly #known = new Map<string, PeerId>()
   /** When to look whether a connection has got a link, by the connection's id. */
   readonly #timers = new Map<string, Timer>()
+  /** Connections that have had a link, though it may have ended. */
+  readonly #used = new WeakSet<Connection>()
   #state: 'new' | 'started' | 'stopped' = 'new'
   #stopping: Promise<void> | undefined
 
@@ -231,7 +233,13 @@ export class Libp2pHost implements Host {
   async #stop(): Promise<void> {
     const wasStarted = this.#state === 'started'
     this.#state = 'stopped'
+    // Whose links end now is no stranger.
+    this.#cancelTimers()
     if (wasStarted) await this.#libp2p.stop()
+    this.#cancelTimers()
+  }
+
+  #cancelTimers(): void {
     for (const timer of this.#timers.values()) timer.cancel()
     this.#timers.clear()
   }
@@ -288,12 +296,12 @@ export class Libp2pHost implements Host {
   }
 
   #onConnectionOpen(connection: Connection): void {
-    if (connection.direction !== 'inbound') return
+    if (connection.direction !== 'inbound' || this.#state !== 'started') return
     const timer = this.#options.clock.after(LINKLESS_MS, () => {
       this.#timers.delete(connection.id)
       const peer = connection.remotePeer.toString() as PeerId
       const all = this.#connections(peer)
-      if (all.some(one => this.#hasLink(one))) return
+      if (all.some(one => this.#used.has(one))) return
       const error = new KilovoltError('KV_HANDSHAKE', `${peer} was connected for ${LINKLESS_MS} ms and opened no link`)
       this.#events.emit('refused', { peer, error })
       this.disconnect(peer, error.message)
@@ -348,6 +356,7 @@ export class Libp2pHost implements Host {
 
   #link(stream: Stream, connection: Connection, trafficClass: TrafficClass): Link {
     const peer = connection.remotePeer.toString() as PeerId
+    this.#used.add(connection)
     return new Libp2pLink(stream, {
       peer,
       class: trafficClass,

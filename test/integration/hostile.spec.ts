@@ -263,6 +263,42 @@ describe('a cluster that is attacked', () => {
     await worksBetween(a, b)
   })
 
+  it('holds nobody for such a one whose links have just ended, nor anybody while it stops itself', async () => {
+    const looks: (() => void)[] = []
+    const after = (ms: number, fn: () => void): { cancel(): void } => {
+      if (ms < 10_000) return systemClock.after(ms, fn)
+      looks.push(fn)
+      return { cancel: () => void looks.splice(looks.indexOf(fn), 1) }
+    }
+    const a = await lab.create()
+    const b = await lab.create({ clock: { ...systemClock, after } })
+    const refused: unknown[] = []
+    b.on('refused', ({ error }) => refused.push(error))
+    const ended = new Promise<void>(resolve =>
+      b.on('link', link => {
+        link.onClose = () => resolve()
+      })
+    )
+    await Promise.all([a.start(), b.start()])
+    await a.connect(b.addresses[0]!, never)
+    const link = await a.open(b.self, 'data', never)
+    link.onClose = () => {}
+    link.send(encodeFrame([{ type: MessageType.GET, id: 1, epoch: 0, body: utf8('?') }]))
+    await new Promise(setImmediate)
+    link.close('it leaves')
+    await ended
+    assert.equal(looks.length, 1)
+    looks.shift()!()
+    assert.deepEqual([refused, b.isConnected(a.self)], [[], true])
+    const c = await lab.create()
+    await c.start()
+    await c.connect(b.addresses[0]!, never)
+    await lab.until(() => looks.length === 1, 'the other to be connected')
+    const stopping = b.stop()
+    assert.equal(looks.length, 0)
+    await stopping
+  })
+
   it('limits the streams of one peer', async () => {
     const [a, b] = await pair()
     const bad = await stranger(b)
