@@ -74,7 +74,6 @@ interface Found {
   /** What comes after it. */
   readonly left: ByteRange | undefined
   readonly slices: Slices
-  readonly remainingMs: () => number
 }
 
 /** A page that is looked for before it is asked for. */
@@ -154,14 +153,21 @@ export class Scanner {
 
   async #fetch(range: ByteRange, rows: number, wait: PageWait): Promise<ScanEntries> {
     const { isReverse } = this.#options
+    const remainingMs = this.#timeLeft()
     const ahead = this.#ahead?.range === range ? this.#ahead.found : undefined
     this.#ahead = undefined
-    const found = await (ahead ?? this.#look(range, rows, wait.signal))
+    // What it has failed for may have been while the page before it was mended, in a time that was over before this one's began.
+    const found = (await ahead?.catch(() => undefined)) ?? (await this.#look(range, rows, wait.signal, remainingMs))
     if (wait.signal.aborted) return NOTHING
-    const { merge, left, slices, remainingMs } = found
+    const { merge, left, slices } = found
     // There is nothing to do here until those who lack something have it.
     if (merge.incomplete.length > 0 && left !== undefined) this.#lookAhead(left, rows)
-    const { entries, failure } = await this.#settle(merge.rows, await this.#mend(found), remainingMs, slices)
+    const { entries, failure } = await this.#settle(
+      merge.rows,
+      await this.#mend(found, remainingMs),
+      remainingMs,
+      slices
+    )
     if (failure !== undefined && entries.length === 0) throw failure
     if (!wait.signal.aborted)
       this.#left =
@@ -171,19 +177,25 @@ export class Scanner {
 
   /** Looks for what comes next while the page before it is still mended. */
   #lookAhead(range: ByteRange, rows: number): void {
-    const found = this.#waits.wait(wait => this.#look(range, rows, wait.signal))
-    // That it has failed is told when its turn has come.
+    const remainingMs = this.#timeLeft()
+    const found = this.#waits.wait(wait => this.#look(range, rows, wait.signal, remainingMs))
+    // Where it fails it is looked for again when its turn has come.
     found.catch(() => {})
     this.#ahead = { range, found }
   }
 
+  /** What is left, ms, of the time of a page that begins now. */
+  #timeLeft(): () => number {
+    const { clock } = this.#deps
+    const deadlineMs = clock.monotonicMs() + this.#options.timeoutMs
+    return () => deadlineMs - clock.monotonicMs()
+  }
+
   /** Asks for a page, and merges it. */
-  async #look(range: ByteRange, rows: number, stop: AbortSignal): Promise<Found> {
+  async #look(range: ByteRange, rows: number, stop: AbortSignal, remainingMs: () => number): Promise<Found> {
     const { clock, rules, ring, stamps } = this.#deps
     const { isReverse, requirement, wantsValues, rests, timeoutMs } = this.#options
     this.#deps.onPage()
-    const deadlineMs = clock.monotonicMs() + timeoutMs
-    const remainingMs = (): number => deadlineMs - clock.monotonicMs()
     const partitions = this.#partitions
     const slices = this.#deps.slicer.begin({ restMaxMs: rests ? restMaxMs(timeoutMs) : 0 })
     const round = new ScanRound<PackedRows>(
@@ -220,7 +232,7 @@ export class Scanner {
     while (!stop.aborted && merge.step(ROWS_AT_ONCE)) await slices.breathe()
     const { passed } = merge
     const left = passed === undefined ? undefined : nonEmpty(restAfter(range, passed, isReverse))
-    return { merge, round, left, slices, remainingMs }
+    return { merge, round, left, slices }
   }
 
   #ask(
@@ -244,7 +256,7 @@ export class Scanner {
   }
 
   /** Gives those that have not copied them yet some of the keys in dispute; resolves to which still are. */
-  async #mend({ merge, round, remainingMs }: Found): Promise<readonly number[]> {
+  async #mend({ merge, round }: Found, remainingMs: () => number): Promise<readonly number[]> {
     const { rules, routes, isBlocking } = this.#deps
     const { keyspace, requirement } = this.#options
     const epoch = routes()?.topology.epoch
