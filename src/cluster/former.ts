@@ -42,7 +42,7 @@ export class Former {
 
   /** Resolves when no restart forgets it. @throws KilovoltError `KV_STORAGE` */
   add(cluster: ClusterId): Promise<void> {
-    return this.#change(clusters => [...clusters.filter(other => other !== cluster), cluster])
+    return this.#change(clusters => (clusters.includes(cluster) ? clusters : [...clusters, cluster]))
   }
 
   /** What the store holds of these clusters is in its place. @throws KilovoltError `KV_STORAGE` */

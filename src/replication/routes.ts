@@ -25,7 +25,7 @@ export interface Route {
 }
 
 /** Bits of a number that can be set and tested without a thought of its sign. */
-const BITS_MAX = 31
+export const BITS_MAX = 31
 
 /** Routes of one topology, each worked out when it is first needed: operations far outnumber epochs. */
 export class Routes {

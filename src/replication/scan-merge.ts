@@ -2,6 +2,7 @@ import { compareBytes } from '../base/bytes.ts'
 import type { PartitionId } from '../model/partition.ts'
 import { compareRecordStamps, isLive } from '../model/record.ts'
 import type { PackedRows } from '../codec/packed-rows.ts'
+import { BITS_MAX } from './routes.ts'
 import { RowList } from './row-list.ts'
 
 /** What one node has sent for a page. */
@@ -12,9 +13,6 @@ export interface ScanStream<Rows = PackedRows> {
   /** Partitions whose rows do not count any more, as their owners have changed since. */
   readonly void: Set<PartitionId>
 }
-
-/** Bits of a number that can be set and tested without a thought of its sign. */
-const BITS_MAX = 31
 
 /** How streams are merged. */
 export interface MergeOptions {
